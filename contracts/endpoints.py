@@ -1,0 +1,44 @@
+"""Where each real part answers: the settings with the local parts' chosen ports filled in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresEndpoint:
+    """One database and the role to use."""
+
+    host: str
+    port: int
+    database: str
+    user: str
+    password: SecretStr
+
+    def dsn(self) -> dict[str, str | int]:
+        """Keyword arguments for `psycopg2.connect`. Holds the password: never log it."""
+        return {
+            "host": self.host,
+            "port": self.port,
+            "dbname": self.database,
+            "user": self.user,
+            "password": self.password.get_secret_value(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Every address a stage may need. `source` is the owner of the source tables; `replicator` the least-privilege
+    role Debezium uses; `warehouse` the role that publishes."""
+
+    kafka: str
+    connect_url: str
+    hdfs_url: str
+    metastore_uri: str
+    source: PostgresEndpoint
+    replicator: PostgresEndpoint
+    warehouse: PostgresEndpoint
+    sql_host: str
+    sql_port: int

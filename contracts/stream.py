@@ -1,0 +1,178 @@
+"""The frozen description of one stream, as every stage sees it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+SourceKind = Literal["table", "file"]
+FileFormat = Literal["csv", "json"]
+Evolution = Literal["evolve", "quarantine", "stop"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a stream.
+
+    `spark_type` is Spark SQL's own spelling (`decimal(5,2)`, `map<string,string>`). `json` says that the source sends
+    this column as a string that holds JSON of that type. `from_file_name` says that the value is the group of
+    that name in the stream's file pattern, not a field of the row.
+    """
+
+    name: str
+    spark_type: str
+    required: bool = False
+    json: bool = False
+    from_file_name: bool = False
+    source_type: str = ""
+    pii: bool = False
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A boolean Spark SQL expression over the columns of one row: FALSE refuses, NULL passes (like CHECK)."""
+
+    name: str
+    expression: str
+    column: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TableSource:
+    """Rows come from a database table through Debezium."""
+
+    schema: str
+    table: str
+    kind: SourceKind = "table"
+
+    @property
+    def qualified(self) -> str:
+        """`schema.table`, as Debezium's include list spells it."""
+        return f"{self.schema}.{self.table}"
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """Rows come from files whose names match `pattern` (a regular expression with named groups).
+
+    `unit` names the group that says which part of the data a file states (`batch_date`): a later file of the same
+    unit replaces it. Empty: every file only adds.
+    """
+
+    pattern: str
+    format: FileFormat
+    unit: str = ""
+    delimiter: str = ","
+    kind: SourceKind = "file"
+
+    def match(self, file_name: str) -> Mapping[str, str] | None:
+        """The named groups of a file name that belongs to this stream, else None."""
+        found = re.fullmatch(self.pattern, file_name)
+        return found.groupdict() if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One contract, loaded. Two streams of one pipeline never share a name, a topic or a table.
+
+    `key`: columns that make two records the same event. `version`: column that orders two records of one key; empty
+    for a table (its version is source epoch and Kafka offset) and for events that are never restated.
+    `partition_by`: column that partitions the history; the key (for files, the file) determines its value.
+    `quarantine_limit`: share of bad rows above which the stream is parked, counted over at least
+    `quarantine_minimum` rows.
+    """
+
+    pipeline: str
+    name: str
+    topic: str
+    source: TableSource | FileSource
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    rules: tuple[Rule, ...] = ()
+    version: str = ""
+    partition_by: str = ""
+    partitions: int = 1
+    evolution: Evolution = "quarantine"
+    quarantine_limit: float = 0.1
+    quarantine_minimum: int = 1000
+    freshness_s: float = 60.0
+    retention_days: int = 7
+    owner: str = ""
+    description: str = ""
+    file: Path = Path()
+
+    @property
+    def lake_schema(self) -> str:
+        """The schema of the lake's tables."""
+        return f"{self.pipeline}_lake"
+
+    @property
+    def history(self) -> str:
+        """The append-only table, qualified."""
+        return f"{self.lake_schema}.{self.name}"
+
+    @property
+    def is_cdc(self) -> bool:
+        """Whether the rows are a database's changes."""
+        return isinstance(self.source, TableSource)
+
+    @property
+    def table_source(self) -> TableSource:
+        """The source of a CDC stream."""
+        assert isinstance(self.source, TableSource)
+        return self.source
+
+    @property
+    def file_source(self) -> FileSource:
+        """The source of a file stream."""
+        assert isinstance(self.source, FileSource)
+        return self.source
+
+    def column(self, name: str) -> Column:
+        """The column of that name; KeyError if there is none."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)
+
+    @property
+    def sent_columns(self) -> tuple[Column, ...]:
+        """The columns that a source sends in the row itself."""
+        return tuple(column for column in self.columns if not column.from_file_name)
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A name with its streams and the folders of its declarations."""
+
+    name: str
+    streams: tuple[Stream, ...]
+    contracts_dir: Path
+    connectors_dir: Path
+    warehouse_sql_dir: Path
+
+    def stream(self, name: str) -> Stream:
+        """The stream of that name; KeyError if there is none."""
+        for stream in self.streams:
+            if stream.name == name:
+                return stream
+        raise KeyError(name)
+
+    @property
+    def cdc_streams(self) -> tuple[Stream, ...]:
+        """The streams whose rows are a database's changes."""
+        return tuple(stream for stream in self.streams if stream.is_cdc)
+
+    @property
+    def file_streams(self) -> tuple[Stream, ...]:
+        """The streams whose rows come from files."""
+        return tuple(stream for stream in self.streams if not stream.is_cdc)
+
+    @property
+    def files_topic(self) -> str:
+        """The compacted topic that holds each file's state, written in the transactions that send its rows."""
+        return f"{self.name}.files"
