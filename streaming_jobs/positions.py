@@ -1,0 +1,112 @@
+"""Where a stream continues: its position in each partition, per topic id, as the history table itself states it.
+
+A topic that was deleted and made again restarts its offsets at 0. So a position belongs to a topic *id*: one that the
+table has never seen starts at offset 0 and opens a new epoch, and no offset is ever compared across ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
+
+from contracts.errors import Fatal, ServiceUnavailable
+
+EPOCH_PREFIX = "epoch:"
+_UNKNOWN_TOPIC = 3
+
+
+@dataclass(frozen=True, slots=True)
+class TopicIdentity:
+    """One topic as the broker knows it now: the id changes when it is made again."""
+
+    name: str
+    topic_id: str
+    partitions: tuple[int, ...]
+
+
+def app_id(topic: str, topic_id: str, partition: int) -> str:
+    """The name under which a table's log keeps the next offset to read of one partition."""
+    return f"{topic_id}:{topic}-{partition}"
+
+
+def epoch_app_id(topic_id: str) -> str:
+    """The name under which a table's log keeps the epoch of one topic id."""
+    return f"{EPOCH_PREFIX}{topic_id}"
+
+
+def describe(kafka: str, topics: Iterable[str]) -> dict[str, TopicIdentity]:
+    """The topics' ids and partitions; a topic that does not exist is left out.
+
+    Asks the broker every time: an id must not be cached longer than a topic may live.
+    """
+    names = list(topics)
+    if not names:
+        return {}
+    try:
+        admin = KafkaAdminClient(bootstrap_servers=kafka, request_timeout_ms=15_000)
+        try:
+            answer = admin.describe_topics(names)
+        finally:
+            admin.close()
+    except KafkaError as error:
+        raise ServiceUnavailable(
+            "Kafka did not describe the topics",
+            kafka=kafka,
+            topics=", ".join(names),
+            cause=repr(error),
+            state="Nothing was read or written.",
+            next_step="check that the broker runs (`headrace status`); the call is repeated",
+        ) from error
+    found: dict[str, TopicIdentity] = {}
+    for topic in answer:
+        if topic["error_code"] == _UNKNOWN_TOPIC:
+            continue
+        if topic["error_code"] or not topic["topic_id"]:
+            raise ServiceUnavailable(
+                "Kafka answered with an error for a topic", topic=topic["name"], code=topic["error_code"]
+            )
+        partitions = tuple(sorted(int(partition["partition_index"]) for partition in topic["partitions"]))
+        found[topic["name"]] = TopicIdentity(topic["name"], str(topic["topic_id"]), partitions)
+    return found
+
+
+def topic_ids(kafka: str, topics: Iterable[str]) -> dict[str, str]:
+    """The id of every one of these topics. Fatal if one does not exist."""
+    names = list(topics)
+    found = describe(kafka, names)
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise Fatal(
+            "these topics do not exist",
+            topics=", ".join(missing),
+            kafka=kafka,
+            state="Nothing was read or written.",
+            next_step="`headrace apply` makes the topics of a pipeline",
+        )
+    return {name: found[name].topic_id for name in names}
+
+
+def stream_position(
+    txns: Mapping[str, int], topic: str, topic_id: str, partitions: Sequence[int]
+) -> dict[int, int]:
+    """The next offset to read of each partition: 0 where the table has none for this topic id.
+
+    `txns` are all the positions of the table (`TableTransaction.positions()`). Positions of other ids of the same
+    topic name do not count.
+    """
+    return {partition: txns.get(app_id(topic, topic_id, partition), 0) for partition in partitions}
+
+
+def epoch(txns: Mapping[str, int], topic_id: str) -> int:
+    """The epoch of this topic id: the known one, or one above all known. The first is 1.
+
+    The commit that first carries rows of a new id must record it under `epoch_app_id`; until then every call gives
+    the same answer for the same `txns`.
+    """
+    known = txns.get(epoch_app_id(topic_id))
+    if known is not None:
+        return known
+    return 1 + max((value for name, value in txns.items() if name.startswith(EPOCH_PREFIX)), default=0)
