@@ -1,0 +1,177 @@
+"""The Debezium connector of a pipeline, rendered from its contracts."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from contracts.endpoints import PostgresEndpoint
+from contracts.errors import ContractError
+from contracts.stream import Pipeline
+
+MAX_MESSAGE_BYTES = 20 * 1024 * 1024
+MARKER_PREFIX = "headrace"
+HEARTBEAT_PREFIX = "headrace_heartbeat"
+HEARTBEAT_TOPICS = "__debezium-heartbeat"
+
+# Each of these is a promise of the design (correctness.md A, F): another value loses or alters data without a word.
+PROMISES: Mapping[str, str] = {
+    "connector.class": "io.debezium.connector.postgresql.PostgresConnector",
+    "plugin.name": "pgoutput",
+    "tasks.max": "1",
+    "exactly.once.support": "required",
+    "decimal.handling.mode": "string",
+    "time.precision.mode": "isostring",
+    "interval.handling.mode": "string",
+    "hstore.handling.mode": "json",
+    "binary.handling.mode": "base64",
+    "skipped.operations": "none",
+    "tombstones.on.delete": "false",
+    "provide.transaction.metadata": "true",
+    "publication.autocreate.mode": "disabled",
+    "snapshot.mode": "initial",
+    "key.converter": "org.apache.kafka.connect.json.JsonConverter",
+    "key.converter.schemas.enable": "false",
+    "value.converter": "org.apache.kafka.connect.json.JsonConverter",
+    "value.converter.schemas.enable": "false",
+    # Marks tell our markers from the heartbeat's, which would only fill the topic.
+    "message.prefix.include.list": MARKER_PREFIX,
+}
+
+_DEFAULTS: Mapping[str, str] = {
+    "poll.interval.ms": "50",
+    "heartbeat.interval.ms": "10000",
+    # Lets the slot advance while only other databases of the server write. Transactional state is not touched and no
+    # privilege is needed, unlike an UPDATE of a heartbeat table.
+    "heartbeat.action.query": f"SELECT pg_logical_emit_message(false, '{HEARTBEAT_PREFIX}', '')",
+    # 8192 queued rows of 20 MB each would be far more than the worker's heap.
+    "max.queue.size.in.bytes": str(64 * 1024 * 1024),
+    "producer.override.max.request.size": str(MAX_MESSAGE_BYTES),
+    "producer.override.compression.type": "lz4",
+}
+
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,49}")
+_PLACEHOLDER = "unavailable.value.placeholder"
+
+
+def connector_name(pipeline: Pipeline) -> str:
+    """The connector's name in Connect."""
+    return pipeline.name
+
+
+def transaction_topic(pipeline: Pipeline) -> str:
+    """Where Debezium writes each transaction's begin and end with its counts."""
+    return f"{pipeline.name}.transaction"
+
+
+def message_topic(pipeline: Pipeline) -> str:
+    """Where logical messages, and so our markers, arrive."""
+    return f"{pipeline.name}.message"
+
+
+def heartbeat_topic(pipeline: Pipeline) -> str:
+    """Where Debezium's heartbeats go."""
+    return f"{HEARTBEAT_TOPICS}.{pipeline.name}"
+
+
+def overrides(pipeline: Pipeline) -> dict[str, str]:
+    """What `connectors/<pipeline>/postgres.json` adds or changes; empty if there is no such file.
+
+    The file is a connector config as Debezium's documentation shows it: flat, or `{"name": …, "config": {…}}`. A value
+    that breaks a guarantee, and a password that is not a reference to a config provider, are ContractErrors.
+    """
+    file = pipeline.connectors_dir / "postgres.json"
+    if not file.is_file():
+        return {}
+    text = file.read_text(encoding="utf-8")
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise ContractError(f"not JSON: {error}", file=file, line=getattr(error, "lineno", None)) from error
+    found = found.get("config", found) if isinstance(found, dict) else found
+    if not isinstance(found, dict) or any(isinstance(value, dict | list) for value in found.values()):
+        raise ContractError("a connector config is one flat JSON object", file=file, write='{"slot.name": "…"}')
+    config = {name: _text(value) for name, value in found.items()}
+    for name, value in config.items():
+        line = _line_of(text, name)
+        if value != PROMISES.get(name, value):
+            raise ContractError(
+                f"{name} must stay {PROMISES[name]!r}: headrace's guarantees rest on it",
+                file=file,
+                line=line,
+                write=f"remove {name}",
+            )
+        if name in ("topic.prefix", "table.include.list", "schema.include.list"):
+            raise ContractError(f"{name} comes from the contracts", file=file, line=line, write=f"remove {name}")
+        if "password" in name and not value.startswith("${"):
+            raise ContractError(
+                f"{name} is written out", file=file, line=line, write=f'"{name}": "${{dir:<folder>:<file>}}"'
+            )
+    return config
+
+
+def render(
+    pipeline: Pipeline, replicator: PostgresEndpoint, *, password_reference: str, placeholder: str
+) -> dict[str, str]:
+    """The whole desired config: promises, defaults, what the contracts say, then the pipeline's own overrides.
+
+    Pure but for reading the overrides' file. Never holds a password.
+    """
+    if not _NAME.fullmatch(pipeline.name):
+        raise ContractError(
+            f"pipeline name {pipeline.name!r} cannot name a replication slot",
+            file=pipeline.contracts_dir,
+            write="lower-case letters, digits and _, at most 50",
+        )
+    for stream in pipeline.cdc_streams:
+        wanted = f"{pipeline.name}.{stream.table_source.qualified}"
+        if stream.topic != wanted:
+            raise ContractError(
+                f"stream {stream.name}: a table's topic is named by Debezium, not {stream.topic!r}",
+                file=stream.file,
+                write=f"headrace.topic: {wanted}, or leave it out",
+            )
+    sources = [stream.table_source for stream in pipeline.cdc_streams]
+    return {
+        **PROMISES,
+        **_DEFAULTS,
+        "database.hostname": replicator.host,
+        "database.port": str(replicator.port),
+        "database.dbname": replicator.database,
+        "database.user": replicator.user,
+        "database.password": password_reference,
+        "topic.prefix": pipeline.name,
+        "slot.name": f"headrace_{pipeline.name}",
+        "publication.name": f"headrace_{pipeline.name}",
+        "schema.include.list": ",".join(sorted({re.escape(source.schema) for source in sources})),
+        "table.include.list": ",".join(sorted(re.escape(source.qualified) for source in sources)),
+        _PLACEHOLDER: placeholder,
+        **overrides(pipeline),
+    }
+
+
+def placeholder(running: Mapping[str, str] | None, kept_in: Path) -> str:
+    """The pipeline's marker for a value that Postgres did not send: what the running connector uses, else what
+    `kept_in` holds, else a new random one. Random, so that no value of a user can equal it; kept, because rows already
+    in the lake carry it. Writes nothing."""
+    if running and _PLACEHOLDER in running:
+        return running[_PLACEHOLDER]
+    if kept_in.is_file():
+        return kept_in.read_text(encoding="utf-8").strip()
+    return f"__headrace_unavailable_{secrets.token_hex(16)}"
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value)
+
+
+def _line_of(text: str, name: str) -> int | None:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if f'"{name}"' in line:
+            return number
+    return None

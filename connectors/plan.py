@@ -1,0 +1,233 @@
+"""What is declared against what runs: the difference, and making it so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from connectors import debezium, password, source, topics
+from connectors.rest import Connect
+from connectors.source_checks import check
+from contracts.endpoints import Endpoints
+from contracts.errors import PlanRefused
+from contracts.settings import Settings
+from contracts.stream import Pipeline
+
+Progress = Callable[[str], None]
+
+
+def _silent(_: str) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Change:
+    """One step from what runs to what is declared. `before` is empty for something that is not there yet.
+
+    `make` may be called again after it succeeded or failed half-way: each change reaches the same end.
+    """
+
+    kind: str
+    name: str
+    before: str
+    after: str
+    make: Callable[[], None]
+
+    def describe(self) -> str:
+        """One line, or more for a config: what, which, from and to."""
+        verb = "create" if not self.before else "change"
+        middle = f"{self.before} -> {self.after}" if self.before else self.after
+        return f"{verb} {self.kind} {self.name}: {middle}"
+
+    def apply(self) -> None:
+        """Returns when the change holds."""
+        self.make()
+
+
+@dataclass
+class Plan:
+    """An open list of changes in the order in which they are applied; other stages append theirs.
+
+    Refusals are things that `apply` must not do; with one of them nothing is applied. Warnings never stop anything.
+    """
+
+    pipeline: str
+    changes: list[Change] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def empty(self) -> bool:
+        """Whether what runs is what is declared."""
+        return not self.changes and not self.refusals
+
+    def require(self) -> None:
+        """Raises PlanRefused with every refusal, if there is one."""
+        if self.refusals:
+            raise PlanRefused(
+                f"pipeline {self.pipeline} cannot be applied:\n" + "\n".join(f"- {text}" for text in self.refusals),
+                state="Nothing was changed.",
+                next_step="correct the above, then `headrace plan`",
+            )
+
+
+def plan(pipeline: Pipeline, endpoints: Endpoints, settings: Settings) -> Plan:
+    """Compares topics, source database and connector with the contracts. Changes nothing; may be called at any time.
+
+    ContractError for declarations that cannot be rendered, ServiceUnavailable if a part does not answer; everything
+    else that stands in the way is a refusal in the plan.
+    """
+    found = Plan(pipeline.name)
+    _plan_topics(found, pipeline, endpoints)
+    if pipeline.cdc_streams:
+        with Connect(endpoints.connect_url) as connect:
+            running = connect.config(debezium.connector_name(pipeline))
+            kept_in = _placeholder_file(settings, pipeline)
+            config = debezium.render(
+                pipeline,
+                endpoints.replicator,
+                password_reference=password.reference(settings.data_dir, pipeline.name),
+                placeholder=debezium.placeholder(running, kept_in),
+            )
+            _plan_source(found, pipeline, endpoints, config)
+            _plan_secret(found, pipeline, endpoints, settings, config)
+            _plan_connector(found, pipeline, connect, running, config, kept_in)
+    return found
+
+
+def apply(planned: Plan, progress: Progress = _silent) -> int:
+    """Applies the changes in their order and returns how many. Raises PlanRefused before the first if the plan holds a
+    refusal. After an error the changes before it hold; a new plan shows what is left."""
+    planned.require()
+    for change in planned.changes:
+        progress(change.describe())
+        change.apply()
+    return len(planned.changes)
+
+
+def _plan_topics(found: Plan, pipeline: Pipeline, endpoints: Endpoints) -> None:
+    declared = topics.declared(pipeline)
+    with topics.admin(endpoints.kafka) as client:
+        existing = topics.existing(client, [topic.name for topic in declared])
+    for topic in declared:
+        present = existing.get(topic.name)
+        if present is None:
+            found.changes.append(_create_topic(endpoints.kafka, topic))
+            continue
+        if present.partitions != topic.partitions:
+            found.refusals.append(
+                f"topic {topic.name} has {present.partitions} partitions and {topic.partitions} are declared: the "
+                "position of every row that arrived is kept by partition\n  declare "
+                f"{present.partitions}, or give the stream a new topic"
+            )
+        if changed := topics.changed_config(topic, present):
+            found.changes.append(_configure_topic(endpoints.kafka, topic, changed))
+
+
+def _create_topic(kafka: str, topic: topics.Topic) -> Change:
+    return Change("topic", topic.name, "", str(topic), lambda: topics.create(kafka, topic))
+
+
+def _configure_topic(kafka: str, topic: topics.Topic, changed: Mapping[str, tuple[str, str]]) -> Change:
+    before = ", ".join(f"{name}={was}" for name, (was, _) in sorted(changed.items()))
+    after = ", ".join(f"{name}={wanted}" for name, (_, wanted) in sorted(changed.items()))
+    return Change("topic", topic.name, before, after, lambda: topics.configure(kafka, topic))
+
+
+def _plan_source(found: Plan, pipeline: Pipeline, endpoints: Endpoints, config: Mapping[str, str]) -> None:
+    tables = source.cdc_tables(pipeline)
+    role, publication = endpoints.replicator.user, config["publication.name"]
+    with source.connected(endpoints.source) as connection:
+        findings = check(connection, pipeline, slot=config["slot.name"])
+        access = source.access(connection, role, publication, tables)
+    found.refusals += [str(finding) for finding in findings if finding.level == "refusal"]
+    found.warnings += [str(finding) for finding in findings if finding.level == "warning"]
+    if missing := access.missing(tables):
+        found.changes.append(
+            Change(
+                "replication access",
+                f"role {role}, publication {publication}",
+                "incomplete" if access.role else "",
+                "; ".join(missing),
+                lambda: source.grant(endpoints.source, endpoints.replicator, publication, tables),
+            )
+        )
+
+
+def _plan_secret(
+    found: Plan, pipeline: Pipeline, endpoints: Endpoints, settings: Settings, config: Mapping[str, str]
+) -> None:
+    ours = password.reference(settings.data_dir, pipeline.name)
+    secret = endpoints.replicator.password
+    if config["database.password"] != ours or password.is_written(settings.data_dir, pipeline.name, secret):
+        return
+    file = password.directory(settings.data_dir, pipeline.name) / password.FILE
+    found.changes.append(
+        Change(
+            "secret file",
+            str(file),
+            "another password" if file.exists() else "",
+            "the replication password, mode 0600",
+            lambda: password.write(settings.data_dir, pipeline.name, secret),
+        )
+    )
+
+
+def _plan_connector(
+    found: Plan,
+    pipeline: Pipeline,
+    connect: Connect,
+    running: Mapping[str, str] | None,
+    config: Mapping[str, str],
+    kept_in: Path,
+) -> None:
+    name = debezium.connector_name(pipeline)
+    url = connect.url
+    # Connect adds the name to what was PUT.
+    present = {key: value for key, value in (running or {}).items() if key != "name"}
+    changed = sorted(key for key in {*present, *config} if present.get(key) != config.get(key))
+    if changed:
+        before = "\n".join(f"    {key} = {present[key]}" for key in changed if key in present)
+        after = "\n".join(f"    {key} = {config.get(key, '(removed)')}" for key in changed)
+        found.changes.append(
+            Change(
+                "connector",
+                name,
+                f"\n{before}\n  " if running else "",
+                f"\n{after}",
+                lambda: _put(url, name, config, kept_in),
+            )
+        )
+        return
+    status = connect.status(name)
+    if status is None or not status.running:
+        found.changes.append(
+            Change("connector", name, str(status or "no status"), "running", lambda: _start(url, name))
+        )
+
+
+def _put(url: str, name: str, config: Mapping[str, str], kept_in: Path) -> None:
+    with Connect(url) as connect:
+        if wrong := connect.validate({**config, "name": name}):
+            raise PlanRefused(
+                f"Connect finds the config of connector {name} wrong:\n" + "\n".join(f"- {text}" for text in wrong),
+                state="The connector was not changed.",
+                next_step="correct the above; for database.password see that the worker has this provider:\n"
+                + password.PROVIDER_HINT,
+            )
+        kept_in.parent.mkdir(parents=True, exist_ok=True)
+        kept_in.write_text(config["unavailable.value.placeholder"] + "\n", encoding="utf-8")
+        connect.put(name, config)
+        connect.wait_running(name)
+
+
+def _start(url: str, name: str) -> None:
+    with Connect(url) as connect:
+        connect.resume(name)
+        connect.restart(name)
+        connect.wait_running(name)
+
+
+def _placeholder_file(settings: Settings, pipeline: Pipeline) -> Path:
+    return settings.data_dir / "connectors" / pipeline.name / "unavailable_value_placeholder"

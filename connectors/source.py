@@ -1,0 +1,175 @@
+"""The source database: the replication role and the publication that a pipeline needs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import encrypt_password
+
+from contracts.endpoints import PostgresEndpoint
+from contracts.errors import PlanRefused, ServiceUnavailable
+from contracts.stream import Pipeline, TableSource
+
+ROLE_SCRIPT = Path(__file__).parent / "source_role.sql"
+_VARIABLE = re.compile(r""":"(?P<identifier>\w+)"|:'(?P<literal>\w+)'|(?<!:):(?P<raw>[a-z]\w*)""")
+
+
+@contextmanager
+def connected(endpoint: PostgresEndpoint, *, autocommit: bool = False) -> Iterator[Connection]:
+    """A connection that commits if the block ends well, rolls back if it raises, and is closed either way.
+
+    ServiceUnavailable if the server does not answer or refuses the role.
+    """
+    try:
+        dsn: dict[str, Any] = endpoint.dsn()
+        connection = psycopg2.connect(**dsn, connect_timeout=10, application_name="headrace")
+    except psycopg2.OperationalError as error:
+        raise ServiceUnavailable(
+            f"Postgres did not accept the connection: {str(error).strip()}",
+            host=f"{endpoint.host}:{endpoint.port}",
+            database=endpoint.database,
+            user=endpoint.user,
+        ) from error
+    try:
+        connection.autocommit = autocommit
+        yield connection
+        if not autocommit:
+            connection.commit()
+    finally:
+        connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What the replication role and the publication are now. `role` None: there is no such role."""
+
+    role: tuple[bool, bool] | None
+    readable: frozenset[str]
+    published: frozenset[str] | None
+    publishes_all_kinds: bool
+
+    def missing(self, tables: list[TableSource]) -> list[str]:
+        """What the script has to bring about, in words; empty if nothing."""
+        names = {source.qualified for source in tables}
+        found = []
+        if self.role is None:
+            found.append("create the role")
+        elif not all(self.role):
+            found.append("the role must be allowed to log in and to replicate")
+        if unreadable := sorted(names - self.readable):
+            found.append(f"grant SELECT on {', '.join(unreadable)}")
+        if self.published is None:
+            found.append(f"publish {', '.join(sorted(names))}")
+        else:
+            if added := sorted(names - self.published):
+                found.append(f"publish {', '.join(added)}")
+            if removed := sorted(self.published - names):
+                found.append(f"no longer publish {', '.join(removed)}")
+            if not self.publishes_all_kinds:
+                found.append("publish insert, update, delete and truncate")
+        return found
+
+
+def access(connection: Connection, role: str, publication: str, tables: list[TableSource]) -> Access:
+    """Reads the catalog; tables that do not exist are not readable."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT rolcanlogin, rolreplication OR rolsuper FROM pg_roles WHERE rolname = %s", (role,))
+        attributes = cursor.fetchone()
+        readable = set()
+        if attributes is not None:
+            cursor.execute(
+                """
+                SELECT n.nspname || '.' || c.relname
+                FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                WHERE has_schema_privilege(%(role)s, n.oid, 'USAGE') AND has_table_privilege(%(role)s, c.oid, 'SELECT')
+                  AND (n.nspname, c.relname) IN (SELECT * FROM unnest(%(schemas)s::text[], %(tables)s::text[]))
+                """,
+                {
+                    "role": role,
+                    "schemas": [source.schema for source in tables],
+                    "tables": [source.table for source in tables],
+                },
+            )
+            readable = {name for (name,) in cursor.fetchall()}
+        cursor.execute(
+            "SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate FROM pg_publication WHERE pubname = %s",
+            (publication,),
+        )
+        kinds = cursor.fetchone()
+        cursor.execute(
+            "SELECT schemaname || '.' || tablename FROM pg_publication_tables WHERE pubname = %s", (publication,)
+        )
+        published = frozenset(name for (name,) in cursor.fetchall()) if kinds else None
+    return Access(attributes, frozenset(readable), published, bool(kinds and kinds[0]))
+
+
+def grant(owner: PostgresEndpoint, replicator: PostgresEndpoint, publication: str, tables: list[TableSource]) -> None:
+    """Runs `source_role.sql` in one transaction: all of it holds afterwards, or nothing changed. May be repeated.
+
+    PlanRefused if the owner lacks a privilege, with the command for somebody who has it.
+    """
+    with connected(owner) as connection:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(role_script(connection, replicator, publication, tables))
+        except psycopg2.errors.InsufficientPrivilege as error:
+            names = ", ".join(source.qualified for source in tables)
+            schemas = ", ".join(sorted({source.schema for source in tables}))
+            raise PlanRefused(
+                f"{owner.user} may not prepare the source database: {str(error).strip()}",
+                state="Nothing was changed in it.",
+                next_step=(
+                    f"let a role that may create roles and owns the tables run: psql -d {owner.database} "
+                    f"-v role={replicator.user} -v password=… -v publication={publication} -v schemas='{schemas}' "
+                    f"-v tables='{names}' -f {ROLE_SCRIPT.name}"
+                ),
+            ) from error
+
+
+def role_script(
+    connection: Connection, replicator: PostgresEndpoint, publication: str, tables: list[TableSource]
+) -> sql.Composed:
+    """The script with psql's variables bound as identifiers and literals. The password goes as a SCRAM verifier, so
+    that no server log can hold it."""
+    password = replicator.password.get_secret_value()
+    verifier = encrypt_password(password, replicator.user, connection, "scram-sha-256") if password else ""
+    values: dict[str, sql.Composable] = {
+        "role": sql.Identifier(replicator.user),
+        "publication": sql.Identifier(publication),
+        "schemas": sql.SQL(", ").join(sql.Identifier(name) for name in sorted({source.schema for source in tables})),
+        "tables": sql.SQL(", ").join(sql.Identifier(source.schema, source.table) for source in tables),
+    }
+    literals = {"role": replicator.user, "publication": publication, "password": verifier}
+    # Comments show psql commands, which hold no variable to bind.
+    script = re.sub(r"^\s*--.*$", "", ROLE_SCRIPT.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    parts: list[sql.Composable] = []
+    at = 0
+    for found in _VARIABLE.finditer(script):
+        parts.append(sql.SQL(script[at : found.start()]))
+        name = found["literal"]
+        parts.append(sql.Literal(literals[name]) if name else values[found["identifier"] or found["raw"]])
+        at = found.end()
+    parts.append(sql.SQL(script[at:]))
+    return sql.Composed(parts)
+
+
+def drop_slot(owner: PostgresEndpoint, slot: str) -> None:
+    """Drops a replication slot that nobody reads, if there is one; an unread slot keeps all WAL from then on."""
+    with connected(owner) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s AND NOT active",
+            (slot,),
+        )
+
+
+def cdc_tables(pipeline: Pipeline) -> list[TableSource]:
+    """The declared tables, by name."""
+    return sorted((stream.table_source for stream in pipeline.cdc_streams), key=lambda source: source.qualified)

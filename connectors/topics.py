@@ -1,0 +1,112 @@
+"""The topics that a pipeline declares, and how they differ from those that exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from kafka.admin import AlterConfigOp, ConfigResource, ConfigResourceType, KafkaAdminClient
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from connectors import debezium
+from contracts.errors import ServiceUnavailable
+from contracts.stream import Pipeline, Stream
+
+_DAY_MS = 24 * 60 * 60 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic as declared or as found; of a found one, `config` holds only what differs from the broker's default."""
+
+    name: str
+    partitions: int
+    config: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        config = ", ".join(f"{name}={value}" for name, value in sorted(self.config.items()))
+        return f"{self.partitions} partition{'s' if self.partitions != 1 else ''}, {config}"
+
+
+def declared(pipeline: Pipeline) -> list[Topic]:
+    """Every topic the pipeline needs. A table's changes have one partition: their order is the Kafka offset."""
+    topics = [_of_stream(stream) for stream in pipeline.streams]
+    if pipeline.file_streams:
+        topics.append(Topic(pipeline.files_topic, 1, {"cleanup.policy": "compact"}))
+    if pipeline.cdc_streams:
+        longest = max(stream.retention_days for stream in pipeline.cdc_streams)
+        topics += [
+            Topic(debezium.transaction_topic(pipeline), 1, _kept(longest)),
+            Topic(debezium.message_topic(pipeline), 1, _kept(1)),
+            Topic(debezium.heartbeat_topic(pipeline), 1, _kept(1)),
+        ]
+    return topics
+
+
+def _of_stream(stream: Stream) -> Topic:
+    config = {**_kept(stream.retention_days), "max.message.bytes": str(debezium.MAX_MESSAGE_BYTES)}
+    return Topic(stream.topic, 1 if stream.is_cdc else stream.partitions, config)
+
+
+def _kept(days: int) -> dict[str, str]:
+    # A broker-wide limit by size would cut the promised replay short.
+    return {"cleanup.policy": "delete", "retention.bytes": "-1", "retention.ms": str(days * _DAY_MS)}
+
+
+@contextmanager
+def admin(kafka: str) -> Iterator[KafkaAdminClient]:
+    """An admin client, closed at the end; ServiceUnavailable if the broker does not answer."""
+    try:
+        client = KafkaAdminClient(bootstrap_servers=kafka, client_id="headrace-plan")
+    except KafkaError as error:
+        raise ServiceUnavailable(
+            f"Kafka did not answer: {error}", next_step="`headrace status` shows whether the broker runs", broker=kafka
+        ) from error
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def existing(client: KafkaAdminClient, names: list[str]) -> dict[str, Topic]:
+    """Those of `names` that exist."""
+    present = sorted(set(client.list_topics()) & set(names))
+    if not present:
+        return {}
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in present]
+    configs = client.describe_configs(resources, config_filter="all")["topic"]
+    return {
+        found["name"]: Topic(
+            found["name"],
+            len(found["partitions"]),
+            {name: str(entry["value"]) for name, entry in configs[found["name"]].items()},
+        )
+        for found in client.describe_topics(present)
+    }
+
+
+def changed_config(wanted: Topic, found: Topic) -> dict[str, tuple[str, str]]:
+    """Declared settings whose value differs: name -> (found, declared). Settings nobody declared are left alone."""
+    return {
+        name: (found.config.get(name, ""), value)
+        for name, value in wanted.config.items()
+        if found.config.get(name, "") != value
+    }
+
+
+def create(kafka: str, topic: Topic) -> None:
+    """Creates the topic with the broker's own replication; one that appeared meanwhile is left as it is."""
+    with admin(kafka) as client:
+        spec = {topic.name: {"num_partitions": topic.partitions, "configs": dict(topic.config)}}
+        try:
+            client.create_topics(spec, wait_for_metadata=True)
+        except TopicAlreadyExistsError:
+            return
+
+
+def configure(kafka: str, topic: Topic) -> None:
+    """Sets the declared settings and no other."""
+    with admin(kafka) as client:
+        values = {name: (AlterConfigOp.SET, value) for name, value in topic.config.items()}
+        client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name, configs=values)])
