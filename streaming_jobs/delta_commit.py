@@ -1,0 +1,124 @@
+"""Rows, positions and counts in one commit of a Delta table.
+
+The only module that touches Delta's internal API (seen to work with Delta 4.4.0): counts are known after the write,
+while a DataFrameWriter wants the commit's metadata before it. Its own tests hold what it relies on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from py4j.protocol import Py4JJavaError
+from pyspark.sql import DataFrame, SparkSession
+
+from contracts.errors import Conflict, Fatal
+
+
+class TableTransaction:
+    """One optimistic transaction on the Delta table at `path`: start, write, commit once.
+
+    Every position that is read or committed is fenced: when another writer commits a version of the same application
+    id between the start and `commit`, `commit` raises Conflict and the table is as that writer left it.
+    A transaction that is never committed leaves files that no reader sees (VACUUM removes them).
+    """
+
+    def __init__(self, spark: SparkSession, path: str) -> None:
+        self.path = path
+        self._spark = spark
+        self._jvm = cast(Any, spark._jvm)
+        self._none = getattr(getattr(self._jvm.scala, "None$"), "MODULE$")
+        log = self._delta.DeltaLog.forTable(spark._jsparkSession, path)
+        if not log.tableExists():
+            raise Fatal(
+                "there is no Delta table here", state="nothing was written", next_step="headrace apply", path=path
+            )
+        self._txn = log.startTransaction(self._none, self._none)
+        self._actions = self._jvm.java.util.ArrayList()
+        self._positions: dict[str, int] | None = None
+        self._done = False
+
+    @property
+    def _delta(self) -> Any:
+        return self._jvm.org.apache.spark.sql.delta
+
+    @property
+    def read_version(self) -> int:
+        """The version of the table that this transaction started from."""
+        return int(self._txn.snapshot().version())
+
+    def position(self, app_id: str) -> int | None:
+        """The version that the last commit for this application id gave, None if there never was one. Fences it."""
+        self._txn.txnVersion(app_id)
+        return self.positions().get(app_id)
+
+    def positions(self) -> dict[str, int]:
+        """All application ids of the table with their versions, without fencing them."""
+        if self._positions is None:
+            found = self._txn.snapshot().setTransactions().mkString("\n")
+            # One crossing into the JVM for all of them; its text is `SetTransaction(<app id>,<version>,<time>)`.
+            self._positions = dict(_parse_transactions(found))
+        return dict(self._positions)
+
+    def write(self, frame: DataFrame) -> int:
+        """Run `frame`, write its rows as files of this table and return how many those files hold.
+
+        Nothing is visible before `commit`. May be called several times; the commit adds all of it. Columns must be
+        those of the table, in name; Delta checks its constraints.
+        """
+        written = self._txn.writeFiles(frame._jdf, self._none)
+        rows = 0
+        iterator = written.iterator()
+        while iterator.hasNext():
+            action = iterator.next()
+            self._actions.add(action)
+            rows += int(json.loads(action.stats())["numRecords"])
+        return rows
+
+    def commit(self, positions: Mapping[str, int], metadata: Mapping[str, object]) -> int:
+        """Commit what was written with these positions and this metadata; returns the table's new version.
+
+        With at least one position there is always a commit, rows or not. Conflict: another writer moved one of the
+        positions, or changed the table's schema, since the start; nothing was committed.
+        """
+        if self._done:
+            raise Fatal("this transaction has been committed", next_step="start another", path=self.path)
+        actions = self._jvm.java.util.ArrayList(self._actions)
+        for name, version in positions.items():
+            self._txn.txnVersion(name)
+            actions.add(self._delta.actions.SetTransaction(name, int(version), self._none))
+        sequence = self._jvm.scala.jdk.javaapi.CollectionConverters.asScala(actions).toSeq()
+        none = self._none
+        user_metadata = self._jvm.scala.Option.apply(json.dumps(metadata))
+        mode = self._jvm.org.apache.spark.sql.SaveMode.valueOf("Append")
+        write_operation = getattr(self._delta, "DeltaOperations$Write")
+        operation = write_operation(mode, none, none, user_metadata, none, none, none, none, none)
+        try:
+            version = int(self._txn.commit(sequence, operation))
+        except Py4JJavaError as error:
+            name = error.java_exception.getClass().getSimpleName()
+            if "Concurrent" in name or "MetadataChanged" in name or "ProtocolChanged" in name:
+                raise Conflict(
+                    f"another writer committed to the table first: {name}",
+                    state="nothing of this batch was committed",
+                    next_step="read the table's positions again and repeat",
+                    path=self.path,
+                    started_at_version=self.read_version,
+                ) from error
+            raise
+        self._done = True
+        return version
+
+
+def read_positions(spark: SparkSession, path: str) -> dict[str, int]:
+    """All positions of the table at `path`, as of now."""
+    return TableTransaction(spark, path).positions()
+
+
+def _parse_transactions(text: str) -> Iterator[tuple[str, int]]:
+    for line in text.splitlines():
+        inner = line.removeprefix("SetTransaction(").removesuffix(")")
+        # `appId,version,lastUpdated`: lastUpdated is None or Some(ms); an app id may hold commas.
+        app_id, version, _ = inner.rsplit(",", 2)
+        yield app_id, int(version)
