@@ -13,8 +13,8 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from contracts.errors import Fatal, ServiceUnavailable
+from streaming_jobs.ranges import app_id, epoch_of
 
-EPOCH_PREFIX = "epoch:"
 _UNKNOWN_TOPIC = 3
 
 
@@ -25,16 +25,6 @@ class TopicIdentity:
     name: str
     topic_id: str
     partitions: tuple[int, ...]
-
-
-def app_id(topic: str, topic_id: str, partition: int) -> str:
-    """The name under which a table's log keeps the next offset to read of one partition."""
-    return f"{topic_id}:{topic}-{partition}"
-
-
-def epoch_app_id(topic_id: str) -> str:
-    """The name under which a table's log keeps the epoch of one topic id."""
-    return f"{EPOCH_PREFIX}{topic_id}"
 
 
 def describe(kafka: str, topics: Iterable[str]) -> dict[str, TopicIdentity]:
@@ -97,16 +87,13 @@ def stream_position(
     `txns` are all the positions of the table (`TableTransaction.positions()`). Positions of other ids of the same
     topic name do not count.
     """
-    return {partition: txns.get(app_id(topic, topic_id, partition), 0) for partition in partitions}
+    return {partition: txns.get(app_id(topic_id, topic, partition), 0) for partition in partitions}
 
 
 def epoch(txns: Mapping[str, int], topic_id: str) -> int:
     """The epoch of this topic id: the known one, or one above all known. The first is 1.
 
-    The commit that first carries rows of a new id must record it under `epoch_app_id`; until then every call gives
+    The commit that first carries rows of a new id must record it (`ranges.epoch_id`); until then every call gives
     the same answer for the same `txns`.
     """
-    known = txns.get(epoch_app_id(topic_id))
-    if known is not None:
-        return known
-    return 1 + max((value for name, value in txns.items() if name.startswith(EPOCH_PREFIX)), default=0)
+    return epoch_of(topic_id, txns)
