@@ -17,7 +17,7 @@ _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing about the source. A refusal stops `apply`, a warning is shown; `fix` is SQL or an edit, ready to use."""
+    """One thing about the source: a refusal stops `apply`, a warning is shown. `fix` is SQL or an edit to make."""
 
     level: Literal["refusal", "warning"]
     what: str
