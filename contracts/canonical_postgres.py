@@ -59,7 +59,7 @@ def _nested_text(json: str, spark_type: SparkType, depth: int) -> str:
     if spark_type.name == "array":
         element = _json_part(f"jsonb_build_array({item}.value)", "0", spark_type.inner[0], depth + 1)
         rows = f"jsonb_array_elements(nullif({json}, 'null')) with ordinality {item}(value, n)"
-        text = f"(select string_agg({element}, '' order by {item}.n) from {rows})"
+        text = f"(select string_agg({element}, '' order by {item}.n) from {rows})"  # noqa: S608
         return f"case when jsonb_typeof({json}) <> 'null' then coalesce({text}, '') end"
     key, value = spark_type.inner
     # A JSON key is text whatever the map's key type, so its canonical text is that of the cast.
@@ -68,7 +68,7 @@ def _nested_text(json: str, spark_type: SparkType, depth: int) -> str:
         f'{_json_part(f"jsonb_build_array({item}.value)", "0", value, depth + 1)}) collate "C"'
     )
     rows = f"jsonb_each(nullif({json}, 'null')) {item}(key, value)"
-    text = f"(select string_agg({entry}, '' order by {entry}) from {rows})"
+    text = f"(select string_agg({entry}, '' order by {entry}) from {rows})"  # noqa: S608
     return f"case when jsonb_typeof({json}) <> 'null' then coalesce({text}, '') end"
 
 

@@ -59,7 +59,8 @@ def _mapping(value: object) -> Mapping[str, object]:
 
 
 def _timestamp(value: object) -> str:
-    assert isinstance(value, datetime) and value.tzinfo
+    assert isinstance(value, datetime)
+    assert value.tzinfo
     return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f").rjust(26, "0") + "Z"
 
 

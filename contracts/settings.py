@@ -82,9 +82,7 @@ class RunSettings(_Part):
 class Settings(BaseSettings):
     """Everything a command may need; unknown names are refused."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="HEADRACE_", env_nested_delimiter="__", frozen=True, extra="forbid"
-    )
+    model_config = SettingsConfigDict(env_prefix="HEADRACE_", env_nested_delimiter="__", frozen=True, extra="forbid")
 
     pipeline: str = "edtech"
     pipeline_dir: Path | None = None

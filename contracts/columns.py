@@ -1,0 +1,96 @@
+"""Columns of a contract: `physicalType` is Spark's type, and `logicalType` must say the same in ODCS' words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from open_data_contract_standard.model import SchemaObject, SchemaProperty
+
+from contracts.custom_properties import ColumnProperties, read_properties
+from contracts.spark_types import SparkType, parse_type
+from contracts.stream import Column
+from contracts.yaml_document import Place, YamlDocument
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_LOGICAL = {
+    "tinyint": ("integer",),
+    "smallint": ("integer",),
+    "int": ("integer",),
+    "bigint": ("integer",),
+    "decimal": ("number",),
+    "double": ("number",),
+    "float": ("number",),
+    "string": ("string",),
+    "binary": ("string",),
+    "boolean": ("boolean",),
+    "date": ("date",),
+    "timestamp": ("timestamp",),
+    "timestamp_ntz": ("timestamp",),
+    "array": ("array",),
+    "struct": ("object",),
+    "map": ("map", "object"),
+}
+
+
+def read_columns(document: YamlDocument, place: Place, schema: SchemaObject) -> tuple[Column, ...]:
+    """The columns of a schema; those of the key are required.
+
+    Raises:
+        ContractError: a name or a type is wrong, or two columns share a name.
+    """
+    columns = tuple(_columns(document, place, schema))
+    if not columns:
+        raise document.error("has no columns", place, "`properties:` with one entry per column")
+    return columns
+
+
+def _columns(document: YamlDocument, place: Place, schema: SchemaObject) -> Iterator[Column]:
+    seen: set[str] = set()
+    for index, found in enumerate(schema.properties or ()):
+        at: Place = (*place, "properties", index)
+        name = found.name or ""
+        if not _NAME.fullmatch(name):
+            raise document.error(f"`{name}` is no column name", at, "lower-case letters, digits and _, a letter first")
+        if name in seen:
+            raise document.error(f"column `{name}` stands here a second time", at)
+        seen.add(name)
+        spark_type = _type(document, at, found)
+        ours = read_properties(document, (*at, "customProperties"), found.customProperties, ColumnProperties)
+        if ours.from_file_name and spark_type.name not in ("string", "date", "int", "bigint"):
+            raise document.error(f"`{name}` comes from the file name: a {spark_type.simple()} cannot", at)
+        if ours.json_ and not spark_type.is_nested:
+            raise document.error(
+                f"`{name}` is JSON in a string, but its type is {spark_type.simple()}",
+                at,
+                "the type to parse it to (struct<…>, map<…,…>, array<…>), or no `headrace.json` to keep the text",
+            )
+        if found.unique and not found.primaryKey:
+            raise document.error(f"`unique` at `{name}` is not enforced", at, "`unique` at a key column alone")
+        yield Column(
+            name=name,
+            spark_type=spark_type.simple(),
+            required=bool(found.required or found.primaryKey or ours.from_file_name),
+            json=ours.json_,
+            from_file_name=ours.from_file_name,
+            source_type=ours.source_type,
+            pii="pii" in {(found.classification or "").lower(), *(tag.lower() for tag in found.tags or ())},
+            description=(found.description or "").strip(),
+        )
+
+
+def _type(document: YamlDocument, place: Place, found: SchemaProperty) -> SparkType:
+    if not found.physicalType:
+        raise document.error(f"`{found.name}` has no `physicalType`", place, "Spark's type, like `decimal(5,2)`")
+    try:
+        spark_type = parse_type(found.physicalType)
+    except ValueError as problem:
+        raise document.error(str(problem), (*place, "physicalType")) from None
+    expected = _LOGICAL[spark_type.name]
+    if found.logicalType and found.logicalType not in expected:
+        raise document.error(
+            f"`{found.name}` is {spark_type.simple()}, but its logicalType is {found.logicalType}",
+            (*place, "logicalType"),
+            f"`logicalType: {expected[0]}`",
+        )
+    return spark_type
