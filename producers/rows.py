@@ -1,0 +1,83 @@
+"""What the splitters give: rows in the order of the file, and text that cannot be split, in bounded pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from contracts.wire import RowFormat
+
+CHUNK_BYTES = 1 << 20
+"""How much of a file is held at once."""
+
+ROW_LIMIT_BYTES = 900_000
+"""A longer row cannot be one Kafka record of the default size (1 MB with key): it goes out as unsplit pieces."""
+
+PIECE_BYTES = 256 * 1024
+"""The most unsplit text in one record."""
+
+BOM = b"\xef\xbb\xbf"
+
+
+class ByteSource(Protocol):
+    """Anything with a blocking `read`; empty bytes mean the end."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Consecutive events of one format. `lines[i]` is where `values[i]` begins: the 1-based physical line, for an
+    element of a JSON array its ordinal. The values are the file's own bytes without line ends or separators."""
+
+    format: RowFormat
+    lines: Sequence[int]
+    values: list[bytes]
+
+
+def unsplit(text: bytes, line: int, *, physical: bool = True) -> Rows:
+    """Cut text that is no row into records, at line ends where there are any; joined, the values are the text.
+
+    `physical` counts lines on within the text; without it every piece keeps `line` (a JSON ordinal).
+    """
+    lines: list[int] = []
+    values: list[bytes] = []
+    start = 0
+    while start < len(text):
+        end = min(start + PIECE_BYTES, len(text))
+        if end < len(text):
+            end = text.rfind(b"\n", start, end) + 1 or end
+        lines.append(line)
+        values.append(text[start:end])
+        if physical:
+            line += values[-1].count(b"\n")
+        start = end
+    return Rows("unsplit", lines, values)
+
+
+def physical_rows(text: bytes, line: int, row_format: RowFormat, blank: bytes = b"") -> Iterator[Rows]:
+    """Split text that holds whole lines only, each of them one row; the last line may lack its end.
+
+    A line is blank, and no row, if nothing is left of it without the bytes in `blank`.
+    """
+    if not text:
+        return
+    values = text.split(b"\n")
+    if not values[-1]:
+        values.pop()
+    if b"\r" in text:
+        values = [value[:-1] if value.endswith(b"\r") else value for value in values]
+    lines: Sequence[int] = range(line, line + len(values))
+    if b"" in values or (blank and not all(map(bytes.strip, values))):
+        kept = [(number, value) for number, value in zip(lines, values, strict=True) if value.strip(blank or b"\n")]
+        lines, values = [number for number, _ in kept], [value for _, value in kept]
+    if len(text) <= ROW_LIMIT_BYTES or not values or len(max(values, key=len)) <= ROW_LIMIT_BYTES:
+        if values:
+            yield Rows(row_format, lines, values)
+        return
+    for number, value in zip(lines, values, strict=True):
+        long = len(value) > ROW_LIMIT_BYTES
+        yield unsplit(value, number, physical=False) if long else Rows(row_format, [number], [value])
