@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg2
 from psycopg2 import sql
-from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg2's own spelling hides a class
+from psycopg2.extensions import connection as Connection
 
 from connectors.source import connected
 from contracts.endpoints import PostgresEndpoint
@@ -81,7 +81,7 @@ def run_sql_file(endpoint: PostgresEndpoint, path: Path) -> None:
 
 def _existing(connection: Connection, table: str, names: list[str], file: Path) -> sql.Identifier:
     """The table as an identifier, after comparing the header with its columns."""
-    schema, dot, bare = table.rpartition(".")
+    schema, _, bare = table.rpartition(".")
     with connection.cursor() as cursor:
         cursor.execute(
             """
