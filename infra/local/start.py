@@ -1,0 +1,136 @@
+"""Starts parts as their dependencies allow, and waits until each answers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from contracts.errors import Fatal, HeadraceError, ServiceUnavailable
+from infra.local import process
+from infra.local.layout import Layout, is_free
+from infra.local.part import External, NotReady, Part
+from infra.preflight import holder_of
+
+Progress = Callable[[str, str], None]
+_POLL_S = 0.2
+
+
+def silent(_part: str, _message: str) -> None:
+    """The progress nobody watches."""
+    return None
+
+
+def start_all(parts: Sequence[Part], external: Sequence[External], here: Layout, progress: Progress) -> None:
+    """Returns when every part is ready; raises the first part's error after all others have ended their start."""
+    depth = _depths(parts)
+    broken = threading.Event()
+    futures: dict[str, Future[None]] = {}
+    with ThreadPoolExecutor(max_workers=len(parts) + len(external) or 1) as pool:
+        for check in external:
+            futures[check.name] = pool.submit(_await_external, check, progress)
+        # In order of depth, so that every future a part waits for exists already.
+        for part in sorted(parts, key=lambda part: depth[part.name]):
+            needed = [futures[name] for name in part.after if name in futures]
+            futures[part.name] = pool.submit(_start, part, depth[part.name], needed, here, progress, broken)
+    errors = [error for future in futures.values() if (error := future.exception()) is not None]
+    own = [error for error in errors if not isinstance(error, _Held)]
+    if own:
+        raise own[0]
+
+
+class _Held(Exception):
+    """Not started, because a part it needs did not start."""
+
+
+def _start(
+    part: Part, order: int, needed: Sequence[Future[None]], here: Layout, progress: Progress, broken: threading.Event
+) -> None:
+    if any(future.exception() is not None for future in needed):
+        progress(part.name, "not started: a part it needs failed")
+        raise _Held(part.name)
+    known = process.records(here.data_dir).get(part.name)
+    if known is not None and process.alive(known):
+        _await(part, known, progress, already=True)
+        return
+    if known is not None:
+        progress(part.name, f"had crashed (pid {known.pid}); starting it again")
+        process.stop(known)  # what a dead leader left of its session
+    if part.port is not None:
+        _require_free(part)
+    progress(part.name, "starting")
+    begin = time.monotonic()
+    part.prepare()
+    record = process.spawn(part, here.data_dir, order)
+    _await(part, record, progress, already=False)
+    part.settle()
+    progress(part.name, f"ready after {time.monotonic() - begin:.1f} s")
+
+
+def _await(part: Part, record: process.Record, progress: Progress, already: bool) -> None:
+    reason = "no answer yet"
+    deadline = time.monotonic() + part.start_timeout_s
+    while time.monotonic() < deadline:
+        running = process.alive(record)
+        try:
+            part.ready()
+            if already:
+                progress(part.name, "runs")
+            return
+        except (NotReady, OSError) as error:
+            reason = str(error)
+        if not running:
+            raise _failure(f"{part.name} ended while it was starting", part, record)
+        time.sleep(_POLL_S)
+    raise _failure(f"{part.name} was not ready after {part.start_timeout_s:.0f} s: {reason}", part, record)
+
+
+def _failure(what: str, part: Part, record: process.Record) -> HeadraceError:
+    lines = "\n".join(f"    {line}" for line in process.last_lines(Path(record.log)))
+    return ServiceUnavailable(
+        what,
+        state=f"The other parts stay as they are. Its last lines:\n{lines}",
+        next_step=f"read {record.log}, then `headrace up` again",
+        part=part.name,
+        pid=record.pid,
+    )
+
+
+def _await_external(check: External, progress: Progress) -> None:
+    try:
+        check.ready()
+    except (NotReady, OSError) as error:
+        raise ServiceUnavailable(
+            f"{check.name} does not answer: {error}",
+            state="It is external by the settings, so headrace does not start it.",
+            next_step="start it, or correct its address in the settings",
+            address=check.address,
+        ) from None
+    progress(check.name, f"answers at {check.address}")
+
+
+def _require_free(part: Part) -> None:
+    assert part.port is not None
+    if is_free(part.port):
+        return
+    raise Fatal(
+        f"port {part.port} of {part.name} is taken by {holder_of(part.port)}",
+        state="The part was not started.",
+        next_step="stop that process and repeat; the port is kept because stored locations contain it",
+        part=part.name,
+        port=part.port,
+    )
+
+
+def _depths(parts: Sequence[Part]) -> dict[str, int]:
+    """Length of the longest chain of needs before each part."""
+    by_name = {part.name: part for part in parts}
+
+    def depth(name: str, path: tuple[str, ...] = ()) -> int:
+        if name in path:
+            raise Fatal(f"parts wait for one another: {' -> '.join((*path, name))}")
+        return 1 + max((depth(need, (*path, name)) for need in by_name[name].after if need in by_name), default=-1)
+
+    return {name: depth(name) for name in by_name}
