@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -17,7 +18,7 @@ class PostgresEndpoint:
     user: str
     password: SecretStr
 
-    def dsn(self) -> dict[str, str | int]:
+    def dsn(self) -> dict[str, Any]:
         """Keyword arguments for `psycopg2.connect`. Holds the password: never log it."""
         return {
             "host": self.host,

@@ -130,7 +130,7 @@ def verify(folder: Path, expected: Mapping[str, str]) -> None:
         raise Fatal(
             f"{len(wrong)} jars are not what {LOCK_FILE.name} says: {', '.join(wrong[:5])}",
             state="Nothing was kept.",
-            next_step="if a version was changed on purpose, run `python -m infra.jars lock`; otherwise distrust the mirror",
+            next_step="after a wanted change of version run `python -m infra.jars lock`; otherwise distrust the mirror",
         )
 
 
@@ -160,10 +160,21 @@ def _retrieve(target: Path, ivy_cache: Path, progress: Progress) -> None:
 def _run_ivy(configuration: str, target: Path, cache: Path, settings: Path) -> None:
     ivy = next(pyspark_jars().glob("ivy-*.jar"))
     command = [
-        str(java()), "-Xmx256m", "-jar", str(ivy), "-settings", str(settings), "-ivy", str(MODULE_FILE),
-        "-confs", configuration, "-cache", str(cache),
-        "-retrieve", f"{target}/[conf]/[artifact]-[revision].[ext]",
-    ]  # fmt: skip
+        str(java()),
+        "-Xmx256m",
+        "-jar",
+        str(ivy),
+        "-settings",
+        str(settings),
+        "-ivy",
+        str(MODULE_FILE),
+        "-confs",
+        configuration,
+        "-cache",
+        str(cache),
+        "-retrieve",
+        f"{target}/[conf]/[artifact]-[revision].[ext]",
+    ]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as late:

@@ -40,7 +40,12 @@ def holder_of(port: int) -> str:
     """Who listens on a port, as well as this user may know."""
     try:
         for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            if (
+                connection.status == psutil.CONN_LISTEN
+                and connection.laddr
+                and connection.laddr[1] == port
+                and connection.pid
+            ):
                 process = psutil.Process(connection.pid)
                 return f"pid {connection.pid} ({' '.join(process.cmdline())[:80]})"
     except psutil.Error:
@@ -68,7 +73,8 @@ def _jars() -> list[Finding]:
     """The Spark jars were built for one pyspark line, and Delta's Python half must be its jar's version."""
     found = []
     locked = {name for name in read_lock() if name.startswith("spark/")}
-    for package, prefix in (("pyspark", "spark/spark-sql-kafka-0-10_2.13-"), ("delta-spark", "spark/delta-spark_4.0_2.13-")):
+    jar_prefixes = {"pyspark": "spark/spark-sql-kafka-0-10_2.13-", "delta-spark": "spark/delta-spark_4.0_2.13-"}
+    for package, prefix in jar_prefixes.items():
         try:
             installed = version(package)
         except PackageNotFoundError:

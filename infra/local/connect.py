@@ -12,22 +12,26 @@ from infra.local.kafka import LARGEST_MESSAGE_BYTES
 from infra.local.layout import LOOPBACK, Layout
 from infra.local.part import Part
 
-REPLICATOR_SECRETS = "debezium.properties"
-
 
 def part(layout: Layout, bootstrap_servers: str) -> Part:
     """The worker."""
     logging = logging_file(
-        layout, "connect", root="warn", io__debezium="info", org__apache__kafka__connect__runtime="info",
+        layout,
+        "connect",
+        io__debezium="info",
+        org__apache__kafka__connect="info",
+        org__apache__kafka__connect__runtime__rest="warn",
         org__apache__kafka__connect__runtime__isolation="warn",
-    )  # fmt: skip
+    )
     return Part(
         name="connect",
         argv=(
             *java_command("768m", logging),
-            "-cp", f"{jars.classpath('connect')}{os.pathsep}{jars.classpath('kafka')}",
-            "org.apache.kafka.connect.cli.ConnectDistributed", str(layout.config_dir / "connect.properties"),
-        ),  # fmt: skip
+            "-cp",
+            f"{jars.classpath('connect')}{os.pathsep}{jars.classpath('kafka')}",
+            "org.apache.kafka.connect.cli.ConnectDistributed",
+            str(layout.config_dir / "connect.properties"),
+        ),
         port=layout.ports["connect"],
         after=("kafka",),
         prepare=lambda: _prepare(layout, bootstrap_servers),
@@ -46,7 +50,7 @@ def _prepare(layout: Layout, bootstrap_servers: str) -> None:
     shutil.rmtree(plugins, ignore_errors=True)
     plugins.mkdir()
     (plugins / "debezium-postgres").symlink_to(jars.ensure_jars() / "postgres-plugin")
-    _write_secrets(layout)
+    layout.secrets_dir.mkdir(mode=0o700, exist_ok=True)
     layout.write(
         "connect.properties",
         f"""bootstrap.servers={bootstrap_servers}
@@ -66,7 +70,7 @@ status.storage.partitions=1
 listeners={url(layout)}
 rest.advertised.host.name={LOOPBACK}
 plugin.path={plugins}
-plugin.discovery=hybrid_warn
+plugin.discovery=service_load
 exactly.once.source.support=enabled
 connector.client.config.override.policy=All
 config.providers=file,directory
@@ -83,14 +87,3 @@ producer.compression.type=lz4
 consumer.max.partition.fetch.bytes={LARGEST_MESSAGE_BYTES}
 """,
     )
-
-
-def _write_secrets(layout: Layout) -> None:
-    """`${{file:<secrets_dir>/debezium.properties:password}}` or `${{directory:<secrets_dir>:debezium}}` in a connector."""
-    layout.secrets_dir.mkdir(mode=0o700, exist_ok=True)
-    password = layout.settings.source.password.get_secret_value() or layout.secrets["debezium"]
-    user = layout.settings.source.user or "debezium"
-    for name, text in ((REPLICATOR_SECRETS, f"user={user}\npassword={password}\n"), ("debezium", password)):
-        file = layout.secrets_dir / name
-        file.touch(mode=0o600)
-        file.write_text(text)

@@ -1,11 +1,7 @@
 """The local deployment as a whole: bring it up, take it down, say how it is.
 
-    endpoints(settings)          where everything answers, local or external
-    up(settings, ...)            starts what is missing; a second call changes nothing
-    down(settings)               leaves no process; data stay
-    status(settings)             one entry per part
-    logs(settings, part)         the last lines of a part's log
-    reset(settings)              down, then forget all data of the local parts together
+`up` starts what is missing and a second one changes nothing; `down` leaves no process, and data survive both; `reset`
+forgets all data of the local parts together. `endpoints` says where everything answers, local or external.
 """
 
 from __future__ import annotations
@@ -58,11 +54,6 @@ def spark_conf(settings: Settings) -> dict[str, str]:
     if settings.hadoop.hdfs_url:
         return {}
     return {f"spark.hadoop.{name}": value for name, value in hdfs.CLIENT_CONF.items()}
-
-
-def replicator_secrets(settings: Settings) -> Path:
-    """The properties file (`user`, `password`) that a connector of the local Connect refers to: `${file:<path>:password}`."""
-    return data_dir(settings) / "secrets" / connect.REPLICATOR_SECRETS
 
 
 def up(
@@ -232,9 +223,14 @@ def _local_status(record: process.Record) -> PartStatus:
     address = f"{layout.LOOPBACK}:{record.port}" if record.port else ""
     if not process.alive(record):
         return PartStatus(
-            record.name, "crashed", port=record.port, address=address, log=log, detail=f"pid {record.pid} is gone",
+            record.name,
+            "crashed",
+            port=record.port,
+            address=address,
+            log=log,
+            detail=f"pid {record.pid} is gone",
             last_lines=process.last_lines(log),
-        )  # fmt: skip
+        )
     return PartStatus(record.name, "running", record.pid, record.port, address, process.memory_bytes(record), log)
 
 

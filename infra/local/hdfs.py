@@ -27,9 +27,7 @@ CLIENT_CONF = {
 def parts(layout: Layout) -> list[Part]:
     """NameNode and DataNodes. `namenode` is ready when it answers, `hdfs` as a whole when the DataNodes are."""
     _hadoop = "org.apache.hadoop.hdfs.server"
-    command = (
-        *java_command("512m", logging_file(layout, "hdfs"), short_start=True), "-cp", _class_path(layout)
-    )  # fmt: skip
+    command = (*java_command("512m", logging_file(layout, "hdfs"), short_start=True), "-cp", _class_path(layout))
     namenode = Part(
         name="namenode",
         argv=(*command, f"{_hadoop}.namenode.NameNode"),
@@ -45,12 +43,18 @@ def parts(layout: Layout) -> list[Part]:
                 name=f"datanode{number}",
                 argv=(
                     *java_command("384m", logging_file(layout, "hdfs"), short_start=True),
-                    "-cp", _class_path(layout), f"{_hadoop}.datanode.DataNode",
-                    "-D", f"dfs.datanode.data.dir=file://{layout.part_dir('hdfs')}/data{number}",
-                    "-D", f"dfs.datanode.address={LOOPBACK}:{ports[0]}",
-                    "-D", f"dfs.datanode.http.address={LOOPBACK}:{ports[1]}",
-                    "-D", f"dfs.datanode.ipc.address={LOOPBACK}:{ports[2]}",
-                ),  # fmt: skip
+                    "-cp",
+                    _class_path(layout),
+                    f"{_hadoop}.datanode.DataNode",
+                    "-D",
+                    f"dfs.datanode.data.dir=file://{layout.part_dir('hdfs')}/data{number}",
+                    "-D",
+                    f"dfs.datanode.address={LOOPBACK}:{ports[0]}",
+                    "-D",
+                    f"dfs.datanode.http.address={LOOPBACK}:{ports[1]}",
+                    "-D",
+                    f"dfs.datanode.ipc.address={LOOPBACK}:{ports[2]}",
+                ),
                 port=ports[0],
                 after=("namenode",),
                 # The number, not "all": the first to come must not wait for the second.
@@ -112,9 +116,13 @@ def _prepare(layout: Layout) -> None:
     log = layout.data_dir / "log" / "hdfs-format.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [
-        *java_command("256m", logging_file(layout, "hdfs"), short_start=True), "-cp", _class_path(layout),
-        "org.apache.hadoop.hdfs.server.namenode.NameNode", "-format", "-nonInteractive",
-    ]  # fmt: skip
+        *java_command("256m", logging_file(layout, "hdfs"), short_start=True),
+        "-cp",
+        _class_path(layout),
+        "org.apache.hadoop.hdfs.server.namenode.NameNode",
+        "-format",
+        "-nonInteractive",
+    ]
     with log.open("wb") as output:
         done = subprocess.run(command, stdout=output, stderr=output, timeout=120, check=False)
     if done.returncode != 0:

@@ -21,9 +21,12 @@ def metastore(layout: Layout, hdfs_url: str) -> Part:
         argv=(
             *java_command("512m", logging_file(layout, "metastore"), short_start=True),
             "-Dderby.stream.error.file=" + str(layout.part_dir("metastore") / "derby.log"),
-            "-cp", f"{layout.config_dir / 'hive'}{os.pathsep}{jars.pyspark_jars()}/*",
-            "org.apache.hadoop.hive.metastore.HiveMetaStore", "-p", str(layout.ports["metastore"]),
-        ),  # fmt: skip
+            "-cp",
+            f"{layout.config_dir / 'hive'}{os.pathsep}{jars.pyspark_jars()}/*",
+            "org.apache.hadoop.hive.metastore.HiveMetaStore",
+            "-p",
+            str(layout.ports["metastore"]),
+        ),
         port=layout.ports["metastore"],
         after=("namenode", "datanode1", "datanode2"),
         prepare=lambda: _prepare_metastore(layout, hdfs_url),
@@ -63,9 +66,12 @@ def sql(layout: Layout, hdfs_url: str, uri: str) -> Part:
         name="sql",
         argv=(
             str(jars.pyspark_jars().parent / "bin" / "spark-submit"),
-            "--properties-file", str(layout.config_dir / "sql.conf"),
-            "--class", "org.apache.spark.sql.hive.thriftserver.HiveThriftServer2", "spark-internal",
-        ),  # fmt: skip
+            "--properties-file",
+            str(layout.config_dir / "sql.conf"),
+            "--class",
+            "org.apache.spark.sql.hive.thriftserver.HiveThriftServer2",
+            "spark-internal",
+        ),
         env={
             **java_env(),
             "SPARK_HOME": str(jars.pyspark_jars().parent),

@@ -24,8 +24,11 @@ def part(layout: Layout) -> Part:
         name="kafka",
         argv=(
             *java_command("768m", logging_file(layout, "kafka", kafka__log="error")),
-            "-cp", jars.classpath("kafka"), "kafka.Kafka", str(config),
-        ),  # fmt: skip
+            "-cp",
+            jars.classpath("kafka"),
+            "kafka.Kafka",
+            str(config),
+        ),
         port=layout.ports["kafka"],
         prepare=lambda: _prepare(layout),
         ready=lambda: probes.kafka(address(layout)),
@@ -80,8 +83,10 @@ log.cleaner.dedupe.buffer.size=33554432
         cluster = identity.stdout.decode().split()[-1] if identity.stdout else ""
         done = subprocess.run(
             [*tool, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config)],
-            stdout=output, stderr=output, timeout=120,
-        )  # fmt: skip
+            stdout=output,
+            stderr=output,
+            timeout=120,
+        )
     if done.returncode != 0:
         raise Fatal("Kafka's storage could not be formatted:\n" + "\n".join(last_lines(log)), next_step=f"read {log}")
     formatted.touch()

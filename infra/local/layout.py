@@ -16,10 +16,23 @@ from contracts.settings import Settings
 # Below the kernel's ephemeral range, so that no outgoing connection ever holds one of ours.
 FIRST_PORT, LAST_PORT = 20_000, 31_999
 PORT_NAMES = (
-    "postgres", "kafka", "kafka_controller", "connect", "namenode", "namenode_http",
-    "datanode1", "datanode1_http", "datanode1_ipc", "datanode2", "datanode2_http", "datanode2_ipc",
-    "metastore", "sql", "pages", "monitor",
-)  # fmt: skip
+    "postgres",
+    "kafka",
+    "kafka_controller",
+    "connect",
+    "namenode",
+    "namenode_http",
+    "datanode1",
+    "datanode1_http",
+    "datanode1_ipc",
+    "datanode2",
+    "datanode2_http",
+    "datanode2_ipc",
+    "metastore",
+    "sql",
+    "pages",
+    "monitor",
+)
 SECRET_NAMES = ("postgres", "source_owner", "debezium", "warehouse")
 LOOPBACK = "127.0.0.1"
 

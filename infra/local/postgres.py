@@ -87,9 +87,18 @@ def _prepare(layout: Layout, data: Path) -> None:
         for path in (home, password_file):
             os.chown(path, account.pw_uid, account.pw_gid)
     command = (
-        str(bin_dir() / "initdb"), "-D", str(incoming), "-U", "postgres", "-E", "UTF8", "--locale=C",
-        "--auth=scram-sha-256", f"--pwfile={password_file}", "--no-instructions",
-    )  # fmt: skip
+        str(bin_dir() / "initdb"),
+        "-D",
+        str(incoming),
+        "-U",
+        "postgres",
+        "-E",
+        "UTF8",
+        "--locale=C",
+        "--auth=scram-sha-256",
+        f"--pwfile={password_file}",
+        "--no-instructions",
+    )
     done = subprocess.run(
         _unprivileged(command, layout.data_dir), cwd="/", capture_output=True, text=True, timeout=120, check=False
     )

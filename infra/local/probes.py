@@ -59,7 +59,7 @@ def kafka(bootstrap_servers: str) -> None:
 
 
 def connect(url: str) -> None:
-    """The worker lists its plugins (404 for some seconds before) and its connectors (409 or 500 while it rebalances)."""
+    """The worker lists its plugins (404 for some seconds before) and its connectors (409, 500 while it rebalances)."""
     plugins = _get(f"{url}/connector-plugins")
     if not any("PostgresConnector" in str(plugin) for plugin in plugins):
         raise NotReady("Debezium's Postgres connector is not among the plugins")
@@ -69,8 +69,9 @@ def connect(url: str) -> None:
 def namenode(http_url: str, datanodes: int) -> None:
     """Out of safe mode, with that many live DataNodes."""
     state = _bean(http_url, "FSNamesystemState")
-    if state["NumLiveDataNodes"] < datanodes:
-        raise NotReady(f"{state['NumLiveDataNodes']} of {datanodes} DataNodes are live")
+    live = int(str(state["NumLiveDataNodes"]))
+    if live < datanodes:
+        raise NotReady(f"{live} of {datanodes} DataNodes are live")
     if safe_mode := _bean(http_url, "NameNodeInfo")["Safemode"]:
         raise NotReady(str(safe_mode))
 
@@ -130,7 +131,7 @@ def _get(url: str) -> list[object]:
     return list(answer.json())
 
 
-def _bean(http_url: str, name: str) -> dict[str, object] | dict[str, int]:
+def _bean(http_url: str, name: str) -> dict[str, object]:
     try:
         answer = requests.get(
             f"{http_url}/jmx", params={"qry": f"Hadoop:service=NameNode,name={name}"}, timeout=PROBE_TIMEOUT_S

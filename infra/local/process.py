@@ -7,8 +7,10 @@ what a kill -9 left without a pid file is found by that.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -25,7 +27,15 @@ from infra.local.part import Part
 DEPLOYMENT_VARIABLE = "HEADRACE_DEPLOYMENT"
 LARGEST_LOG_BYTES = 20_000_000
 # A user's own settings for these programs must not leak into ours.
-_FOREIGN = ("CLASSPATH", "HADOOP_CONF_DIR", "HADOOP_HOME", "HIVE_CONF_DIR", "KAFKA_OPTS", "SPARK_CONF_DIR", "SPARK_HOME")
+_FOREIGN = {
+    "CLASSPATH",
+    "HADOOP_CONF_DIR",
+    "HADOOP_HOME",
+    "HIVE_CONF_DIR",
+    "KAFKA_OPTS",
+    "SPARK_CONF_DIR",
+    "SPARK_HOME",
+}
 _START_TIME_SLACK_S = 2.0
 
 
@@ -104,10 +114,8 @@ def forget(data_dir: Path, name: str) -> None:
 
 def alive(record: Record) -> bool:
     """Whether that very process still runs (a zombie does not)."""
-    try:
+    with contextlib.suppress(ChildProcessError):
         os.waitpid(record.pid, os.WNOHANG)  # reaps it when it was our own child
-    except ChildProcessError:
-        pass
     started = _start_time(record.pid)
     return started is not None and abs(started - record.started) < _START_TIME_SLACK_S
 
@@ -145,10 +153,8 @@ def stop(record: Record) -> None:
     """Asks the part to end, waits its grace, then kills whatever of it is left; fine when it is gone already."""
     ours = members(record)
     if alive(record):
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(record.pid, record.stop_signal)
-        except ProcessLookupError:
-            pass
     deadline = time.monotonic() + record.stop_timeout_s
     while alive(record) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -195,16 +201,9 @@ def as_account(argv: tuple[str, ...], account: str, *, reach_anything: bool) -> 
             "Postgres does not run as root and `setpriv` is missing, which would change the user",
             next_step="run as an ordinary user, or `apt-get install -y util-linux`",
         )
-    drop = (setpriv, f"--reuid={account}", f"--regid={psutil_group(account)}", "--clear-groups")
+    drop = (setpriv, f"--reuid={account}", f"--regid={pwd.getpwnam(account).pw_gid}", "--clear-groups")
     keep = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search") if reach_anything else ()
     return (*drop, *keep, "--", *argv)
-
-
-def psutil_group(account: str) -> int:
-    """The primary group of an account."""
-    import pwd
-
-    return pwd.getpwnam(account).pw_gid
 
 
 def _start_time(pid: int) -> float | None:
