@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from typing import Literal
 import psutil
 
 from infra.jars import missing_jars, pyspark_jars, read_lock
-from infra.java import NEWEST_JAVA, OLDEST_JAVA, candidates, find_java, install_hint
+from infra.java import NEWEST_JAVA, OLDEST_JAVA, candidates, find_java, install_hint, java, may_install
 
 PYTHONS = ((3, 11), (3, 13))
 MEMORY_NEEDED_GB = 8.0
@@ -115,3 +116,17 @@ def _ports(ports: Iterable[int]) -> list[Finding]:
         for port in ports
         if not is_free(port)
     ]
+
+
+def main() -> int:
+    """Prints the findings for `make setup`; gets Java when that is allowed. Not zero when something stops."""
+    if find_java() is None and may_install():
+        java()
+    findings = preflight(Path(os.environ.get("HEADRACE_DATA_DIR", ".headrace")))
+    for finding in findings:
+        sys.stderr.write(f"{'error' if finding.stops else 'warning'}: {finding.what}\n  Next: {finding.do}\n")
+    return int(any(finding.stops for finding in findings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -134,7 +134,7 @@ def _settle(layout: Layout) -> None:
         with connection.cursor() as cursor:
             for role, attributes in ((SOURCE_OWNER, ""), (REPLICATOR, "replication"), (WAREHOUSE, "")):
                 cursor.execute("select from pg_roles where rolname = %s", (role,))
-                verb = "alter" if cursor.fetchone() else "create"
+                verb = "create" if cursor.fetchone() is None else "alter"
                 cursor.execute(
                     sql.SQL("{verb} role {role} login {attributes} password %s").format(
                         verb=sql.SQL(verb), role=sql.Identifier(role), attributes=sql.SQL(attributes)

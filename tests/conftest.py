@@ -1,0 +1,127 @@
+"""What every tier shares: the local stack and a Spark session, started once and only when a test asks for them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn, Protocol, TypeVar
+
+import pytest
+from pyspark.sql import SparkSession
+
+from contracts.endpoints import Endpoints
+from contracts.errors import HeadraceError
+from contracts.settings import Settings, SparkSettings
+from infra.jars import spark_jars
+from infra.local import deployment as local_deployment
+from infra.preflight import preflight
+from streaming_jobs.session import build_session
+
+TIERS = {"unit": 30, "spark": 300, "services": 420, "e2e": 900, "bench": 3600}  # seconds a test may take
+DATA_DIR_VARIABLE = "HEADRACE_TEST_DATA_DIR"
+HOW_TO_START = f"run `make up`, or set {DATA_DIR_VARIABLE} to the data_dir of a running deployment"
+
+
+T = TypeVar("T")
+
+
+class WaitUntil(Protocol):
+    """Polls until the predicate gives something true and returns that; fails naming `what` after `timeout_s`."""
+
+    def __call__(self, predicate: Callable[[], T], timeout_s: float, what: str) -> T: ...
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # kafka-python reads its schemas in a way that Python 3.11 and 3.12 announce to be old.
+    config.addinivalue_line("filterwarnings", "ignore:read_text is deprecated:DeprecationWarning")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test belongs to the tier of its folder: its marker and its time-out come from there."""
+    here = Path(__file__).parent
+    for item in items:
+        tier = item.path.relative_to(here).parts[0]
+        if tier in TIERS:
+            item.add_marker(getattr(pytest.mark, tier))
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(TIERS[tier]))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line with the number of tests per tier."""
+    passed = terminalreporter.getreports("passed")
+    counts = Counter(tier for report in passed if report.when == "call" for tier in TIERS if tier in report.keywords)
+    if counts:
+        line = ", ".join(f"{tier} {counts[tier]}" for tier in TIERS if counts[tier])
+        terminalreporter.write_line(f"passed per tier: {line}")
+
+
+def missing_service(reason: str) -> NoReturn:
+    """Skips the test and says how to start what is missing; fails instead under CI=true."""
+    message = f"{reason}\n{HOW_TO_START}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(message, pytrace=False)
+    pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """The settings of a running local stack: a fresh one, stopped at the end, or the kept one that is named."""
+    kept = os.environ.get(DATA_DIR_VARIABLE)
+    settings = Settings(data_dir=Path(kept) if kept else tmp_path_factory.mktemp("deployment"))
+    stopping = [finding for finding in preflight(settings.data_dir) if finding.stops]
+    if stopping:
+        missing_service("; ".join(f"{finding.what}: {finding.do}" for finding in stopping))
+    try:
+        local_deployment.up(settings)
+    except HeadraceError as error:
+        if not kept:
+            local_deployment.down(settings)
+        missing_service(str(error))
+    yield settings
+    if not kept:
+        local_deployment.down(settings)
+
+
+@pytest.fixture(scope="session")
+def endpoints(deployment: Settings) -> Endpoints:
+    """Where the local stack answers."""
+    return local_deployment.endpoints(deployment)
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """Spark with Delta on the local disk, without any service."""
+    folder = tmp_path_factory.mktemp("spark")
+    try:
+        jars = spark_jars()
+    except HeadraceError as error:
+        missing_service(str(error))
+    session = build_session(
+        None,
+        SparkSettings(master="local[2]", driver_memory="2g"),
+        jars,
+        "headrace tests",
+        warehouse_dir=str(folder / "warehouse"),
+    )
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="session")
+def wait_until() -> WaitUntil:
+    """Waiting for a fact instead of for time."""
+
+    def wait(predicate: Callable[[], T], timeout_s: float, what: str) -> T:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            if found := predicate():
+                return found
+            if time.monotonic() > deadline:
+                pytest.fail(f"after {timeout_s:g} s still not: {what}")
+            time.sleep(0.1)
+
+    return wait
