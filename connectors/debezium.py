@@ -108,7 +108,7 @@ def overrides(pipeline: Pipeline) -> dict[str, str]:
             raise ContractError(f"{name} comes from the contracts", file=file, line=line, write=f"remove {name}")
         if "password" in name and not value.startswith("${"):
             raise ContractError(
-                f"{name} is written out", file=file, line=line, write=f'"{name}": "${{dir:<folder>:<file>}}"'
+                f"{name} is written out", file=file, line=line, write=f'"{name}": "${{directory:<folder>:<file>}}"'
             )
     return config
 

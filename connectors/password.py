@@ -11,9 +11,9 @@ from contracts.errors import PlanRefused
 
 FILE = "replicator_password"
 PROVIDER_HINT = (
-    "config.providers=dir\n"
-    "config.providers.dir.class=org.apache.kafka.common.config.provider.DirectoryConfigProvider\n"
-    "config.providers.dir.param.allowed.paths=<data_dir>/secrets"
+    "config.providers=directory\n"
+    "config.providers.directory.class=org.apache.kafka.common.config.provider.DirectoryConfigProvider\n"
+    "config.providers.directory.param.allowed.paths=<data_dir>/secrets"
 )
 
 
@@ -30,7 +30,7 @@ def reference(data_dir: Path, pipeline: str) -> str:
             f"Connect cannot refer to a secret in {folder}: the path holds `:` or `}}`",
             next_step="choose another data_dir",
         )
-    return f"${{dir:{folder}:{FILE}}}"
+    return f"${{directory:{folder}:{FILE}}}"
 
 
 def is_written(data_dir: Path, pipeline: str, password: SecretStr) -> bool:

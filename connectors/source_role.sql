@@ -4,30 +4,24 @@
 --   psql -v role=headrace -v password=… -v publication=headrace_edtech \
 --        -v schemas='public' -v tables='public.students, public.courses' -f source_role.sql
 --
+-- The password of a role that exists is not touched: changing it takes more privileges than the owner of tables has.
 -- A publication FOR ALL TABLES would need a superuser and would send tables nobody declared.
 
-SELECT set_config('headrace.role', :'role', false), set_config('headrace.publication', :'publication', false);
+SELECT set_config('headrace.role', :'role', false) IS NOT NULL AS role_given,
+       set_config('headrace.password', :'password', false) IS NOT NULL AS password_given,
+       set_config('headrace.publication', :'publication', false) IS NOT NULL AS publication_given;
 
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = current_setting('headrace.role')) THEN
-        EXECUTE format('CREATE ROLE %I LOGIN REPLICATION', current_setting('headrace.role'));
+        EXECUTE format('CREATE ROLE %I LOGIN REPLICATION PASSWORD %L',
+                       current_setting('headrace.role'), nullif(current_setting('headrace.password'), ''));
     ELSIF EXISTS (SELECT FROM pg_roles WHERE rolname = current_setting('headrace.role')
                   AND NOT (rolcanlogin AND (rolreplication OR rolsuper))) THEN
         EXECUTE format('ALTER ROLE %I LOGIN REPLICATION', current_setting('headrace.role'));
     END IF;
     IF NOT EXISTS (SELECT FROM pg_publication WHERE pubname = current_setting('headrace.publication')) THEN
         EXECUTE format('CREATE PUBLICATION %I', current_setting('headrace.publication'));
-    END IF;
-END
-$$;
-
--- Password: nothing is changed when none is given (peer, certificate or trust).
-SELECT set_config('headrace.password', :'password', false);
-DO $$
-BEGIN
-    IF current_setting('headrace.password') <> '' THEN
-        EXECUTE format('ALTER ROLE %I PASSWORD %L', current_setting('headrace.role'), current_setting('headrace.password'));
     END IF;
 END
 $$;
