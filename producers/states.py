@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # its stubs lack it
 
 from contracts.errors import Fatal, ServiceUnavailable
 from contracts.stream import Pipeline
@@ -119,7 +119,7 @@ class FilesTopic:
         partition = TopicPartition(self.topic, 0)
         try:
             found = self._admin.list_offsets(
-                {partition: OffsetSpec.latest()},
+                {partition: OffsetSpec.latest()},  # type: ignore[no-untyped-call]
                 isolation_level=IsolationLevel.READ_UNCOMMITTED,
                 request_timeout=self._timeout_s,
             )

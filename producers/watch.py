@@ -1,0 +1,228 @@
+"""A drop folder: `incoming/` -> `processed/`, or `rejected/` with the reason beside the file.
+
+A file is taken by a lock on the file itself, so that a watcher that dies leaves nothing to clean up: the file is
+still in `incoming/` under its own name, and the next watcher goes on where the files topic says. Kafka's fencing
+stands behind the lock, for folders on file systems that do not carry locks.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import watchfiles
+
+from contracts.errors import Retryable
+from contracts.stream import Pipeline
+from producers.push import FileResult, Progress, Sender
+from producers.send import ChunkLimits
+from producers.states import FilesTopic
+
+UNFINISHED_SUFFIXES = (".part", ".tmp", ".crdownload", ".filepart", ".swp")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DropFolder:
+    """The three folders below one root; `prepare` makes them. They must lie in one file system."""
+
+    root: Path
+
+    @property
+    def incoming(self) -> Path:
+        """Where files arrive, best under a name like `x.csv.part` that is renamed when they are whole."""
+        return self.root / "incoming"
+
+    @property
+    def processed(self) -> Path:
+        """Files whose every event is in Kafka."""
+        return self.root / "processed"
+
+    @property
+    def rejected(self) -> Path:
+        """Files of which nothing counts, each with `<name>.reason.txt`."""
+        return self.root / "rejected"
+
+    def prepare(self) -> None:
+        """Make what is missing."""
+        for folder in (self.incoming, self.processed, self.rejected):
+            folder.mkdir(parents=True, exist_ok=True)
+
+
+@dataclass(slots=True)
+class _Seen:
+    signature: tuple[int, int, int]
+    since: float
+    not_before: float = 0.0
+
+
+def watch(
+    root: Path,
+    pipeline: Pipeline,
+    kafka: str,
+    *,
+    stop: threading.Event,
+    settle_s: float = 2.0,
+    poll_s: float = 1.0,
+    on_result: Callable[[FileResult], None] | None = None,
+    progress: Progress | None = None,
+    limits: ChunkLimits | None = None,
+    retry_after_s: float = 10.0,
+) -> None:
+    """Push every whole file that arrives below `root`/incoming, until `stop` is set; the file in work is finished.
+
+    A file is whole once its size and time have not changed for `settle_s`; names with a leading dot or the suffix of
+    an unfinished copy are left alone. Symbolic links are never followed. Any number of watchers may share a folder.
+    While the broker is away files stay in `incoming/` and are tried again after `retry_after_s`.
+
+    Raises:
+        Fatal: a topic does not exist or is refused; every file is where it was.
+    """
+    folder = DropFolder(root)
+    folder.prepare()
+    watcher = _Watcher(folder, settle_s, retry_after_s)
+    changes = watchfiles.watch(
+        folder.incoming,
+        stop_event=stop,
+        yield_on_timeout=True,
+        rust_timeout=int(poll_s * 1000),
+        debounce=100,
+        step=50,
+        recursive=False,
+        raise_interrupt=False,
+    )
+    while not stop.is_set():
+        try:
+            with FilesTopic(kafka, pipeline) as known:
+                sender = Sender(pipeline, kafka, known, progress=progress, limits=limits)
+                while not stop.is_set():
+                    for result in watcher.sweep(sender, stop):
+                        if on_result:
+                            on_result(result)
+                    next(changes, None)
+        except Retryable as problem:
+            _log.warning("watch %s: %s", root, problem)
+            stop.wait(retry_after_s)
+
+
+def stop_on_signals() -> threading.Event:
+    """An event that SIGTERM and SIGINT set; call it in the main thread."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+class _Watcher:
+    """What one watcher has seen of the folder."""
+
+    def __init__(self, folder: DropFolder, settle_s: float, retry_after_s: float) -> None:
+        self._folder = folder
+        self._settle_s = settle_s
+        self._retry_after_s = retry_after_s
+        self._seen: dict[str, _Seen] = {}
+
+    def sweep(self, sender: Sender, stop: threading.Event) -> Iterator[FileResult]:
+        """Push and put away each file that is whole, oldest first, until `stop` is set between two of them."""
+        for path in self._whole():
+            if stop.is_set():
+                return
+            result = self._take(path, sender)
+            if result:
+                yield result
+
+    def _whole(self) -> list[Path]:
+        now = time.monotonic()
+        found: dict[str, _Seen] = {}
+        whole: list[tuple[int, Path]] = []
+        with os.scandir(self._folder.incoming) as entries:
+            for entry in entries:
+                if entry.name.startswith(".") or entry.name.lower().endswith(UNFINISHED_SUFFIXES):
+                    continue
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                if stat.S_ISDIR(status.st_mode):
+                    continue
+                signature = (status.st_size, status.st_mtime_ns, status.st_ino)
+                seen = self._seen.get(entry.name)
+                if not seen or seen.signature != signature:
+                    seen = _Seen(signature, now)
+                found[entry.name] = seen
+                if now - seen.since >= self._settle_s and now >= seen.not_before:
+                    whole.append((status.st_mtime_ns, Path(entry.path)))
+        self._seen = found
+        return [path for _, path in sorted(whole)]
+
+    def _take(self, path: Path, sender: Sender) -> FileResult | None:
+        """Push one file and move it; None if another watcher has it or it is gone. A file that changed under way stays:
+        once it settles it is pushed as the new content that it is."""
+        try:
+            if not stat.S_ISREG(path.lstat().st_mode):
+                return self._refuse(path, "it is a symbolic link or no regular file; links are not followed")
+            with _locked(path) as source:
+                if source is None:
+                    return None
+                before = os.fstat(source.fileno())
+                result = sender.push_open(source, path.name)
+                after = os.fstat(source.fileno())
+                changed = (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
+                if changed or result.state == "given_up":
+                    self._seen[path.name].not_before = time.monotonic() + self._retry_after_s
+                elif result.state == "rejected":
+                    _put_away(path, self._folder.rejected, result)
+                else:
+                    _put_away(path, self._folder.processed, result)
+                return result
+        except FileNotFoundError:
+            return None
+        except PermissionError as problem:
+            return self._refuse(path, f"it cannot be read: {problem.strerror}")
+
+    def _refuse(self, path: Path, reason: str) -> FileResult:
+        result = FileResult("", path.name, "", "", 0, 0, "rejected", reason, 0.0)
+        _put_away(path, self._folder.rejected, result)
+        return result
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[BinaryIO | None]:
+    """The file, open and locked against other watchers; None if one has it or had it. A dying process unlocks."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as source:
+        try:
+            fcntl.flock(source, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+            return
+        still_there = os.path.lexists(path) and os.path.samestat(path.lstat(), os.fstat(source.fileno()))
+        yield source if still_there else None
+
+
+def _put_away(path: Path, folder: Path, result: FileResult) -> Path:
+    """Move a file, never over another one: a taken name gets a part of the content hash, then a number."""
+    tag = result.hash[:12] or "again"
+    names = [path.name, f"{path.stem}.{tag}{path.suffix}"]
+    names += [f"{path.stem}.{tag}.{number}{path.suffix}" for number in range(2, 10_000)]
+    for name in names:
+        target = folder / name
+        try:
+            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            continue
+        os.rename(path, target)
+        if result.state == "rejected":
+            (folder / f"{name}.reason.txt").write_text(f"{path.name}: {result.reason}\n", encoding="utf-8")
+        return target
+    raise FileExistsError(f"{folder} holds 10,000 files named like {path.name}")
