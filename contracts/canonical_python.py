@@ -61,12 +61,13 @@ def _mapping(value: object) -> Mapping[str, object]:
 def _timestamp(value: object) -> str:
     assert isinstance(value, datetime)
     assert value.tzinfo
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f").rjust(26, "0") + "Z"
+    utc = value if value.tzinfo is UTC else value.astimezone(UTC)
+    return utc.isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def _timestamp_ntz(value: object) -> str:
     assert isinstance(value, datetime)
-    return value.strftime("%Y-%m-%dT%H:%M:%S.%f").rjust(26, "0")
+    return value.isoformat(timespec="microseconds")[:26]
 
 
 def _date(value: object) -> str:

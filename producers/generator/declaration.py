@@ -1,0 +1,239 @@
+"""What sample data a pipeline has: tables, daily files, how each value is drawn, and how much dirt is mixed in.
+
+Read from YAML (`kind: HeadraceSampleData`) beside the contracts. Names of columns and types come from the contracts;
+nothing here or in the YAML's reader knows what the data are about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from contracts.stream import FileSource, Pipeline
+from contracts.yaml_document import YamlDocument
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Choice(_Part):
+    """One of `values`, or of the declared list `of`; `weights` are relative."""
+
+    values: tuple[Any, ...] = ()
+    of: str = ""
+    weights: tuple[float, ...] | None = None
+
+
+class Numbers(_Part):
+    """Between `min` and `max`; with `mean` and `deviation` normal and clipped. `digits` after the point makes a
+    decimal, none an integer."""
+
+    min: float
+    max: float
+    mean: float | None = None
+    deviation: float | None = None
+    digits: Annotated[int, Field(ge=0, le=18)] = 0
+
+
+class Dates(_Part):
+    """A day of this span, both ends included."""
+
+    first: date
+    last: date
+
+
+class Timestamps(_Part):
+    """A whole second of this span or, without one, of the file's own day."""
+
+    first: datetime | None = None
+    last: datetime | None = None
+
+
+class Later(_Part):
+    """0 to `seconds` after another column of the row."""
+
+    than: str
+    seconds: Count
+
+
+class Reference(_Part):
+    """A value that stands in another table, so that the two join; `unknown` is the share that joins nothing."""
+
+    table: str
+    column: str
+    unknown: Share = 0.0
+
+
+class Sample(_Part):
+    """An array of `min` to `max` different members of the declared list `of`."""
+
+    of: str
+    min: Count = 0
+    max: Count = 3
+
+
+class MapOf(_Part):
+    """A map with 0 to all of `keys`, each with a value of `value`."""
+
+    keys: tuple[str, ...]
+    value: Generator
+
+
+class Generator(_Part):
+    """Exactly one way to draw a column's values; `null_share` of them are NULL."""
+
+    sequence: Annotated[int | None, Field(description="counts up from here, through all files")] = None
+    template: Annotated[str | None, Field(description="text with {column}, {row} and {unit}")] = None
+    words: Annotated[tuple[str, ...] | None, Field(description="one of each of these lists, with a space")] = None
+    choice: Choice | None = None
+    number: Numbers | None = None
+    boolean: Annotated[Share | None, Field(description="the share of true")] = None
+    date_: Annotated[Dates | None, Field(alias="date")] = None
+    timestamp: Timestamps | None = None
+    later: Later | None = None
+    reference: Reference | None = None
+    sample: Sample | None = None
+    object: Mapping[str, Generator] | None = None
+    map: MapOf | None = None
+    null_share: Share = 0.0
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Generator:
+        if len(self.model_fields_set - {"null_share"}) != 1:
+            raise ValueError(f"exactly one way to draw values is needed, not {sorted(self.model_fields_set) or 'none'}")
+        return self
+
+
+class Table(_Part):
+    """A static CSV file that fills a source table. `rows` is at scale 1."""
+
+    stream: str
+    file: str
+    rows: Count
+    columns: Mapping[str, Generator]
+
+
+class Wrong(_Part):
+    """`rows` rows with one of these values in place of the true one, refused by `rule`."""
+
+    column: str
+    values: tuple[Any, ...]
+    rows: Count
+    rule: str
+
+
+class Broken(_Part):
+    """`rows` rows whose text breaks off, refused by `rule`."""
+
+    rows: Count
+    rule: str
+
+
+class CutShort(_Part):
+    """Files end in the middle of a row: those of these days (0 is the first, -1 the last)."""
+
+    days: tuple[int, ...]
+    rule: str
+
+
+class Conflicting(_Part):
+    """`rows` rows that repeat a key of the same file with another value in `column`."""
+
+    rows: Count
+    column: str
+
+
+class Late(_Part):
+    """`rows` rows whose `column` lies 1 to `days` days before the file's own."""
+
+    rows: Count
+    column: str
+    days: Annotated[int, Field(ge=1)]
+
+
+class Dirt(_Part):
+    """Exact amounts per file, whatever the scale. A row gets one kind of dirt at most."""
+
+    nulls: Mapping[str, Count] = {}
+    wrong: tuple[Wrong, ...] = ()
+    broken: Broken | None = None
+    cut_short: CutShort | None = None
+    duplicates_within: Count = 0
+    duplicates_across: Count = 0
+    conflicting: Conflicting | None = None
+    late: Late | None = None
+    shuffled: bool = False
+
+
+class Correction(_Part):
+    """A second, clean file for the day with this number, with the values of `column` drawn again; it is written to
+    the folder `corrected`."""
+
+    day: int
+    column: str
+
+
+class DailyFile(_Part):
+    """One file per day and stream. `rows` is per day at scale 1, before dirt adds rows; `file` holds `{unit}`."""
+
+    stream: str
+    file: str
+    rows: Count
+    columns: Mapping[str, Generator]
+    dirt: Dirt = Dirt()
+    correction: Correction | None = None
+
+
+class SampleData(_Part):
+    """The whole declaration. `lists` are values that several columns draw from."""
+
+    kind: Literal["HeadraceSampleData"]
+    seed: int
+    lists: Mapping[str, tuple[Any, ...]] = {}
+    tables: tuple[Table, ...] = ()
+    daily_files: tuple[DailyFile, ...] = ()
+
+
+def load_sample_data(file: Path, pipeline: Pipeline) -> SampleData:
+    """Read a declaration and hold it against the pipeline's contracts.
+
+    Raises:
+        ContractError: says file, line and what is wrong.
+    """
+    document = YamlDocument(file)
+    try:
+        found = SampleData.model_validate(document.data)
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        raise document.error(f"`{'.'.join(map(str, first['loc']))}`: {first['msg']}", first["loc"]) from None
+    for index, table in enumerate(found.tables):
+        _check(document, ("tables", index), table, pipeline)
+    for index, daily in enumerate(found.daily_files):
+        _check(document, ("daily_files", index), daily, pipeline)
+    return found
+
+
+def _check(document: YamlDocument, place: tuple[str | int, ...], entry: Table | DailyFile, pipeline: Pipeline) -> None:
+    try:
+        stream = pipeline.stream(entry.stream)
+    except KeyError:
+        known = ", ".join(stream.name for stream in pipeline.streams)
+        raise document.error(f"there is no stream `{entry.stream}`", (*place, "stream"), f"one of {known}") from None
+    declared, wanted = set(entry.columns), {column.name for column in stream.sent_columns}
+    if declared != wanted:
+        raise document.error(
+            f"columns {sorted(declared ^ wanted)} stand either here or in the contract of `{stream.name}`, not in both",
+            (*place, "columns"),
+        )
+    if isinstance(entry, DailyFile) != isinstance(stream.source, FileSource):
+        raise document.error(f"`{stream.name}` has another kind of source", (*place, "stream"))
+    if isinstance(entry, DailyFile) and not (stream.file_source.unit and "{unit}" in entry.file):
+        raise document.error("a daily file needs `{unit}` in its name and a unit in its contract", (*place, "file"))

@@ -1,0 +1,111 @@
+"""Writes a pipeline's sample data and the true answer into a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from hashlib import sha256
+from pathlib import Path
+
+from contracts.canonical import fingerprint_python
+from contracts.stream import Pipeline, Stream
+from producers.generator.answer import Answer, FileAnswer, Statement, StreamAnswer, StreamBooks, TableAnswer
+from producers.generator.daily import DailyMaker, Made, hashes_of
+from producers.generator.declaration import DailyFile, SampleData, Table
+from producers.generator.render import csv_lines
+from producers.generator.values import Drawing, Values
+
+CORRECTED = "corrected"
+
+
+def generate(
+    data: SampleData,
+    pipeline: Pipeline,
+    out_dir: Path,
+    batch_dates: Sequence[date],
+    *,
+    scale: float = 1.0,
+    seed: int | None = None,
+) -> Answer:
+    """Write the tables' CSV files, one file per stream and day, corrections, and `answer.json`.
+
+    The same declaration, seed, scale and days give the same bytes. Rows scale, the amounts of dirt do not. Files
+    already there are overwritten, others left alone.
+
+    Raises:
+        ValueError: a day has fewer rows than dirt is declared for, or a file's name is not the stream's.
+    """
+    seed = data.seed if seed is None else seed
+    out_dir.mkdir(parents=True, exist_ok=True)
+    known: dict[str, dict[str, Values]] = {}
+    tables = tuple(_table(table, data, pipeline, out_dir, scale, seed, known) for table in data.tables)
+    files: list[FileAnswer] = []
+    streams: dict[str, StreamAnswer] = {}
+    for declared in data.daily_files:
+        stream = pipeline.stream(declared.stream)
+        rows = max(1, round(declared.rows * scale))
+        books = _days(DailyMaker(stream, declared, data, seed, rows, known), declared, stream, out_dir, batch_dates)
+        files += [statement.answer for statement in books.statements]
+        streams[stream.name] = books.close()
+    answer = Answer(seed, scale, tuple(str(day) for day in batch_dates), tables, tuple(files), streams)
+    answer.write(out_dir)
+    return answer
+
+
+def _table(
+    table: Table,
+    data: SampleData,
+    pipeline: Pipeline,
+    out_dir: Path,
+    scale: float,
+    seed: int,
+    known: dict[str, dict[str, Values]],
+) -> TableAnswer:
+    stream = pipeline.stream(table.stream)
+    rows = max(1, round(table.rows * scale))
+    columns = Drawing(f"{seed}/{table.stream}", rows, data.lists, known).draw(table.columns)
+    known[table.stream] = columns
+    names = [column.name for column in stream.columns]
+    lines = csv_lines([names, *zip(*(columns[name] for name in names), strict=True)], ",")
+    (out_dir / table.file).write_text("\n".join(lines) + "\n", encoding="utf-8", newline="")
+    return TableAnswer(stream.name, table.file, *fingerprint_python(hashes_of(stream.columns, columns, rows)))
+
+
+def _days(
+    maker: DailyMaker, declared: DailyFile, stream: Stream, out_dir: Path, batch_dates: Sequence[date]
+) -> StreamBooks:
+    books = StreamBooks()
+    repeat: list[dict[str, object]] = []
+    for number, day in enumerate(batch_dates):
+        made = maker.make(number, len(batch_dates), day, repeat)
+        repeat = made.to_repeat
+        books.statements.append(_write(made, stream, declared, day, out_dir, ""))
+    if declared.correction and -len(batch_dates) <= declared.correction.day < len(batch_dates):
+        number = declared.correction.day % len(batch_dates)
+        made = maker.correct(number, batch_dates[number])
+        books.statements.append(_write(made, stream, declared, batch_dates[number], out_dir, CORRECTED))
+    return books
+
+
+def _write(made: Made, stream: Stream, declared: DailyFile, day: date, out_dir: Path, folder: str) -> Statement:
+    name = declared.file.format(unit=day)
+    found = stream.file_source.match(name)
+    if not found or found[stream.file_source.unit] != str(day):
+        raise ValueError(f"{name} is no name of stream {stream.name}: its files match {stream.file_source.pattern}")
+    path = out_dir / folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(made.text)
+    answer = FileAnswer(
+        stream=stream.name,
+        file=str(path.relative_to(out_dir)),
+        unit=str(day),
+        hash=sha256(made.text).hexdigest(),
+        bytes=len(made.text),
+        rows=made.rows,
+        accepted=made.accepted,
+        duplicate=made.duplicate,
+        conflicting=made.conflicting,
+        quarantined=made.quarantined,
+        correction=bool(folder),
+    )
+    return Statement(answer, made.keys, made.hashes)
