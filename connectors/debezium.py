@@ -39,10 +39,16 @@ PROMISES: Mapping[str, str] = {
     "value.converter.schemas.enable": "false",
     # Marks tell our markers from the heartbeat's, which would only fill the topic.
     "message.prefix.include.list": MARKER_PREFIX,
+    # How tables that are added later get their first read, and how we know that it ended (snapshots.py).
+    "signal.enabled.channels": "kafka",
+    "notification.enabled.channels": "sink",
 }
 
 _DEFAULTS: Mapping[str, str] = {
     "poll.interval.ms": "50",
+    "signal.poll.interval.ms": "1000",
+    # Names of connector and run on every record: bytes that nobody reads. Old and new key still come as headers.
+    "extended.headers.enabled": "false",
     "heartbeat.interval.ms": "10000",
     # Lets the slot advance while only other databases of the server write. Transactional state is not touched and no
     # privilege is needed, unlike an UPDATE of a heartbeat table.
@@ -75,6 +81,16 @@ def message_topic(pipeline: Pipeline) -> str:
 def heartbeat_topic(pipeline: Pipeline) -> str:
     """Where Debezium's heartbeats go."""
     return f"{HEARTBEAT_TOPICS}.{pipeline.name}"
+
+
+def signals_topic(pipeline: Pipeline) -> str:
+    """Where the connector is asked to read tables."""
+    return f"{pipeline.name}.signals"
+
+
+def notifications_topic(pipeline: Pipeline) -> str:
+    """Where the connector tells what its snapshots did."""
+    return f"{pipeline.name}.notifications"
 
 
 def overrides(pipeline: Pipeline) -> dict[str, str]:
@@ -114,11 +130,11 @@ def overrides(pipeline: Pipeline) -> dict[str, str]:
 
 
 def render(
-    pipeline: Pipeline, replicator: PostgresEndpoint, *, password_reference: str, placeholder: str
+    pipeline: Pipeline, replicator: PostgresEndpoint, kafka: str, *, password_reference: str, placeholder: str
 ) -> dict[str, str]:
     """The whole desired config: promises, defaults, what the contracts say, then the pipeline's own overrides.
 
-    Pure but for reading the overrides' file. Never holds a password.
+    `kafka` is the broker as Connect reaches it. Pure but for reading the overrides' file. Never holds a password.
     """
     if not _NAME.fullmatch(pipeline.name):
         raise ContractError(
@@ -148,6 +164,10 @@ def render(
         "publication.name": f"headrace_{pipeline.name}",
         "schema.include.list": ",".join(sorted({re.escape(source.schema) for source in sources})),
         "table.include.list": ",".join(sorted(re.escape(source.qualified) for source in sources)),
+        "signal.kafka.topic": signals_topic(pipeline),
+        "signal.kafka.bootstrap.servers": kafka,
+        "signal.kafka.groupId": f"headrace-{pipeline.name}-signals",
+        "notification.sink.topic.name": notifications_topic(pipeline),
         _PLACEHOLDER: placeholder,
         **overrides(pipeline),
     }

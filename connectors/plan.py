@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from connectors import debezium, password, source, topics
+from connectors import debezium, password, snapshots, source, topics
 from connectors.rest import Connect
 from connectors.source_checks import check
 from contracts.endpoints import Endpoints
@@ -87,12 +87,15 @@ def plan(pipeline: Pipeline, endpoints: Endpoints, settings: Settings) -> Plan:
             config = debezium.render(
                 pipeline,
                 endpoints.replicator,
+                endpoints.kafka,
                 password_reference=password.reference(settings.data_dir, pipeline.name),
                 placeholder=debezium.placeholder(running, kept_in),
             )
             _plan_source(found, pipeline, endpoints, config)
             _plan_secret(found, pipeline, endpoints, settings, config)
             _plan_connector(found, pipeline, connect, running, config, kept_in)
+            if running:
+                _plan_first_reads(found, pipeline, endpoints, running)
     return found
 
 
@@ -204,6 +207,23 @@ def _plan_connector(
     if status is None or not status.running:
         found.changes.append(
             Change("connector", name, str(status or "no status"), "running", lambda: _start(url, name))
+        )
+
+
+def _plan_first_reads(found: Plan, pipeline: Pipeline, endpoints: Endpoints, running: Mapping[str, str]) -> None:
+    kafka = endpoints.kafka
+    with topics.admin(kafka) as client:
+        told = bool(topics.existing(client, [debezium.notifications_topic(pipeline)]))
+    reads = snapshots.reads(kafka, pipeline) if told else snapshots.Reads(frozenset(), "", 0)
+    if tables := snapshots.missing(pipeline, reads, running):
+        found.changes.append(
+            Change(
+                "first read",
+                ", ".join(tables),
+                "",
+                "rows that are there already",
+                lambda: snapshots.request(kafka, pipeline, tables),
+            )
         )
 
 

@@ -40,6 +40,8 @@ def declared(pipeline: Pipeline) -> list[Topic]:
             Topic(debezium.transaction_topic(pipeline), 1, _kept(longest)),
             Topic(debezium.message_topic(pipeline), 1, _kept(1)),
             Topic(debezium.heartbeat_topic(pipeline), 1, _kept(1)),
+            Topic(debezium.signals_topic(pipeline), 1, _kept(1)),
+            Topic(debezium.notifications_topic(pipeline), 1, _kept(None)),
         ]
     return topics
 
@@ -49,9 +51,9 @@ def _of_stream(stream: Stream) -> Topic:
     return Topic(stream.topic, 1 if stream.is_cdc else stream.partitions, config)
 
 
-def _kept(days: int) -> dict[str, str]:
+def _kept(days: int | None) -> dict[str, str]:
     # A broker-wide limit by size would cut the promised replay short.
-    return {"cleanup.policy": "delete", "retention.bytes": "-1", "retention.ms": str(days * _DAY_MS)}
+    return {"cleanup.policy": "delete", "retention.bytes": "-1", "retention.ms": str(days * _DAY_MS if days else -1)}
 
 
 @contextmanager

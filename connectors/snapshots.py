@@ -1,0 +1,114 @@
+"""First reads of tables: which are done, and asking the connector to read a table that was added while it ran.
+
+Debezium reads all tables when it first starts and never again by itself; a table added later would miss the rows it
+already had. So it is asked by a signal for a *blocking* snapshot of those tables: it pauses the stream of changes,
+reads them, and goes on where it stopped. A change between the pause and the read arrives after the row that already
+shows it, so the last offset of a key still holds its newest content. What was read is told in the notifications topic,
+in the same transactions as the rows.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from connectors import debezium
+from contracts.errors import ServiceUnavailable
+from contracts.stream import Pipeline
+
+_UNDER_WAY = {"STARTED", "DATA_COLLECTIONS_RESOLVED", "IN_PROGRESS", "TABLE_SCAN_COMPLETED", "RESUMED"}
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """`done`: tables (`schema.table`) read from beginning to end. `last`: the newest notification of a snapshot, empty
+    if there is none yet. `begun`: how many snapshots were started."""
+
+    done: frozenset[str]
+    last: str
+    begun: int
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a snapshot runs. A connector that restarts says so, so a killed snapshot does not stay under way."""
+        return self.last in _UNDER_WAY
+
+
+def reads(kafka: str, pipeline: Pipeline) -> Reads:
+    """What the notifications topic tells up to its end; the topic must exist."""
+    done: set[str] = set()
+    last, begun = "", 0
+    for note in _notes(kafka, debezium.notifications_topic(pipeline)):
+        if note.get("aggregate_type") != "Initial Snapshot":
+            continue
+        last = str(note.get("type", ""))
+        begun += last == "STARTED"
+        data = note.get("additional_data") or {}
+        if last == "TABLE_SCAN_COMPLETED" and data.get("status") in ("SUCCEEDED", "EMPTY"):
+            done.add(data["scanned_collection"])
+    return Reads(frozenset(done), last, begun)
+
+
+def missing(pipeline: Pipeline, found: Reads, running: Mapping[str, str]) -> list[str]:
+    """The declared tables that must still be read although the connector runs: those that its config did not include
+    until now (whatever was read of them before has a gap after it), and those whose read never ended."""
+    included = set(running.get("table.include.list", "").split(","))
+    declared = sorted(stream.table_source.qualified for stream in pipeline.cdc_streams)
+    added = [name for name in declared if re.escape(name) not in included]
+    if found.under_way or not found.last:
+        return added  # the first read of the others is under way or about to begin
+    return [name for name in declared if name in added or name not in found.done]
+
+
+def request(kafka: str, pipeline: Pipeline, tables: Iterable[str], *, timeout_s: float = 120.0) -> None:
+    """Asks for a blocking snapshot of `tables` and returns when it has begun, not when it has ended: that may take
+    hours. Asking twice reads twice, which changes no table. ServiceUnavailable if it does not begin in time."""
+    before = reads(kafka, pipeline).begun
+    names = list(tables)
+    signal = {
+        "id": uuid.uuid4().hex,
+        "type": "execute-snapshot",
+        "data": {"type": "BLOCKING", "data-collections": [re.escape(name) for name in names]},
+    }
+    producer = KafkaProducer(bootstrap_servers=kafka, acks="all")
+    try:
+        producer.send(
+            debezium.signals_topic(pipeline), key=pipeline.name.encode(), value=json.dumps(signal).encode()
+        ).get(timeout=30)
+    finally:
+        producer.close()
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if reads(kafka, pipeline).begun > before:
+            return
+        time.sleep(0.5)
+    raise ServiceUnavailable(
+        f"the connector did not begin to read {', '.join(names)} within {timeout_s:.0f} s",
+        state="The request is kept: the connector reads the tables as soon as it runs.",
+        next_step="`headrace plan` shows whether it did",
+        pipeline=pipeline.name,
+    )
+
+
+def _notes(kafka: str, topic: str) -> Iterator[dict[str, Any]]:
+    partition = TopicPartition(topic, 0)
+    consumer = KafkaConsumer(
+        bootstrap_servers=kafka, isolation_level="read_committed", enable_auto_commit=False, group_id=None
+    )
+    try:
+        consumer.assign([partition])
+        end = consumer.end_offsets([partition])[partition]
+        consumer.seek_to_beginning(partition)
+        # The position also passes the control records at the end, which poll never returns.
+        while consumer.position(partition) < end:
+            for records in consumer.poll(timeout_ms=500).values():
+                yield from (json.loads(record.value) for record in records)
+    finally:
+        consumer.close()
