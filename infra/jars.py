@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -69,6 +70,12 @@ def read_lock() -> dict[str, str]:
     """Checksum (SHA-256, hex) by `configuration/file name`."""
     entries = (line.split(maxsplit=1) for line in LOCK_FILE.read_text().splitlines() if line and line[0] != "#")
     return {name: digest for digest, name in entries}
+
+
+def declared() -> list[tuple[str, str, str]]:
+    """Name, revision and configuration mapping of every dependency in the module file."""
+    found = re.findall(r'<dependency org="[^"]+" name="([^"]+)" rev="([^"]+)" conf="([^"]+)"', MODULE_FILE.read_text())
+    return [(name, revision, mapping) for name, revision, mapping in found]
 
 
 def missing_jars() -> list[str]:

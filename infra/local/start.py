@@ -53,7 +53,9 @@ def _start(
         raise _Held(part.name)
     known = process.records(here.data_dir).get(part.name)
     if known is not None and process.alive(known):
-        _await(part, known, progress, already=True)
+        _await(part, known)
+        part.settle()  # an `up` that was killed may have left that undone
+        progress(part.name, "runs")
         return
     if known is not None:
         progress(part.name, f"had crashed (pid {known.pid}); starting it again")
@@ -64,20 +66,18 @@ def _start(
     begin = time.monotonic()
     part.prepare()
     record = process.spawn(part, here.data_dir, order)
-    _await(part, record, progress, already=False)
+    _await(part, record)
     part.settle()
     progress(part.name, f"ready after {time.monotonic() - begin:.1f} s")
 
 
-def _await(part: Part, record: process.Record, progress: Progress, already: bool) -> None:
+def _await(part: Part, record: process.Record) -> None:
     reason = "no answer yet"
     deadline = time.monotonic() + part.start_timeout_s
     while time.monotonic() < deadline:
         running = process.alive(record)
         try:
             part.ready()
-            if already:
-                progress(part.name, "runs")
             return
         except (NotReady, OSError) as error:
             reason = str(error)
