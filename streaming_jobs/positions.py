@@ -79,9 +79,7 @@ def topic_ids(kafka: str, topics: Iterable[str]) -> dict[str, str]:
     return {name: found[name].topic_id for name in names}
 
 
-def stream_position(
-    txns: Mapping[str, int], topic: str, topic_id: str, partitions: Sequence[int]
-) -> dict[int, int]:
+def stream_position(txns: Mapping[str, int], topic: str, topic_id: str, partitions: Sequence[int]) -> dict[int, int]:
     """The next offset to read of each partition: 0 where the table has none for this topic id.
 
     `txns` are all the positions of the table (`TableTransaction.positions()`). Positions of other ids of the same

@@ -1,0 +1,90 @@
+"""Read the metadata of a table's commits from its transaction log, incrementally.
+
+The log's JSON files are read by their documented protocol, one Spark read for all tables together. `DESCRIBE HISTORY`
+reads every commit each time; checkpoints of the log do not keep commit metadata at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from contracts.errors import LedgerMismatch
+
+_COMMIT = "commitInfo struct<timestamp:bigint, userMetadata:string>"
+_COUNTS = "accepted:bigint, duplicate:bigint, conflicting:bigint, quarantined:bigint"
+_METADATA = (
+    "struct<headrace:int, kind:string, run:string, "
+    f"ranges:array<struct<topic:string, topic_id:string, `partition`:int, `first`:bigint, `next`:bigint, `rows`:bigint, "
+    f"{_COUNTS}, no_row:bigint, gap:bigint>>, "
+    f"files:map<string, struct<{_COUNTS}>>>"
+)
+_PLACE = r"/([^/]+)/_delta_log/(\d{20})\.json$"
+
+
+def headrace_commits(spark: SparkSession, spans: Mapping[str, tuple[int, int]]) -> DataFrame:
+    """The headrace commits in versions `[first, next)` of each table path in `spans`: columns `folder` (the table's
+    folder name), `version`, `committed_at`, `meta`. Other commits (OPTIMIZE, schema changes) are left out.
+
+    Raises:
+        LedgerMismatch: the log no longer has the first of these commits.
+    """
+    files: list[str] = []
+    for path, (first, following) in spans.items():
+        if first < following and not _exists(spark, commit_file(path, first)):
+            raise LedgerMismatch(
+                f"the log of {path} no longer has commit {first}: it expired before it was booked",
+                state="The ledger is as it was; the history's rows are not affected.",
+                next_step="keep the log longer (delta.logRetentionDuration); the lost part shows as missing in `ledger`",
+            )
+        files += [commit_file(path, version) for version in range(first, following)]
+    if not files:
+        return spark.createDataFrame(
+            [], f"folder string, version bigint, committed_at timestamp, meta {_METADATA}"
+        )
+    source = F.col("_metadata.file_path")
+    lines = spark.read.schema(_COMMIT).json(files).where("commitInfo.userMetadata is not null")
+    return lines.select(
+        F.regexp_extract(source, _PLACE, 1).alias("folder"),
+        F.regexp_extract(source, _PLACE, 2).cast("bigint").alias("version"),
+        F.expr("timestamp_millis(commitInfo.timestamp)").alias("committed_at"),
+        F.from_json("commitInfo.userMetadata", _METADATA).alias("meta"),
+    ).where("meta.headrace = 1")
+
+
+def commit_file(path: str, version: int) -> str:
+    """Where the log keeps that commit of the table at `path`."""
+    return f"{path}/_delta_log/{version:020d}.json"
+
+
+def earliest_commit(spark: SparkSession, path: str) -> int:
+    """The first version whose commit the log still has; 0 for a table whose log was never cut."""
+    if _exists(spark, commit_file(path, 0)):
+        return 0
+    folder = _jvm_path(spark, f"{path}/_delta_log")
+    system = folder.getFileSystem(_configuration(spark))
+    names = (str(status.getPath().getName()) for status in system.listStatus(folder))
+    return min(int(name[:20]) for name in names if name.endswith(".json") and name[:20].isdigit() and len(name) == 25)
+
+
+def table_exists(spark: SparkSession, path: str) -> bool:
+    """Whether there is a Delta table at `path`."""
+    return _exists(spark, f"{path}/_delta_log")
+
+
+def _exists(spark: SparkSession, file: str) -> bool:
+    path = _jvm_path(spark, file)
+    return bool(path.getFileSystem(_configuration(spark)).exists(path))
+
+
+def _jvm_path(spark: SparkSession, file: str) -> Any:
+    jvm: Any = spark._jvm
+    return jvm.org.apache.hadoop.fs.Path(file)
+
+
+def _configuration(spark: SparkSession) -> Any:
+    context: Any = spark._jsc
+    return context.hadoopConfiguration()
