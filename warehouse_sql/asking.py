@@ -1,0 +1,101 @@
+"""Questions to the star schema: the pipeline's queries and checks, and whether tables are as declared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlglot
+from pyspark.sql import Row, SparkSession
+from sqlglot import exp
+
+from contracts.endpoints import PostgresEndpoint
+from contracts.stream import Pipeline
+from warehouse_sql import declaration
+from warehouse_sql.declaration import Engine, Warehouse
+from warehouse_sql.postgres_target import transaction
+
+OFFENDERS_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A check's outcome: sound if no row offends. `offenders` holds the first ones."""
+
+    name: str
+    count: int
+    offenders: tuple[Row, ...]
+
+
+def run_checks(spark: SparkSession, pipeline: Pipeline) -> list[Check]:
+    """Run every file of `checks` against the Delta tables. The lake's `files` is at hand under that name."""
+    session = spark.newSession()
+    session.sql(f"use {pipeline.name}")
+    session.table(f"{pipeline.name}_lake.files").createOrReplaceTempView("files")
+    checks = []
+    for name, query in declaration.load(pipeline).named("checks").items():
+        rows = session.sql(query)
+        first = rows.take(OFFENDERS_SHOWN)
+        checks.append(Check(name, rows.count() if len(first) == OFFENDERS_SHOWN else len(first), tuple(first)))
+    return checks
+
+
+def query_file(pipeline: Pipeline, name: str) -> str:
+    """The text of a query that ships with the pipeline; KeyError if there is none of that name.
+
+    Its tables are unqualified: run it with the pipeline's schema as current one.
+    """
+    return declaration.load(pipeline).named("queries")[name]
+
+
+def declared_columns(warehouse: Warehouse, engine: Engine, table: str) -> list[tuple[str, str]]:
+    """Name and type of each column as the DDL file says, in Spark's or Postgres' own spelling."""
+    dialect = "spark" if engine == "delta" else "postgres"
+    create = sqlglot.parse_one(warehouse.sql(engine, "ddl", table)[0], dialect=dialect)
+    columns = []
+    for column in create.find_all(exp.ColumnDef):
+        kind = column.args["kind"].sql(dialect=dialect).lower().replace(" ", "")
+        columns.append((column.name, kind))
+    return columns
+
+
+def schema_differences(spark: SparkSession | None, endpoint: PostgresEndpoint | None, pipeline: Pipeline) -> list[str]:
+    """How the real tables differ from their DDL files: table, column, declared, found. Empty: equal."""
+    warehouse = declaration.load(pipeline)
+    found: list[str] = []
+    for table in warehouse.tables:
+        if spark is not None:
+            real = [(f.name, f.dataType.simpleString()) for f in spark.table(f"{pipeline.name}.{table.name}").schema]
+            found += _differences(f"delta {table.name}", declared_columns(warehouse, "delta", table.name), real)
+        if endpoint is not None:
+            real = _postgres_columns(endpoint, pipeline.name, table.name)
+            found += _differences(f"postgres {table.name}", declared_columns(warehouse, "postgres", table.name), real)
+    return found
+
+
+def _postgres_columns(endpoint: PostgresEndpoint, schema: str, table: str) -> list[tuple[str, str]]:
+    query = (
+        "select attname, format_type(atttypid, atttypmod) from pg_attribute "
+        "where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped order by attnum"
+    )
+    with transaction(endpoint, schema) as cursor:
+        cursor.execute(query, (table,))
+        return [(name, _short(kind)) for name, kind in cursor.fetchall()]
+
+
+def _short(kind: str) -> str:
+    names = {"timestamp with time zone": "timestamptz", "integer": "int", "numeric": "decimal"}
+    for long, short in names.items():
+        kind = kind.replace(long, short)
+    return kind.replace(" ", "")
+
+
+def _differences(where: str, declared: list[tuple[str, str]], real: list[tuple[str, str]]) -> list[str]:
+    wanted, present = dict(declared), dict(real)
+    lines = [
+        f"{where}.{name}: declared {wanted.get(name, 'nothing')}, found {present.get(name, 'nothing')}"
+        for name in {**wanted, **present}
+        if _short(wanted.get(name, "")) != _short(present.get(name, ""))
+    ]
+    if not lines and list(wanted) != list(present):
+        lines.append(f"{where}: the order of the columns is {list(present)}, declared {list(wanted)}")
+    return lines

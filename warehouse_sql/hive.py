@@ -1,0 +1,51 @@
+"""Queries over HiveServer2 (Spark's Thrift server), as any other client would ask them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pyhive import hive
+from pyhive.exc import Error as HiveError
+from thrift.transport.TTransport import TTransportException
+
+from contracts.endpoints import Endpoints
+from contracts.errors import Fatal, ServiceUnavailable
+
+
+def query(
+    endpoint: Endpoints, sql: str, limit: int = 1000, database: str = "default"
+) -> tuple[list[str], list[Sequence[object]]]:
+    """Run one statement; column names and at most `limit` rows. Fetches no more than it returns.
+
+    Raises:
+        ServiceUnavailable: nothing answers there. Fatal: the statement was refused.
+    """
+    where: dict[str, Any] = {"host": endpoint.sql_host, "port": endpoint.sql_port}
+    try:
+        connection = hive.connect(host=endpoint.sql_host, port=endpoint.sql_port, auth="NONE", database=database)
+    except (OSError, TTransportException, HiveError) as error:
+        raise ServiceUnavailable(
+            f"the SQL endpoint does not answer: {error}", next_step="look at `headrace status`", **where
+        ) from error
+    try:
+        with connection.cursor(arraysize=min(limit, 1000)) as cursor:
+            cursor.execute(sql.strip().rstrip(";"))
+            if cursor.description is None:
+                return [], []
+            columns = [name.rpartition(".")[2] for name, *_ in cursor.description]
+            return columns, cursor.fetchmany(limit)
+    except HiveError as error:
+        raise Fatal(
+            f"the statement was refused: {_reason(error)}", next_step="correct the statement", **where
+        ) from error
+    except (OSError, TTransportException) as error:
+        raise ServiceUnavailable(f"the SQL endpoint went away: {error}", **where) from error
+    finally:
+        connection.close()
+
+
+def _reason(error: HiveError) -> str:
+    status = getattr(error.args[0], "status", None) if error.args else None
+    message = getattr(status, "errorMessage", None) or str(error)
+    return str(message).split("\n\tat ", 1)[0]

@@ -1,0 +1,123 @@
+"""One round of merges: the lake's news into the star schema, in every target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Literal
+
+from pyspark.sql import SparkSession
+
+from contracts.endpoints import Endpoints
+from contracts.stream import Pipeline
+from warehouse_sql import declaration, parquet
+from warehouse_sql.declaration import Warehouse
+from warehouse_sql.delta_target import DeltaTarget, create_delta_tables
+from warehouse_sql.postgres_target import PostgresTarget, create_postgres_tables
+from warehouse_sql.reading import FactPlan
+from warehouse_sql.report import MergeReport, TableReport
+
+TargetName = Literal["delta", "postgres"]
+Target = DeltaTarget | PostgresTarget
+TARGETS: tuple[TargetName, ...] = ("postgres", "delta")
+
+
+def warehouse_url(endpoints: Endpoints) -> str:
+    """The folder of the star schema's Delta and Parquet tables, one folder per pipeline in it."""
+    return f"{endpoints.hdfs_url.rstrip('/')}/warehouse"
+
+
+def create_tables(
+    spark: SparkSession,
+    pipeline: Pipeline,
+    endpoints: Endpoints,
+    targets: Sequence[TargetName] = TARGETS,
+    url: str | None = None,
+) -> None:
+    """Make what is missing in the targets. Safe to repeat; `url` overrides `warehouse_url`."""
+    warehouse = declaration.load(pipeline)
+    if "delta" in targets:
+        create_delta_tables(spark, warehouse, url or warehouse_url(endpoints))
+    if "postgres" in targets:
+        create_postgres_tables(endpoints.warehouse, warehouse)
+
+
+def merge_round(
+    spark: SparkSession,
+    pipeline: Pipeline,
+    endpoints: Endpoints,
+    targets: Sequence[TargetName] = TARGETS,
+    now: datetime | None = None,
+    progress: Callable[[TableReport], None] | None = None,
+    url: str | None = None,
+) -> MergeReport:
+    """Bring every target up to what the lake holds now; the targets work at once, each from its own positions.
+
+    May be called again at any time, also after a kill anywhere: nothing is doubled or lost. Needs `create_tables`
+    before. A table that fails is in the report with its error and stays as it was; the others go on.
+    `progress` is called from several threads. `now` stands in the report.
+    """
+    warehouse = declaration.load(pipeline)
+    folder = url or warehouse_url(endpoints)
+    tell = progress or (lambda report: None)
+    with ThreadPoolExecutor(max_workers=len(targets), thread_name_prefix="merge") as pool:
+        rounds = [pool.submit(_round, spark, pipeline, warehouse, endpoints, name, folder, tell) for name in targets]
+        return MergeReport(tuple(report for done in rounds for report in done.result()), now)
+
+
+def _round(
+    spark: SparkSession,
+    pipeline: Pipeline,
+    warehouse: Warehouse,
+    endpoints: Endpoints,
+    name: TargetName,
+    folder: str,
+    tell: Callable[[TableReport], None],
+) -> list[TableReport]:
+    target: Target
+    if name == "delta":
+        target = DeltaTarget(spark, pipeline, warehouse)
+    else:
+        target = PostgresTarget(spark, pipeline, warehouse, endpoints.warehouse)
+    reports: list[TableReport] = []
+
+    def attempt(table: str, work: Callable[[], TableReport]) -> TableReport:
+        try:
+            report = work()
+        except Exception as error:  # the other tables must go on; the report carries it, `check` raises it
+            report = TableReport(table, name, error=error)
+        reports.append(report)
+        tell(report)
+        return report
+
+    for table in warehouse.dimensions:
+        attempt(table.name, lambda table=table: target.merge_dimension(table))  # type: ignore[misc]
+    plans: dict[str, FactPlan] = {}
+    for table in warehouse.facts:
+        try:
+            plan = target.plan_fact(table)
+        except Exception as error:
+            reports.append(TableReport(table.name, name, error=error))
+            continue
+        if plan is None or plan.is_empty:
+            reports.append(TableReport.skip(table.name, name, plan is None, None))
+        else:
+            plans[table.name] = plan
+    days = tuple(sorted({key for plan in plans.values() for key in plan.date_keys}))
+    for table in warehouse.tables:
+        if table.kind == "generated":
+            done = attempt(table.name, lambda table=table: target.merge_generated(table, days))  # type: ignore[misc]
+            if done.error:
+                # Facts would name days that have no row.
+                return reports
+    for table in warehouse.facts:
+        if table.name in plans:
+            attempt(table.name, lambda table=table: target.restate_fact(table, plans[table.name]))  # type: ignore[misc]
+    if isinstance(target, DeltaTarget) and any(report.rows for report in reports):
+        for consolidated in warehouse.parquet:
+            attempt(
+                consolidated.name,
+                lambda consolidated=consolidated: parquet.rewrite(target, consolidated, folder),  # type: ignore[misc]
+            )
+    return reports

@@ -1,0 +1,113 @@
+"""Consolidated tables as partitioned Parquet with an external Hive table, for readers that do not know Delta.
+
+A partition is rewritten when one of its facts was restated, or when a row it could not match has its dimension now.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from pyspark.sql import functions as F
+
+from warehouse_sql.declaration import FACT_DATE, ParquetTable, statements
+from warehouse_sql.delta_target import POSITIONS, DeltaTarget
+from warehouse_sql.reading import date_key
+from warehouse_sql.report import TableReport
+
+_HIVE_READABLE = {
+    # Only the partitions at hand are replaced.
+    "spark.sql.sources.partitionOverwriteMode": "dynamic",
+    # Plain Hive reads decimals and times in this form alone.
+    "spark.sql.parquet.writeLegacyFormat": "true",
+    "spark.sql.parquet.outputTimestampType": "INT96",
+}
+
+
+def rewrite(target: DeltaTarget, table: ParquetTable, url: str) -> TableReport:
+    """Write the partitions that changed since this table's own position. Safe twice; a kill leaves work for the next.
+
+    A partition is replaced as a whole, but a reader may meet it in between: Parquet has no transactions.
+    """
+    started = time.monotonic()
+    spark = target.spark
+    location = f"{url.rstrip('/')}/{target.pipeline.name}/{table.name}"
+    query = statements(target.warehouse.folder / "parquet" / f"{table.name}.sql")[0]
+    _create(target, table.name, query, location)
+    news = _restated(target, table)
+    days = {date_key(unit) for unit in news} | _completed(target, table.name)
+    if not days:
+        return TableReport.skip(table.name, "parquet", False, None)
+    for name, value in _HIVE_READABLE.items():
+        spark.conf.set(name, value)
+    rows = spark.sql(_bound(query, days))
+    columns = [column for column in rows.columns if column != FACT_DATE]
+    rows.select(*columns, FACT_DATE).repartition(FACT_DATE).write.insertInto(table.name, overwrite=True)
+    spark.catalog.refreshTable(table.name)
+    counts = spark.table(table.name).where(F.col(FACT_DATE).isin(sorted(days))).groupBy(FACT_DATE).count().collect()
+    written = {row[FACT_DATE]: row["count"] for row in rows.groupBy(FACT_DATE).count().collect()}
+    _empty(target, table.name, location, days - set(written))
+    _record(target, table.name, news)
+    total = sum(row["count"] for row in counts if row[FACT_DATE] in written)
+    return TableReport(table.name, "parquet", total, time.monotonic() - started, date_keys=tuple(sorted(days)))
+
+
+def _bound(query: str, days: Iterable[int]) -> str:
+    return query.replace(":date_keys", ", ".join(str(day) for day in sorted(days)))
+
+
+def _create(target: DeltaTarget, name: str, query: str, location: str) -> None:
+    if target.spark.catalog.tableExists(name):
+        return
+    fields = target.spark.sql(_bound(query, [0])).schema.fields
+    columns = ", ".join(f"`{field.name}` {field.dataType.simpleString()}" for field in fields)
+    target.spark.sql(
+        f"create table if not exists {name} ({columns}) using parquet partitioned by ({FACT_DATE}) "
+        f"location '{location}'"
+    )
+    # The files may be older than the metastore.
+    target.spark.sql(f"msck repair table {name}")
+
+
+def _restated(target: DeltaTarget, table: ParquetTable) -> dict[str, int]:
+    """Per unit that moved: the sum of its restatements' numbers, which rises whenever one of the facts is restated."""
+    now: dict[str, int] = {}
+    for fact in table.inputs:
+        for unit, number in target.restatements(fact).items():
+            now[unit] = now.get(unit, 0) + number
+    rows = target.spark.table(POSITIONS).where(F.col("target_table") == table.name).collect()
+    held = {row["unit"]: row["revision"] for row in rows}
+    return {unit: number for unit, number in now.items() if held.get(unit) != number}
+
+
+def _completed(target: DeltaTarget, name: str) -> set[int]:
+    path = target.warehouse.folder / "parquet" / "incomplete" / f"{name}.sql"
+    if not path.is_file():
+        return set()
+    return {row[0] for row in target.spark.sql(statements(path)[0]).collect()}
+
+
+def _empty(target: DeltaTarget, name: str, location: str, days: set[int]) -> None:
+    """Drop the partitions that have no row any more: a dynamic overwrite leaves them as they were."""
+    if not days:
+        return
+    jvm = target.spark._jvm
+    assert jvm is not None
+    configuration = target.spark._jsparkSession.sessionState().newHadoopConf()
+    for day in days:
+        target.spark.sql(f"alter table {name} drop if exists partition ({FACT_DATE} = {day})")
+        path = jvm.org.apache.hadoop.fs.Path(f"{location}/{FACT_DATE}={day}")
+        path.getFileSystem(configuration).delete(path, True)
+
+
+def _record(target: DeltaTarget, name: str, news: dict[str, int]) -> None:
+    if not news:
+        return
+    held = target.spark.table(POSITIONS).where((F.col("target_table") == name) & ~F.col("unit").isin(list(news)))
+    rows = [(name, unit, number, 0) for unit, number in news.items()]
+    rows += [(name, row["unit"], row["revision"], 0) for row in held.collect()]
+    schema = "target_table string, unit string, revision bigint, round bigint"
+    frame = target.spark.createDataFrame(rows, schema).coalesce(1)
+    frame.write.format("delta").mode("overwrite").option("replaceWhere", f"target_table = '{name}'").saveAsTable(
+        POSITIONS
+    )

@@ -1,0 +1,145 @@
+"""What is new in the lake for one table of the star schema, and the rows to merge. Reads only; writes nothing.
+
+Temporary views are made in the session that is passed in: each target has its own (`newSession`), so that two of
+them may work at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from contracts.errors import ContractError
+from contracts.stream import Pipeline, Stream
+from warehouse_sql.declaration import Table, Warehouse
+
+# Above this many keys a broadcast costs more than the shuffle it saves.
+BROADCAST_KEYS = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class DimensionPlan:
+    """The rows of `<stream>_state` that merges number (`_merged`) above `before` up to `after` have changed."""
+
+    before: int
+    after: int
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing new."""
+        return self.after <= self.before
+
+
+@dataclass(frozen=True, slots=True)
+class FactPlan:
+    """`revisions`: the newest complete revision of each unit that differs from what the target holds.
+
+    `units` are to be restated: those, and the units that share event keys with them, whose winners may have changed.
+    """
+
+    revisions: Mapping[str, int]
+    units: tuple[str, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing new."""
+        return not self.units
+
+    @property
+    def date_keys(self) -> tuple[int, ...]:
+        """The units as yyyymmdd."""
+        return tuple(date_key(unit) for unit in self.units)
+
+
+def date_key(unit: str) -> int:
+    """An ISO date as the number yyyymmdd; ContractError for anything else."""
+    try:
+        return int(date.fromisoformat(unit).strftime("%Y%m%d"))
+    except ValueError as error:
+        raise ContractError(
+            f"unit {unit!r} is no ISO date, so it has no date_key",
+            file="tables.yaml",
+            write="a stream whose unit is written yyyy-mm-dd",
+        ) from error
+
+
+def plan_dimension(spark: SparkSession, stream: Stream, before: int) -> DimensionPlan | None:
+    """What is new past `before`; None if the stream has no state table yet. Answered from file statistics."""
+    name = f"{stream.history}_state"
+    if not spark.catalog.tableExists(name):
+        return None
+    newest = spark.table(name).agg(F.max("_merged")).first()
+    return DimensionPlan(before, newest[0] if newest and newest[0] is not None else before)
+
+
+def plan_fact(spark: SparkSession, stream: Stream, applied: Mapping[str, int]) -> FactPlan | None:
+    """The units to restate, given the revision that the target holds of each; None if no file was ever sent.
+
+    A unit counts only when the ledger says that its newest file is whole.
+    """
+    files = f"{stream.lake_schema}.files"
+    if not (spark.catalog.tableExists(files) and spark.catalog.tableExists(stream.history)):
+        return None
+    whole = spark.table(files).where((F.col("stream") == stream.name) & F.col("complete") & F.col("newest"))
+    revisions = {row["unit"]: row["revision"] for row in whole.select("unit", "revision").collect()}
+    changed = {unit: revision for unit, revision in revisions.items() if applied.get(unit) != revision}
+    if not changed:
+        return FactPlan({}, ())
+    others = set(revisions) - set(changed)
+    sharing = _units_sharing_keys(spark, stream, changed, others) if others else set()
+    return FactPlan(changed, tuple(sorted({*changed, *sharing})))
+
+
+def _units_sharing_keys(spark: SparkSession, stream: Stream, changed: Iterable[str], others: set[str]) -> set[str]:
+    """Units among `others` with an event key that any revision of a changed unit has.
+
+    Any revision: a row that a correction takes away gives its key back to the unit where it was the loser.
+    """
+    unit = stream.file_source.unit
+    history = spark.table(stream.history)
+    in_changed = F.col(unit).isin([date.fromisoformat(u) for u in changed])
+    keys = history.where(in_changed).select("_key").distinct()
+    if keys.count() <= BROADCAST_KEYS:
+        keys = F.broadcast(keys)
+    rows = history.where(~in_changed).select("_key", unit).join(keys, "_key", "left_semi").select(unit).distinct()
+    return {row[0].isoformat() for row in rows.collect()} & others
+
+
+def dimension_rows(
+    spark: SparkSession, warehouse: Warehouse, table: Table, stream: Stream, plan: DimensionPlan
+) -> DataFrame:
+    """The rows to merge into a dimension."""
+    state = spark.table(f"{stream.history}_state")
+    state.where((F.col("_merged") > plan.before) & (F.col("_merged") <= plan.after)).createOrReplaceTempView("changes")
+    return spark.sql(warehouse.source(table.name))
+
+
+def fact_rows(spark: SparkSession, warehouse: Warehouse, pipeline: Pipeline, table: Table, plan: FactPlan) -> DataFrame:
+    """The rows that the plan's dates have now."""
+    stream = pipeline.stream(table.stream)
+    for view in warehouse.views:
+        spark.sql(warehouse.source(view)).createOrReplaceTempView(view)
+    current = spark.table(f"{stream.history}_current")
+    days = [date.fromisoformat(unit) for unit in plan.units]
+    current.where(F.col(stream.file_source.unit).isin(days)).createOrReplaceTempView("rows")
+    return spark.sql(warehouse.source(table.name))
+
+
+def generated_rows(spark: SparkSession, warehouse: Warehouse, table: Table, date_keys: Iterable[int]) -> DataFrame:
+    """The rows of a generated table for these days."""
+    days = [(key,) for key in sorted(set(date_keys))]
+    spark.createDataFrame(days, "date_key int").createOrReplaceTempView("dates")
+    return spark.sql(warehouse.source(table.name))
+
+
+def members(staged: DataFrame, column: str, dimension: Table) -> DataFrame:
+    """The distinct keys that `staged` names in a dimension, with the natural ids they hash."""
+    return (
+        staged.where(F.col(column).isNotNull())
+        .select(F.col(column).alias(dimension.key), *dimension.natural)
+        .distinct()
+    )
