@@ -1,0 +1,63 @@
+"""Streams that were taken out of the flow because a person must look first.
+
+One small file per parked stream in a local folder, so that another process (`headrace status`, `headrace resume`)
+sees and ends it while the streams run. If the folder is lost, the stream is simply tried again: what parked it
+commits nothing and parks it once more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """Why and since when (ISO 8601) a stream does not flow; its table's position has not moved since."""
+
+    stream: str
+    kind: str
+    reason: str
+    since: str
+
+
+class Parking:
+    """The parked streams of one pipeline; `folder` need not exist."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def park(self, parked: Parked) -> None:
+        """Durable on return; a second call replaces the reason."""
+        write_atomically(self._file(parked.stream), json.dumps(asdict(parked), indent=1))
+
+    def find(self, stream: str) -> Parked | None:
+        """What parked this stream, or None if it flows."""
+        try:
+            return Parked(**json.loads(self._file(stream).read_text("utf-8")))
+        except FileNotFoundError:
+            return None
+
+    def resume(self, stream: str) -> Parked | None:
+        """Let the stream rejoin where its table stands, within about a second if it runs; returns what had parked it."""
+        found = self.find(stream)
+        self._file(stream).unlink(missing_ok=True)
+        return found
+
+    def all(self) -> list[Parked]:
+        """Every parked stream, by name."""
+        names = sorted(path.stem for path in self._folder.glob("*.json"))
+        return [found for name in names if (found := self.find(name))]
+
+    def _file(self, stream: str) -> Path:
+        return self._folder / f"{stream}.json"
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """A reader sees the old text or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(text, "utf-8")
+    draft.replace(path)
