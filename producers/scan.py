@@ -20,7 +20,7 @@ from producers.split_json import split_json
 HEADER_LIMIT_BYTES = 32 * 1024
 """The header travels in the key of every row."""
 
-_COMPRESSED = {b"\x1f\x8b": "gzip", b"PK": "zip", b"(\xb5/\xfd": "zstd", b"BZh": "bzip2"}
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"(\xb5/\xfd": "zstd", b"BZh": "bzip2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +110,12 @@ def scan(source: BinaryIO, stream: Stream, progress: Callable[[int], None] | Non
 
 def _not_text(start: bytes) -> str:
     for magic, name in _COMPRESSED.items():
-        if start.startswith(magic) and (len(magic) > 2 or b"\0" in start or name == "gzip"):
+        if start.startswith(magic):
             return f"it is compressed ({name}): send it uncompressed"
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "it is UTF-16: convert it to UTF-8"
-    return "it holds NUL bytes, so it is no text" if b"\0" in start else ""
+    first_line = start.lstrip(b"\r\n").split(b"\n", 1)[0]
+    return "its first line holds NUL bytes, so it is no text" if b"\0" in first_line else ""
 
 
 def _header(raw: bytes | None, stream: Stream) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import BinaryIO, Literal
@@ -27,12 +27,16 @@ from producers.transactions import TransactionalProducer
 SENDERS = 8
 """How many transactional ids a pipeline has: files that share none are sent side by side."""
 
+PART_ROWS = 20_000
+"""How many rows are produced between two looks at the limits of a transaction."""
+
 OutcomeState = Literal["sent", "already_sent", "rejected", "changed"]
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkLimits:
-    """What ends a transaction, whichever comes first. Its end may take as long again as `seconds`."""
+    """What ends a transaction once it is reached, whichever comes first: well below the transaction's time-out, since
+    the records still queued then have to arrive too."""
 
     rows: int = 200_000
     bytes: int = 64 * 1024 * 1024
@@ -83,16 +87,11 @@ class _Sending:
     ) -> Outcome:
         """Send the events after the first `state.sent`, and with the last of them the state `sent`."""
         keys = _KeyParts(self.state, scanned.header)
-        skip = sent = self.state.sent
+        sent = self.state.sent
         chunk_rows = chunk_bytes = 0
         started = time.monotonic()
         self.producer.begin()
-        for batch in events:
-            if skip >= len(batch.values):
-                skip -= len(batch.values)
-                continue
-            rows = Rows(batch.format, batch.lines[skip:], batch.values[skip:]) if skip else batch
-            skip = 0
+        for rows in _unsent(events, sent, min(limits.rows, PART_ROWS, limits.bytes // keys.size + 1)):
             if sent + len(rows.values) > scanned.rows:
                 break
             self.producer.produce_rows(topic, self.state.partition, rows, *keys.around(rows.format))
@@ -109,8 +108,6 @@ class _Sending:
                 self.producer.begin()
             if progress:
                 progress(sent)
-        while events.reader.read(1 << 20):
-            pass
         if sent != scanned.rows or events.reader.hexdigest() != scanned.hash:
             self.producer.abort()
             reason = "the file changed while it was being sent"
@@ -119,6 +116,15 @@ class _Sending:
         self.record("sent", sent)
         self.producer.commit(rows=True)
         return Outcome("sent", sent)
+
+
+def _unsent(events: Iterable[Rows], skip: int, part_rows: int) -> Iterator[Rows]:
+    """The events after the first `skip`, at most `part_rows` at once."""
+    for batch in events:
+        for start in range(skip, len(batch.values), part_rows):
+            end = start + part_rows
+            yield Rows(batch.format, batch.lines[start:end], batch.values[start:end])
+        skip = max(0, skip - len(batch.values))
 
 
 class _KeyParts:

@@ -221,7 +221,7 @@ def _put_away(path: Path, folder: Path, result: FileResult) -> Path:
             os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         except FileExistsError:
             continue
-        os.rename(path, target)
+        path.rename(target)
         if result.state == "rejected":
             (folder / f"{name}.reason.txt").write_text(f"{path.name}: {result.reason}\n", encoding="utf-8")
         return target

@@ -1,0 +1,400 @@
+"""Files to a real Kafka: every event exactly once, whoever is killed, fenced or late. Run as a script, this file is
+the process that the tests kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from contracts.endpoints import Endpoints
+from contracts.errors import Conflict, Fatal
+from contracts.failpoints import VARIABLE
+from contracts.stream import Column, FileSource, Pipeline, Stream
+from contracts.wire import RowKey, decode_row_key, row_partition
+from producers.push import FileResult, push
+from producers.scan import scan
+from producers.send import ChunkLimits, send_file
+from producers.states import FilesTopic, file_states
+from producers.transactions import TransactionalProducer
+from producers.watch import stop_on_signals, watch
+
+CHUNK = ChunkLimits(rows=1000)
+ROWS = 60_000
+WaitUntil = Callable[[Callable[[], object], float, str], object]
+
+
+def declared(name: str) -> Pipeline:
+    columns = tuple(Column(column, "string") for column in ("id", "amount"))
+    dated = r"(?P<day>\d{4}-\d\d-\d\d)(?:_\w+)?"
+    streams = (
+        ("orders", FileSource(rf"orders_{dated}\.csv", "csv", unit="day"), 3),
+        ("visits", FileSource(rf"visits_{dated}\.json", "json", unit="day"), 1),
+    )
+    return Pipeline(
+        name,
+        tuple(
+            Stream(name, stream, f"{name}.files.{stream}", source, columns, ("id",), partitions=partitions)
+            for stream, source, partitions in streams
+        ),
+        Path(),
+        Path(),
+        Path(),
+    )
+
+
+@pytest.fixture
+def kafka(endpoints: Endpoints) -> str:
+    return endpoints.kafka
+
+
+@pytest.fixture
+def pipeline(kafka: str) -> Iterator[Pipeline]:
+    pipeline = declared(f"e_{uuid.uuid4().hex[:10]}")
+    admin = AdminClient({"bootstrap.servers": kafka})
+    topics = [NewTopic(stream.topic, stream.partitions, 1) for stream in pipeline.streams]
+    topics.append(NewTopic(pipeline.files_topic, 1, 1, config={"cleanup.policy": "compact"}))
+    for created in admin.create_topics(topics).values():
+        created.result(30)
+    yield pipeline
+    for deleted in admin.delete_topics([topic.topic for topic in topics]).values():
+        deleted.result(30)
+
+
+def committed(kafka: str, topic: str) -> list[tuple[int, RowKey, bytes]]:
+    """Every record of a topic that a committed read shows, in offset order."""
+    reader = Consumer(
+        {
+            "bootstrap.servers": kafka,
+            "group.id": uuid.uuid4().hex,
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "enable.auto.commit": False,
+        }
+    )
+    left = set(reader.list_topics(topic, 10).topics[topic].partitions)
+    reader.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in left])
+    found = []
+    while left:
+        message = reader.poll(30)
+        assert message is not None, f"{topic}: no answer"
+        if message.error():
+            left.discard(message.partition())
+        else:
+            found.append((message.partition(), decode_row_key(message.key()), message.value()))
+    reader.close()
+    return found
+
+
+def orders(folder: Path, rows: int = ROWS, name: str = "orders_2026-01-01.csv") -> tuple[Path, list[bytes]]:
+    lines = [b"%d,%d.%02d" % (number, number * 7 % 1000, number % 100) for number in range(rows)]
+    path = folder / name
+    path.write_bytes(b"id,amount\r\n" + b"".join(line + b"\r\n" for line in lines))
+    return path, lines
+
+
+def values(found: list[tuple[int, RowKey, bytes]]) -> list[bytes]:
+    return [value for _, _, value in found]
+
+
+def child(*arguments: object, failpoint: str = "") -> subprocess.Popen[str]:
+    environment = {**os.environ, VARIABLE: failpoint}
+    command = [sys.executable, __file__, *map(str, arguments)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def test_rows_arrive_as_they_stand_in_one_partition_with_file_and_line(
+    kafka: str, pipeline: Pipeline, tmp_path: Path
+) -> None:
+    csv = tmp_path / "orders_2026-01-01.csv"
+    csv.write_bytes(b'\xef\xbb\xbfid,amount\r\n1,"a\nb"\r\n\r\n2,\xff\x00\r\n3,"open\r\n4,5')
+    array = tmp_path / "visits_2026-01-01.json"
+    array.write_bytes(b'[ {"id": 1.50},\n{"id":2}, {"id"')
+    results = push([csv, array], pipeline, kafka)
+    assert [(r.stream, r.state, r.rows, r.sent, r.unit) for r in results] == [
+        ("orders", "sent", 3, 3, "2026-01-01"),
+        ("visits", "sent", 3, 3, "2026-01-01"),
+    ]
+    found = committed(kafka, pipeline.stream("orders").topic)
+    assert {partition for partition, _, _ in found} == {row_partition(results[0].hash, 3)}
+    assert [(key.line, key.format, value) for _, key, value in found] == [
+        (2, "csv", b'1,"a\nb"'),
+        (5, "csv", b"2,\xff\x00"),
+        (6, "unsplit", b'3,"open\r\n4,5'),
+    ]
+    assert {(key.file_hash, key.file_name, key.header) for _, key, _ in found} == {
+        (results[0].hash, csv.name, "id,amount")
+    }
+    found = committed(kafka, pipeline.stream("visits").topic)
+    assert [(key.line, key.format, value) for _, key, value in found] == [
+        (1, "json", b'{"id": 1.50}'),
+        (2, "json", b'{"id":2}'),
+        (3, "unsplit", b'{"id"'),
+    ]
+
+
+def test_a_content_is_sent_once_whatever_its_name(kafka: str, pipeline: Pipeline, tmp_path: Path) -> None:
+    first, lines = orders(tmp_path, 50)
+    again, _ = orders(tmp_path, 50, "orders_2026-01-01_copy.csv")
+    other_day, _ = orders(tmp_path, 50, "orders_2026-01-02.csv")
+    assert [r.state for r in push([first], pipeline, kafka, dry_run=True)] == ["would_send"]
+    assert committed(kafka, pipeline.stream("orders").topic) == []
+    results = push([first, again, first, other_day], pipeline, kafka)
+    assert [r.state for r in results] == ["sent", "already_sent", "already_sent", "rejected"]
+    assert "known as orders_2026-01-01.csv" in results[1].reason
+    assert "2026-01-01" in results[3].reason
+    assert values(committed(kafka, pipeline.stream("orders").topic)) == lines
+    assert file_states(kafka, pipeline)["orders", results[0].hash].state.state == "sent"
+
+
+def test_nothing_of_a_wholly_wrong_file_is_sent(kafka: str, pipeline: Pipeline, tmp_path: Path) -> None:
+    wrong = {
+        "orders_2026-01-01.csv": b"",
+        "orders_2026-01-02.csv": b"\n\n",
+        "orders_2026-01-03.csv": b"x,y\n1,2\n",
+        "orders_2026-01-04.csv": b"\x1f\x8b\x08\x00rest",
+        "orders_2026-01-05.csv": b"id,\0amount\n1,2\n",
+        "orders_2026-01-06.csv": "id,amount\n1,2\n".encode("utf-16"),
+        "orders_2026-01-07.csv": b"id,amount\r1,2\r",
+        "orders_2026-01-08.csv": b"id,id\n1,2\n",
+        "orders_2026-01-09.csv": b"id,b\xe9\n1,2\n",
+        "orders_2026-01-10.csv": b'"id,amount\n1,2\n',
+        "visits_2026-01-01.json": b"id,amount\n1,2\n",
+        "visits_2026-01-02.json": b'[{"foo":1}]',
+        "unknown.csv": b"id,amount\n1,2\n",
+    }
+    for name, content in wrong.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "folder").mkdir()
+    paths = [*map(tmp_path.joinpath, wrong), tmp_path / "folder", tmp_path / "missing.csv"]
+    results = push(paths, pipeline, kafka)
+    assert [r.file for r in results if r.state != "rejected" or not r.reason] == []
+    assert all(committed(kafka, stream.topic) == [] for stream in pipeline.streams)
+    states = file_states(kafka, pipeline)
+    assert {known.state.state for known in states.values()} == {"rejected"}
+    assert len(states) == len(wrong) - 1
+
+
+def test_a_missing_topic_is_named_and_not_created(kafka: str, tmp_path: Path) -> None:
+    pipeline = declared(f"e_{uuid.uuid4().hex[:10]}")
+    path, _ = orders(tmp_path, 1)
+    for _ in range(2):
+        with pytest.raises(Fatal, match=f"{pipeline.files_topic} does not exist") as refused:
+            push([path], pipeline, kafka)
+        assert "headrace apply" in str(refused.value)
+
+
+@pytest.mark.parametrize("failpoint", ["before_kafka_commit", "after_kafka_commit"])
+@pytest.mark.parametrize("hit", [1, 3, 60])
+def test_killed_at_a_commit_and_pushed_again_each_row_is_there_once(
+    kafka: str, pipeline: Pipeline, tmp_path: Path, failpoint: str, hit: int
+) -> None:
+    path, lines = orders(tmp_path)
+    topic = pipeline.stream("orders").topic
+    killed = child("push", pipeline.name, kafka, path, failpoint=f"{failpoint}:{hit}")
+    assert killed.wait(60) == -signal.SIGKILL
+    before = len(committed(kafka, topic))
+    result = push([path], pipeline, kafka, limits=CHUNK)[0]
+    expected = "already_sent" if (failpoint, before) == ("after_kafka_commit", ROWS) else "sent"
+    assert (result.state, result.sent) == (expected, ROWS)
+    assert values(committed(kafka, topic)) == lines
+    assert before < ROWS or expected == "already_sent"
+
+
+def test_killed_anywhere_by_chance_each_row_is_there_once(kafka: str, pipeline: Pipeline, tmp_path: Path) -> None:
+    path, lines = orders(tmp_path)
+    for wait_s in (0.4, 0.7, 0.9):
+        process = child("push", pipeline.name, kafka, path)
+        time.sleep(wait_s)
+        process.kill()
+        process.wait(10)
+    assert push([path], pipeline, kafka)[0].state in ("sent", "already_sent")
+    assert values(committed(kafka, pipeline.stream("orders").topic)) == lines
+
+
+def test_concurrent_pushes_of_one_file_send_it_once(kafka: str, pipeline: Pipeline, tmp_path: Path) -> None:
+    path, lines = orders(tmp_path)
+    processes = [child("push", pipeline.name, kafka, path) for _ in range(3)]
+    states = [process.communicate(timeout=90)[0].split()[0] for process in processes]
+    assert set(states) <= {"sent", "already_sent", "given_up"}
+    assert states.count("sent") == 1
+    assert values(committed(kafka, pipeline.stream("orders").topic)) == lines
+
+
+def test_a_fenced_sender_gives_up_and_its_open_rows_stay_invisible(
+    kafka: str, pipeline: Pipeline, tmp_path: Path
+) -> None:
+    path, lines = orders(tmp_path, 5000)
+    stream = pipeline.stream("orders")
+    others: list[FileResult] = []
+
+    def overtaken(sent: int) -> None:
+        if sent > 2000 and not others:
+            others.extend(push([path], pipeline, kafka))
+
+    with path.open("rb") as source, FilesTopic(kafka, pipeline) as files, pytest.raises(Conflict):
+        send_file(
+            source,
+            path.name,
+            scan(source, stream),
+            stream,
+            pipeline,
+            kafka,
+            files,
+            clock=lambda: datetime.now(UTC),
+            limits=CHUNK,
+            progress=overtaken,
+        )
+    assert [r.state for r in others] == ["sent"]
+    assert values(committed(kafka, stream.topic)) == lines
+
+
+def test_a_sent_record_behind_anothers_open_transaction_is_still_found(
+    kafka: str, pipeline: Pipeline, tmp_path: Path
+) -> None:
+    path, lines = orders(tmp_path, 10)
+    with TransactionalProducer(kafka, f"{pipeline.name}-other") as other:
+
+        def open_another(*_: object) -> None:
+            other.begin()
+            other.produce(pipeline.files_topic, 0, b"orders/open", b"{}")
+            other._flush()
+
+        assert push([path], pipeline, kafka, progress=open_another)[0].state == "sent"
+        closing = threading.Timer(2.0, other.abort)
+        closing.start()
+        assert push([path], pipeline, kafka)[0].state == "already_sent"
+        closing.join()
+    assert values(committed(kafka, pipeline.stream("orders").topic)) == lines
+
+
+def test_a_file_that_changes_under_way_never_counts(kafka: str, pipeline: Pipeline, tmp_path: Path) -> None:
+    path, lines = orders(tmp_path, 5000)
+
+    def cut_short(_: str, sent: int, __: int) -> None:
+        if sent == 2000:
+            os.truncate(path, 100)
+
+    with path.open("rb") as whole:
+        complete = scan(whole, pipeline.stream("orders"))
+    result = push([path], pipeline, kafka, limits=CHUNK, progress=cut_short)[0]
+    known = file_states(kafka, pipeline)["orders", complete.hash].state
+    assert (result.state, known.state) == ("given_up", "rejected")
+    orders(tmp_path, 5000)
+    assert push([path], pipeline, kafka)[0].state == "sent"
+    assert values(committed(kafka, pipeline.stream("orders").topic)) == lines
+
+
+def watching(kafka: str, pipeline: Pipeline, root: Path, failpoint: str = "") -> subprocess.Popen[str]:
+    return child("watch", pipeline.name, kafka, root, failpoint=failpoint)
+
+
+def drop(path: Path, content: bytes) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(content)
+    part.rename(path)
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_life_of_a_drop_folder(kafka: str, pipeline: Pipeline, tmp_path: Path, wait_until: WaitUntil) -> None:
+    root = tmp_path / "drop"
+    incoming, processed, rejected = (root / name for name in ("incoming", "processed", "rejected"))
+    incoming.mkdir(parents=True)
+    path, lines = orders(tmp_path, 100)
+    content = path.read_bytes()
+    drop(incoming / path.name, content)
+    drop(incoming / "orders_2026-01-02.csv", b"x,y\n1,2\n")
+    (incoming / "orders_2026-01-03.csv.part").write_bytes(content)
+    (incoming / ".orders_2026-01-03.csv").write_bytes(content)
+    (incoming / "orders_2026-01-04.csv").symlink_to(path)
+    os.mkfifo(incoming / "orders_2026-01-05.csv")
+    growing = incoming / "orders_2026-01-06.csv"
+    process = watching(kafka, pipeline, root)
+    with growing.open("wb", buffering=0) as unfinished:
+        for half in (b"id,amount\n", b"7001,1\n", b"7002,2\n70"):
+            unfinished.write(half)
+            time.sleep(0.7)
+        assert files_in(processed) == [path.name]
+        unfinished.write(b"03,3\n")
+    wait_until(lambda: growing.name in files_in(processed), 30, "the file that grew is processed")
+    drop(incoming / path.name, content)
+    wait_until(lambda: len(files_in(processed)) == 3, 30, "the repeated file is processed")
+    process.send_signal(signal.SIGTERM)
+    results = process.communicate(timeout=30)[0].splitlines()
+    assert process.returncode == 0
+    assert sorted(line.split()[0] for line in results) == ["already_sent", "rejected", "rejected", "rejected"] + 2 * [
+        "sent"
+    ]
+    assert (processed / path.name).read_bytes() == content
+    links = [f"orders_2026-01-0{day}.csv" for day in (2, 4, 5)]
+    assert files_in(rejected) == sorted([*links, *(f"{name}.reason.txt" for name in links)])
+    assert "shares no column" in (rejected / f"{links[0]}.reason.txt").read_text()
+    assert (rejected / links[1]).is_symlink()
+    assert path.exists()
+    assert files_in(incoming) == [".orders_2026-01-03.csv", "orders_2026-01-03.csv.part"]
+    found = values(committed(kafka, pipeline.stream("orders").topic))
+    assert sorted(found) == sorted([*lines, b"7001,1", b"7002,2", b"7003,3"])
+
+
+def test_two_watchers_and_a_killed_one_lose_and_double_nothing(
+    kafka: str, pipeline: Pipeline, tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    root = tmp_path / "drop"
+    incoming, processed = root / "incoming", root / "processed"
+    incoming.mkdir(parents=True)
+    expected: list[bytes] = []
+    for day in range(1, 13):
+        lines = [b"%d-%d,1" % (day, number) for number in range(5000)]
+        (incoming / f"orders_2026-01-{day:02}.csv").write_bytes(b"id,amount\n" + b"\n".join(lines))
+        expected += lines
+    killed = watching(kafka, pipeline, root, failpoint="before_kafka_commit:8")
+    others = [watching(kafka, pipeline, root) for _ in range(2)]
+    assert killed.wait(60) == -signal.SIGKILL
+    wait_until(lambda: len(files_in(processed)) == 12, 120, "all twelve files are processed")
+    for process in others:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+        assert process.returncode == 0
+    assert files_in(incoming) == []
+    assert sorted(values(committed(kafka, pipeline.stream("orders").topic))) == sorted(expected)
+
+
+def main(command: str, name: str, kafka: str, path: Path) -> None:
+    """What a child process does."""
+    if command == "push":
+        for result in push([path], declared(name), kafka, limits=CHUNK):
+            print(result.state, result.sent)
+        return
+
+    def show(result: FileResult) -> None:
+        print(result.state, result.file, flush=True)
+
+    watch(
+        path,
+        declared(name),
+        kafka,
+        stop=stop_on_signals(),
+        settle_s=1.0,
+        poll_s=0.3,
+        on_result=show,
+        limits=CHUNK,
+        retry_after_s=1.0,
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], sys.argv[3], Path(sys.argv[4]))
