@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -54,7 +55,7 @@ class TransactionalProducer:
                 "queue.buffering.max.messages": 100_000,
                 "queue.buffering.max.kbytes": 32 * 1024,
                 "delivery.report.only.error": True,
-                "log_level": 0,
+                "logger": _log,
             }
         )
         self._open = False
@@ -66,12 +67,10 @@ class TransactionalProducer:
     def __exit__(self, *_: object) -> None:
         """Abort what is open, as far as the broker allows, and let it go."""
         if self._open:
-            try:
-                self._producer.purge()
-                self._producer.abort_transaction(5.0)
-            except KafkaException as problem:
-                _log.debug("%s: not aborted, the broker will: %s", self.transactional_id, problem)
-        self._producer.close()
+            self._producer.purge()
+        with warnings.catch_warnings():  # closing aborts, and warns if that was refused: a fenced producer's always is
+            warnings.simplefilter("ignore", RuntimeWarning)
+            self._producer.close()
 
     def begin(self) -> None:
         """Open a transaction."""

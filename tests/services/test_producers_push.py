@@ -140,7 +140,7 @@ def test_rows_arrive_as_they_stand_in_one_partition_with_file_and_line(
     assert [(key.line, key.format, value) for _, key, value in found] == [
         (1, "json", b'{"id": 1.50}'),
         (2, "json", b'{"id":2}'),
-        (3, "unsplit", b'{"id"'),
+        (3, "unsplit", b' {"id"'),
     ]
 
 
@@ -203,7 +203,8 @@ def test_killed_at_a_commit_and_pushed_again_each_row_is_there_once(
     path, lines = orders(tmp_path)
     topic = pipeline.stream("orders").topic
     killed = child("push", pipeline.name, kafka, path, failpoint=f"{failpoint}:{hit}")
-    assert killed.wait(60) == -signal.SIGKILL
+    killed.communicate(timeout=60)
+    assert killed.returncode == -signal.SIGKILL
     before = len(committed(kafka, topic))
     result = push([path], pipeline, kafka, limits=CHUNK)[0]
     expected = "already_sent" if (failpoint, before) == ("after_kafka_commit", ROWS) else "sent"
@@ -218,7 +219,7 @@ def test_killed_anywhere_by_chance_each_row_is_there_once(kafka: str, pipeline: 
         process = child("push", pipeline.name, kafka, path)
         time.sleep(wait_s)
         process.kill()
-        process.wait(10)
+        process.communicate(timeout=10)
     assert push([path], pipeline, kafka)[0].state in ("sent", "already_sent")
     assert values(committed(kafka, pipeline.stream("orders").topic)) == lines
 
@@ -280,20 +281,23 @@ def test_a_sent_record_behind_anothers_open_transaction_is_still_found(
 
 
 def test_a_file_that_changes_under_way_never_counts(kafka: str, pipeline: Pipeline, tmp_path: Path) -> None:
-    path, lines = orders(tmp_path, 5000)
-
-    def cut_short(_: str, sent: int, __: int) -> None:
-        if sent == 2000:
-            os.truncate(path, 100)
-
+    path, lines = orders(tmp_path, 200_000)
+    topic = pipeline.stream("orders").topic
     with path.open("rb") as whole:
         complete = scan(whole, pipeline.stream("orders"))
-    result = push([path], pipeline, kafka, limits=CHUNK, progress=cut_short)[0]
+
+    def cut_short(_: str, sent: int, __: int) -> None:
+        if sent == 20_000:
+            os.truncate(path, 100)
+
+    limits = ChunkLimits(rows=20_000)
+    result = push([path], pipeline, kafka, limits=limits, progress=cut_short)[0]
     known = file_states(kafka, pipeline)["orders", complete.hash].state
     assert (result.state, known.state) == ("given_up", "rejected")
-    orders(tmp_path, 5000)
+    assert values(committed(kafka, topic)) == lines[: known.sent]
+    orders(tmp_path, 200_000)
     assert push([path], pipeline, kafka)[0].state == "sent"
-    assert values(committed(kafka, pipeline.stream("orders").topic)) == lines
+    assert values(committed(kafka, topic)) == lines
 
 
 def watching(kafka: str, pipeline: Pipeline, root: Path, failpoint: str = "") -> subprocess.Popen[str]:
@@ -363,7 +367,8 @@ def test_two_watchers_and_a_killed_one_lose_and_double_nothing(
         expected += lines
     killed = watching(kafka, pipeline, root, failpoint="before_kafka_commit:8")
     others = [watching(kafka, pipeline, root) for _ in range(2)]
-    assert killed.wait(60) == -signal.SIGKILL
+    killed.communicate(timeout=60)
+    assert killed.returncode == -signal.SIGKILL
     wait_until(lambda: len(files_in(processed)) == 12, 120, "all twelve files are processed")
     for process in others:
         process.send_signal(signal.SIGTERM)
