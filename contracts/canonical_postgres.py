@@ -62,7 +62,6 @@ def _nested_text(json: str, spark_type: SparkType, depth: int) -> str:
         text = f"(select string_agg({element}, '' order by {item}.n) from {rows})"  # noqa: S608
         return f"case when jsonb_typeof({json}) <> 'null' then coalesce({text}, '') end"
     key, value = spark_type.inner
-    # A JSON key is text whatever the map's key type, so its canonical text is that of the cast.
     entry = (
         f"({part(f'{item}.key', key, depth + 1)} || "
         f'{_json_part(f"jsonb_build_array({item}.value)", "0", value, depth + 1)}) collate "C"'

@@ -14,8 +14,7 @@ def value_text(expression: str, spark_type: SparkType, depth: int = 0) -> str:
         # Up to six digits BigDecimal never prints an exponent; beyond, 1E-7 appears unless ANSI mode is on.
         if spark_type.scale <= 6:
             return f"cast({expression} as string)"
-        # format_string makes 'null' of NULL.
-        return f"if({expression} is null, null, format_string('%.{spark_type.scale}f', {expression}))"
+        return f"format_number({expression}, '0.{'0' * spark_type.scale}')"
     if name == "date":
         return f"date_format({expression}, 'yyyy-MM-dd')"
     if name == "timestamp":

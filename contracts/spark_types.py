@@ -104,6 +104,8 @@ def _type(tokens: _Tokens) -> SparkType:
     if name == "map":
         tokens.take("<")
         key = _type(tokens)
+        if key.name != "string":  # every map comes from JSON, whose keys are strings
+            raise ValueError(f"{tokens.text!r}: the keys of a map are string, not {key.simple()}")
         tokens.take(",")
         value = _type(tokens)
         tokens.take(">")

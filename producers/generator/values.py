@@ -62,7 +62,7 @@ class Drawing:
             return [" ".join(map(str, row)) for row in zip(*parts, strict=True)]
         if g.choice:
             population = g.choice.values or self._lists[g.choice.of]
-            return self._random.choices(population, g.choice.weights, k=count)
+            return self._random.choices(list(population), g.choice.weights, k=count)
         if g.number:
             return self._numbers(g.number, count)
         if g.boolean is not None:
