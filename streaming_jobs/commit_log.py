@@ -18,7 +18,7 @@ _COMMIT = "commitInfo struct<timestamp:bigint, userMetadata:string>"
 _COUNTS = "accepted:bigint, duplicate:bigint, conflicting:bigint, quarantined:bigint"
 _METADATA = (
     "struct<headrace:int, kind:string, run:string, "
-    f"ranges:array<struct<topic:string, topic_id:string, `partition`:int, `first`:bigint, `next`:bigint, `rows`:bigint, "
+    "ranges:array<struct<topic:string, topic_id:string, `partition`:int, `first`:bigint, `next`:bigint, `rows`:bigint, "
     f"{_COUNTS}, no_row:bigint, gap:bigint>>, "
     f"files:map<string, struct<{_COUNTS}>>>"
 )
@@ -38,13 +38,11 @@ def headrace_commits(spark: SparkSession, spans: Mapping[str, tuple[int, int]]) 
             raise LedgerMismatch(
                 f"the log of {path} no longer has commit {first}: it expired before it was booked",
                 state="The ledger is as it was; the history's rows are not affected.",
-                next_step="keep the log longer (delta.logRetentionDuration); the lost part shows as missing in `ledger`",
+                next_step="keep the log longer (delta.logRetentionDuration); `ledger` shows the lost part as missing",
             )
         files += [commit_file(path, version) for version in range(first, following)]
     if not files:
-        return spark.createDataFrame(
-            [], f"folder string, version bigint, committed_at timestamp, meta {_METADATA}"
-        )
+        return spark.createDataFrame([], f"folder string, version bigint, committed_at timestamp, meta {_METADATA}")
     source = F.col("_metadata.file_path")
     lines = spark.read.schema(_COMMIT).json(files).where("commitInfo.userMetadata is not null")
     return lines.select(

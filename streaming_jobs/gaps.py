@@ -7,6 +7,8 @@ committed; what only `read_uncommitted` shows was aborted; what neither shows is
 from __future__ import annotations
 
 import time
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -76,17 +78,18 @@ def read_ranges(
     Raises:
         ServiceUnavailable: the broker did not answer.
     """
+    answers: dict[Booked, Reading] = {}
+    partitions: dict[tuple[str, int], list[Booked]] = defaultdict(list)
     try:
         topics = describe(kafka, {item.topic for item in booked})
-        readings = []
         for item in booked:
             known = topics.get(item.topic)
             if known is None or known.topic_id != item.topic_id:
-                readings.append(Reading(item, problem="the topic was deleted or made again: its offsets are gone"))
+                answers[item] = Reading(item, problem="the topic was deleted or made again: its offsets are gone")
             else:
-                readings.append(_read(kafka, item, timeout_s))
-            if progress is not None:
-                progress(item.next - item.first)
+                partitions[item.topic, item.partition].append(item)
+        for (topic, partition), items in partitions.items():
+            answers.update(_read(kafka, TopicPartition(topic, partition), items, timeout_s, progress))
     except KafkaError as error:
         raise ServiceUnavailable(
             "Kafka could not be read for the proof",
@@ -95,32 +98,54 @@ def read_ranges(
             state="Nothing was marked as proven.",
             next_step="check the broker (`headrace status`) and ask again",
         ) from error
-    return readings
+    return [answers[item] for item in booked]
 
 
-def _read(kafka: str, item: Booked, timeout_s: float) -> Reading:
-    where = TopicPartition(item.topic, item.partition)
+def _read(
+    kafka: str,
+    where: TopicPartition,
+    items: Sequence[Booked],
+    timeout_s: float,
+    progress: Callable[[int], None] | None,
+) -> dict[Booked, Reading]:
+    """Each stretch of neighbouring ranges is read once per isolation level, however many ranges it is cut into."""
+    answers: dict[Booked, Reading] = {}
     committed = _consumer(kafka, where, "read_committed")
     try:
         earliest: int = committed.beginning_offsets([where])[where]
         stable: int = committed.end_offsets([where])[where]
-        if item.first < earliest:
-            return Reading(item, problem=f"the broker keeps offsets from {earliest} only: too late for a proof")
-        if item.next > stable:
-            return Reading(item, problem=f"booked up to {item.next}, but the broker ends at {stable}")
-        seen = _runs(committed, where, item, timeout_s)
+        for item in items:
+            if item.first < earliest:
+                problem = f"the broker keeps offsets from {earliest} only: too late for a proof"
+                answers[item] = Reading(item, problem=problem)
+            elif item.next > stable:
+                answers[item] = Reading(item, problem=f"booked up to {item.next}, but the broker ends at {stable}")
+        readable = [item for item in items if item not in answers]
+        spans = _joined(readable)
+        seen = _offsets(committed, where, spans, timeout_s, progress)
     finally:
         committed.close()
-    span = ((item.first, item.next),)
-    if count(seen) == item.next - item.first:
-        uncommitted = seen
-    else:
+    uncommitted = seen
+    if seen != spans:
         dirty = _consumer(kafka, where, "read_uncommitted")
         try:
-            uncommitted = _runs(dirty, where, item, timeout_s)
+            uncommitted = _offsets(dirty, where, spans, timeout_s, None)
         finally:
             dirty.close()
-    return _judge(item, seen, subtract(uncommitted, seen), subtract(span, uncommitted))
+    aborted, control = subtract(uncommitted, seen), subtract(spans, uncommitted)
+    for item in readable:
+        answers[item] = _judge(item, *(clip(runs, item.first, item.next) for runs in (seen, aborted, control)))
+    return answers
+
+
+def _joined(items: Sequence[Booked]) -> Runs:
+    spans: list[tuple[int, int]] = []
+    for item in sorted(items, key=lambda each: (each.first, each.next)):
+        if spans and item.first <= spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(spans[-1][1], item.next))
+        else:
+            spans.append((item.first, item.next))
+    return tuple(spans)
 
 
 def _judge(item: Booked, committed: Runs, aborted: Runs, control: Runs) -> Reading:
@@ -147,38 +172,55 @@ def _consumer(kafka: str, where: TopicPartition, isolation: str) -> KafkaConsume
     return consumer
 
 
-def _runs(consumer: KafkaConsumer, where: TopicPartition, item: Booked, timeout_s: float) -> Runs:
-    """The offsets of `item` this consumer is shown.
+def _offsets(
+    consumer: KafkaConsumer,
+    where: TopicPartition,
+    spans: Runs,
+    timeout_s: float,
+    progress: Callable[[int], None] | None,
+) -> Runs:
+    """The offsets of `spans` this consumer is shown.
 
-    Ends by the consumer's position, not by the last record: the range may end in control records, which move the
+    A span ends by the consumer's position, not by the last record: it may end in control records, which move the
     position but are never returned.
     """
-    consumer.seek(where, item.first)
     runs: list[tuple[int, int]] = []
-    position = item.first
-    deadline = time.monotonic() + timeout_s
-    while position < item.next:
-        for record in consumer.poll(timeout_ms=_QUIET_POLL_MS).get(where, ()):
-            offset: int = record.offset
-            if offset >= item.next:
-                break
-            if runs and runs[-1][1] == offset:
-                runs[-1] = (runs[-1][0], offset + 1)
-            else:
-                runs.append((offset, offset + 1))
-        reached: int = consumer.position(where, timeout_ms=int(timeout_s * 1000)) or position
-        if reached > position:
-            position, deadline = reached, time.monotonic() + timeout_s
-        elif time.monotonic() > deadline:
-            raise ServiceUnavailable(
-                f"Kafka sent nothing for {timeout_s:g} s",
-                topic=item.topic,
-                partition=item.partition,
-                offsets=f"{position}-{item.next}",
-                state="Nothing was marked as proven.",
-                next_step="check the broker (`headrace status`) and ask again",
-            )
+    for first, end in spans:
+        consumer.seek(where, first)
+        position, fresh = first, True
+        deadline = time.monotonic() + timeout_s
+        while position < end:
+            for record in consumer.poll(timeout_ms=_QUIET_POLL_MS).get(where, ()):
+                offset: int = record.offset
+                if offset >= end:
+                    break
+                if not fresh and runs[-1][1] == offset:
+                    runs[-1] = (runs[-1][0], offset + 1)
+                else:
+                    runs.append((offset, offset + 1))
+                    fresh = False
+            reached: int = consumer.position(where, timeout_ms=int(timeout_s * 1000)) or position
+            if reached > position:
+                if progress is not None:
+                    progress(min(reached, end) - position)
+                position, deadline = reached, time.monotonic() + timeout_s
+            elif time.monotonic() > deadline:
+                raise ServiceUnavailable(
+                    f"Kafka sent nothing for {timeout_s:g} s",
+                    topic=where.topic,
+                    partition=where.partition,
+                    offsets=f"{position}-{end}",
+                    state="Nothing was marked as proven.",
+                    next_step="check the broker (`headrace status`) and ask again",
+                )
     return tuple(runs)
+
+
+def clip(runs: Runs, first: int, end: int) -> Runs:
+    """The part of `runs` within `[first, end)`."""
+    low = bisect_right(runs, first, key=lambda run: run[1])
+    high = bisect_left(runs, end, key=lambda run: run[0])
+    return tuple((max(start, first), min(stop, end)) for start, stop in runs[low:high])
 
 
 def subtract(left: Runs, right: Runs) -> Runs:

@@ -124,7 +124,8 @@ def rebuild_ledger(spark: SparkSession, pipeline: Pipeline, lake_url: str) -> in
 _SUMS = """
 select stream, count(*) as ranges, sum(rows) as rows, sum(accepted) as accepted, sum(duplicate) as duplicate,
        sum(conflicting) as conflicting, sum(quarantined) as quarantined, sum(no_row) as no_row, sum(gap) as gap,
-       coalesce(sum(aborted), 0) as aborted, coalesce(sum(control), 0) as control, count_if(proven_at is null) as unproven
+       coalesce(sum(aborted), 0) as aborted, coalesce(sum(control), 0) as control,
+       count_if(proven_at is null) as unproven
 from {ledger} where kind = 'batch' group by stream
 """
 _BROKEN = """

@@ -107,3 +107,20 @@ def test_an_open_transaction_is_not_proven_yet(endpoints: Endpoints, topic: str)
     producer.abort_transaction(10)
     (reading,) = read_ranges(endpoints.kafka, [Booked(topic, topic_id, 0, 0, 2, rows=0, gap=2)], timeout_s=15)
     assert (reading.problem, reading.aborted, reading.control) == ("", ((0, 1),), ((1, 2),))
+
+
+def test_a_stretch_cut_into_ranges_is_read_once_and_judged_range_by_range(endpoints: Endpoints, topic: str) -> None:
+    _three_transactions(endpoints.kafka, topic)
+    topic_id = topic_ids(endpoints.kafka, [topic])[topic]
+    cuts = [(0, 5, 5), (5, 12, 5), (12, 20, 1), (20, 24, 3)]
+    booked = [Booked(topic, topic_id, 0, first, end, rows, end - first - rows) for first, end, rows in cuts]
+    seen: list[int] = []
+    readings = read_ranges(endpoints.kafka, [*booked, booked[1]], timeout_s=15, progress=seen.append)
+    assert [reading.problem for reading in readings] == [""] * 5
+    assert [(reading.aborted_count, reading.control_count) for reading in readings[:4]] == [
+        (0, 0),
+        (1, 1),
+        (6, 1),
+        (0, 1),
+    ]
+    assert sum(seen) == 24

@@ -103,7 +103,8 @@ def test_what_does_not_balance_is_named_with_its_offsets(spark: SparkSession, la
     text = "\n".join(north.findings)
     assert len(north.findings) == 3
     assert "offsets 10-14 are missing" in text
-    assert "offsets 18-21" in text and "up to 19 were booked before" in text
+    assert "offsets 18-21" in text
+    assert "up to 19 were booked before" in text
     assert "8 offsets are not rows 5 + gap 2" in text
 
 

@@ -1,0 +1,150 @@
+"""Which files were sent, from the compacted files topic, and whether the lake has all of each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import datetime
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+from pyspark.sql import SparkSession
+
+from contracts.errors import LedgerMismatch, ServiceUnavailable
+from contracts.stream import Pipeline
+from contracts.wire import FileState, decode_file_state
+from streaming_jobs.delta_commit import TableTransaction
+from streaming_jobs.lake import FILES_SENT, table_path
+from streaming_jobs.positions import describe, epoch
+from streaming_jobs.ranges import VERSIONS_PER_EPOCH, app_id, epoch_id
+
+_VIEW = """
+create or replace view {lake}.files as
+with sent as (
+  select * except (n) from (
+    select *, row_number() over (partition by stream, file_hash order by revision desc) as n from {lake}.files_sent
+  ) where n = 1
+), arrived as (
+  select stream, file_hash, sum(accepted) as accepted, sum(duplicate) as duplicate, sum(conflicting) as conflicting,
+         sum(quarantined) as quarantined
+  from {lake}.ledger_files group by stream, file_hash
+), both as (
+  select s.stream, s.file_hash, s.file, s.unit, s.rows, s.revision, s.state, s.reason, s.sent_at,
+         coalesce(a.accepted, 0) as accepted, coalesce(a.duplicate, 0) as duplicate,
+         coalesce(a.conflicting, 0) as conflicting, coalesce(a.quarantined, 0) as quarantined
+  from sent as s left join arrived as a on a.stream = s.stream and a.file_hash = s.file_hash
+), judged as (
+  select *, state = 'sent' and rows = accepted + duplicate + conflicting + quarantined as complete from both
+)
+select *,
+       complete and 1 = row_number() over (
+         partition by stream, if(unit = '', file_hash, unit), complete order by revision desc) as newest
+from judged
+"""
+
+
+def refresh_files(
+    spark: SparkSession, pipeline: Pipeline, kafka: str, lake_url: str, *, timeout_s: float = 30.0
+) -> int:
+    """Add the files that were sent or rejected since the last call; returns how many records were added.
+
+    May be called twice, at once or after a crash: rows and position are one commit. A `revision` is the offset of the
+    record, above every revision of an earlier incarnation of the topic. A topic that does not exist holds nothing.
+
+    Raises:
+        ServiceUnavailable: the broker did not answer in time; nothing was written.
+        LedgerMismatch: a record is not a file's state; nothing was written.
+    """
+    spark.sql(_VIEW.format(lake=f"{pipeline.name}_lake"))
+    topic = describe(kafka, [pipeline.files_topic]).get(pipeline.files_topic)
+    if topic is None:
+        return 0
+    transaction = TableTransaction(spark, table_path(lake_url, pipeline.name, "files_sent"))
+    name = app_id(topic.topic_id, topic.name, 0)
+    position = transaction.position(name) or 0
+    era = epoch(transaction.positions(), topic.topic_id)
+    following, rows = position, []
+    for offset, state in _states(kafka, TopicPartition(topic.name, 0), position, timeout_s):
+        following = offset + 1
+        if state is not None and state.state in ("sent", "rejected"):
+            revision = era * VERSIONS_PER_EPOCH + offset
+            sent_at = datetime.fromisoformat(state.at)
+            rows.append(
+                (
+                    state.stream,
+                    state.hash,
+                    state.file,
+                    state.unit,
+                    state.rows,
+                    revision,
+                    state.state,
+                    state.reason,
+                    sent_at,
+                )
+            )
+    if following == position:
+        return 0
+    if rows:
+        ddl = ", ".join(f"`{column}` {kind}" for column, kind in FILES_SENT)
+        transaction.write(spark.createDataFrame(rows, ddl).coalesce(1))
+    transaction.commit({name: following, epoch_id(topic.topic_id): era}, {"headrace": 1, "kind": "files"})
+    return len(rows)
+
+
+def _states(
+    kafka: str, where: TopicPartition, position: int, timeout_s: float
+) -> Iterator[tuple[int, FileState | None]]:
+    """Every committed record from `position` to the end as it is now; None for a tombstone."""
+    try:
+        consumer = KafkaConsumer(
+            bootstrap_servers=kafka,
+            isolation_level="read_committed",
+            auto_offset_reset="none",
+            enable_auto_commit=False,
+            metrics_enabled=False,
+        )
+        try:
+            consumer.assign([where])
+            # Compaction only takes records that a newer one of the same file replaces.
+            reached = max(position, consumer.beginning_offsets([where])[where])
+            end = consumer.end_offsets([where])[where]
+            if reached < end:
+                consumer.seek(where, reached)
+            deadline = time.monotonic() + timeout_s
+            while reached < end:
+                for record in consumer.poll(timeout_ms=500).get(where, ()):
+                    yield record.offset, _decode(where, record.offset, record.value)
+                now = consumer.position(where, timeout_ms=int(timeout_s * 1000)) or reached
+                if now > reached:
+                    reached, deadline = now, time.monotonic() + timeout_s
+                elif time.monotonic() > deadline:
+                    raise _silent(where, f"nothing for {timeout_s:g} s at offset {reached} of {end}")
+        finally:
+            consumer.close()
+    except KafkaError as error:
+        raise _silent(where, repr(error)) from error
+
+
+def _decode(where: TopicPartition, offset: int, value: bytes | None) -> FileState | None:
+    if value is None:
+        return None
+    try:
+        return decode_file_state(value)
+    except ValueError as error:
+        raise LedgerMismatch(
+            f"a record of the files topic is not a file's state: {error}",
+            topic=where.topic,
+            offset=offset,
+            state="No file was booked from this record on; rows of files keep arriving in the history.",
+            next_step="find out who wrote it; only `push` and `watch` may write to this topic",
+        ) from error
+
+
+def _silent(where: TopicPartition, cause: str) -> ServiceUnavailable:
+    return ServiceUnavailable(
+        "the files topic could not be read",
+        topic=where.topic,
+        cause=cause,
+        state="Nothing was written; the files known before are as they were.",
+        next_step="check the broker (`headrace status`); the call is repeated",
+    )

@@ -1,0 +1,225 @@
+"""State and current: one row per key, deleted keys kept with the version that deleted them.
+
+A state row is what the newest change of its key says, whatever order the changes are merged in. Two things are not a
+change of their own key: a newer complete snapshot deletes the keys that it did not read again (their delete was lost
+when Connect was killed), and a replayed row may be older than what was merged before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from delta.tables import DeltaTable
+from pyspark.errors import PySparkException
+from pyspark.sql import Column, DataFrame, SparkSession
+
+from contracts.errors import Conflict
+from contracts.failpoints import failpoint
+from contracts.stream import Pipeline, Stream
+from streaming_jobs.commit_log import headrace_commits, table_exists
+from streaming_jobs.delta_commit import TableTransaction
+from streaming_jobs.lake import table_path
+from streaming_jobs.ranges import VERSIONS_PER_EPOCH, epoch_of
+
+# Per table, the newest snapshot that ran to its end: from its first row (S) to its last (L). An interrupted snapshot
+# leaves a `first` without a `last`; the next one begins with a `first` of its own. Incremental snapshots interleave
+# with changes and never sweep.
+_SNAPSHOT = """
+with marker as (
+  select _version, _snapshot from {history}
+  where _snapshot in ('first', 'first_in_data_collection', 'last', 'last_in_data_collection')
+), newest as (select max(_version) as last from marker where _snapshot like 'last%')
+select coalesce(max(m._version) filter (where m._snapshot like 'first%' and m._version <= n.last), n.last) as first,
+       n.last as last
+from marker m cross join newest n where n.last is not null group by n.last
+"""
+_NEWEST = """
+select * except (n, _op, _version), if(_version < :first, :last, _version) as _version,
+       _op = 'd' or _version < :first as _deleted, cast(:number as bigint) as _merged
+from (select *, row_number() over (partition by _key order by _version desc) as n from {news}) where n = 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A complete snapshot of one table: versions of its first and last row."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class StateMerge:
+    """What one round did: `position` is the next `_version` to merge."""
+
+    stream: str
+    position: int
+    changed: int = 0
+    swept: int = 0
+
+
+def merge_states(spark: SparkSession, pipeline: Pipeline, lake_url: str) -> list[StateMerge]:
+    """Bring every CDC stream's state table and every stream's `_current` view up to its history, one after another."""
+    done = [merge_state(spark, stream, lake_url) for stream in pipeline.cdc_streams if _ready(spark, stream, lake_url)]
+    for stream in pipeline.file_streams:
+        if _ready(spark, stream, lake_url):
+            refresh_file_view(spark, stream)
+    return done
+
+
+def merge_state(spark: SparkSession, stream: Stream, lake_url: str) -> StateMerge:
+    """Merge what is new in the history into `<stream>_state`, sweep, and re-issue `<stream>_current`.
+
+    May be called at any time and again after a crash anywhere: each step compares versions, and the position is
+    written last. Readers of the state see `_merged` rise with every change they have not seen.
+
+    Raises:
+        Conflict: another merge of this stream was faster; its result stands.
+    """
+    history_path = table_path(lake_url, stream.pipeline, stream.name)
+    state_path = table_path(lake_url, stream.pipeline, f"{stream.name}_state")
+    opened = TableTransaction(spark, history_path)
+    seen, origin = opened.read_version, opened.positions()
+    known = TableTransaction(spark, state_path).positions()
+    position, replayed = known.get(f"state:{stream.name}", 0), known.get(f"history:{stream.name}", 0)
+    if seen < replayed:
+        _reissue(spark, stream, position)
+        return StateMerge(stream.name, position)
+    history = spark.read.format("delta").option("versionAsOf", seen).load(history_path)
+    filters = [f"_version >= {position}", *_replay_filters(spark, history_path, (replayed, seen + 1), origin)]
+    news = history.where(" or ".join(f"({one})" for one in filters))
+    snapshot = complete_snapshot(spark, history)
+    changed = _merge(spark, stream, state_path, news, snapshot)
+    swept = _sweep(spark, state_path, snapshot) if snapshot else 0
+    newest = news.agg({"_version": "max"}).first()
+    following = max(position, newest[0] + 1) if newest and newest[0] is not None else position
+    failpoint("before_state_commit")
+    finished = TableTransaction(spark, state_path)
+    finished.commit(
+        {f"state:{stream.name}": following, f"history:{stream.name}": seen + 1}, {"headrace": 1, "kind": "state"}
+    )
+    failpoint("after_state_commit")
+    _reissue(spark, stream, following)
+    return StateMerge(stream.name, following, changed, swept)
+
+
+def complete_snapshot(spark: SparkSession, history: DataFrame) -> Snapshot | None:
+    """The newest snapshot in this history that ran to its end, None if none did."""
+    row = spark.sql(_SNAPSHOT, history=history).first()
+    return Snapshot(int(row["first"]), int(row["last"])) if row else None
+
+
+def _replay_filters(spark: SparkSession, path: str, span: tuple[int, int], positions: Mapping[str, int]) -> list[str]:
+    """Conditions for the rows that replays wrote below the position, by the ranges that their commits name."""
+    commits = headrace_commits(spark, {path: span}).where("meta.kind = 'replay'")
+    ranges = commits.selectExpr("explode(meta.ranges) as r").where("r.accepted + r.conflicting > 0").select("r.*")
+    result = []
+    for row in ranges.collect():
+        base = epoch_of(row["topic_id"], positions) * VERSIONS_PER_EPOCH
+        result.append(f"_version >= {base + row['first']} and _version < {base + row['next']}")
+    return result
+
+
+def _merge(spark: SparkSession, stream: Stream, path: str, news: DataFrame, snapshot: Snapshot | None) -> int:
+    """MERGE the newest change of each key, if it is newer than what the state holds.
+
+    A change older than the snapshot's first row is one that the snapshot overruled. A row of the snapshot itself that
+    comes late (it was quarantined, then replayed) is older than the sweep's version and yet proves the key alive.
+    """
+    first, last = (snapshot.first, snapshot.last) if snapshot else (0, -1)
+    columns = [column.name for column in stream.columns]
+    names = [*columns, "_key", "_version", "_hash", "_deleted", "_event_time", "_merged"]
+    number = TableTransaction(spark, path).read_version + 1
+    source = spark.sql(
+        _NEWEST,
+        args={"first": first, "last": last, "number": number},
+        news=news.select(*columns, "_op", "_version", "_key", "_hash", "_event_time"),
+    )
+    newer = "s._version > t._version"
+    late = f"(t._deleted and t._version = {last} and s._version >= {first} and s._version < {last})"
+    try:
+        result = (
+            DeltaTable.forPath(spark, path)
+            .alias("t")
+            .merge(source.alias("s"), "s._key = t._key")
+            .whenMatchedUpdate(f"{newer} or {late}", {name: f"s.`{name}`" for name in names})
+            .whenNotMatchedInsert(values={name: f"s.`{name}`" for name in names})
+            .execute()
+        )
+    except PySparkException as error:
+        raise _conflict(error, path) from error
+    return _affected(result)
+
+
+def _sweep(spark: SparkSession, path: str, snapshot: Snapshot) -> int:
+    """Delete the keys that the snapshot did not read again and that have no later change."""
+    stale = f"_version < {snapshot.first}"
+    # Answered from file statistics almost always: after one sweep no row is below the snapshot.
+    swept = spark.read.format("delta").load(path).where(stale).count()
+    if swept == 0:
+        return 0
+    number = TableTransaction(spark, path).read_version + 1
+    values: dict[str, str | Column] = {"_deleted": "true", "_version": str(snapshot.last), "_merged": str(number)}
+    try:
+        DeltaTable.forPath(spark, path).update(condition=stale, set=values)
+    except PySparkException as error:
+        raise _conflict(error, path) from error
+    return swept
+
+
+def _affected(result: DataFrame) -> int:
+    row = result.first()
+    return int(row["num_affected_rows"]) if row else 0
+
+
+def _conflict(error: PySparkException, path: str) -> Exception:
+    if "Concurrent" not in type(error).__name__ and "DELTA_CONCURRENT" not in str(error):
+        return error
+    return Conflict(
+        "another merge changed the state table first",
+        state="The state table is as that merge left it.",
+        next_step="the next round merges what is missing",
+        path=path,
+    )
+
+
+def _reissue(spark: SparkSession, stream: Stream, position: int) -> None:
+    """State plus the history past the state's position, whose literal prunes the history's files."""
+    columns = ", ".join(f"`{column.name}`" for column in stream.columns)
+    tail = "_key, _version, _hash, _event_time"
+    spark.sql(f"""
+        create or replace view {stream.history}_current as
+        with news as (
+          select {columns}, {tail}, _op
+          from (select *, row_number() over (partition by _key order by _version desc) as n
+                from {stream.history} where _version >= {position}) where n = 1
+        )
+        select {columns}, {tail} from {stream.history}_state as s
+        where not s._deleted and not exists (select 1 from news where news._key = s._key)
+        union all
+        select {columns}, {tail} from news where _op <> 'd'
+    """)  # noqa: S608  # names of the contract, checked by its loader
+
+
+def refresh_file_view(spark: SparkSession, stream: Stream) -> None:
+    """`<stream>_current` of files: per unit the newest complete file, per key one row, whatever the order of arrival.
+
+    Across units the greatest `_version` wins, then the earliest unit, then the greatest `_hash`.
+    """
+    columns = ", ".join(f"`{column.name}`" for column in stream.columns)
+    out = f"{columns}, _key, _version, _hash, _event_time, _file, _line"
+    spark.sql(f"""
+        create or replace view {stream.history}_current as
+        select {out} from (
+          select h.*, row_number() over (
+            partition by h._key order by h._version desc, f.unit, h._hash desc, h._file_hash, h._line) as n
+          from {stream.history} as h
+          join {stream.lake_schema}.files as f on f.file_hash = h._file_hash
+          where f.stream = '{stream.name}' and f.newest
+        ) where n = 1
+    """)  # noqa: S608  # names of the contract, checked by its loader
+
+
+def _ready(spark: SparkSession, stream: Stream, lake_url: str) -> bool:
+    return table_exists(spark, table_path(lake_url, stream.pipeline, stream.name))

@@ -1,0 +1,143 @@
+"""State is what the newest change of each key says, whatever order they arrive in."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from contracts.spark_types import history_columns, history_ddl
+from contracts.stream import Column, Stream, TableSource
+from streaming_jobs.delta_commit import TableTransaction
+from streaming_jobs.lake import create_table, state_columns, table_path
+from streaming_jobs.state import merge_state
+
+pytestmark = [pytest.mark.spark, pytest.mark.timeout(400)]
+EPOCH = 10**15
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+Change = tuple[int, str, int, str | None, str | None]
+"""(offset, op, id, name, snapshot marker)"""
+
+
+class Table:
+    """A history and a state of one stream, written as the streaming job does."""
+
+    def __init__(self, spark: SparkSession, folder: Path, name: str) -> None:
+        self.spark, self.lake_url = spark, f"file://{folder}/lake"
+        columns = (Column("id", "bigint"), Column("name", "string"))
+        pipeline = f"d{hashlib.md5(str(folder).encode()).hexdigest()[:8]}"
+        self.stream = Stream(pipeline, name, f"x.public.{name}", TableSource("public", name), columns, ("id",))
+        self.path = table_path(self.lake_url, pipeline, name)
+        create_table(spark, self.stream.history, self.path, history_columns(self.stream))
+        state = f"{name}_state"
+        create_table(
+            spark, f"{pipeline}_lake.{state}", table_path(self.lake_url, pipeline, state), state_columns(self.stream)
+        )
+
+    def add(self, changes: Sequence[Change], kind: str = "batch") -> None:
+        rows = [
+            (key, name, op, EPOCH + offset, str(key).encode(), str(name).encode(), "x", 0, offset, AT, AT, marker)
+            for offset, op, key, name, marker in changes
+        ]
+        offsets = [change[0] for change in changes]
+        span = {"topic": "x", "topic_id": "T", "partition": 0, "first": min(offsets), "next": max(offsets) + 1}
+        span |= {"rows": len(rows), "accepted": len(rows), "conflicting": 0}
+        transaction = TableTransaction(self.spark, self.path)
+        transaction.write(self.spark.createDataFrame(rows, history_ddl(self.stream)).coalesce(1))
+        position = max(transaction.position("T:x-0") or 0, max(offsets) + 1)
+        transaction.commit({"T:x-0": position, "epoch:T": 1}, {"headrace": 1, "kind": kind, "ranges": [span]})
+
+    def merge(self) -> None:
+        merge_state(self.spark, self.stream, self.lake_url)
+
+    def state(self) -> dict[int, tuple[str | None, int, bool]]:
+        rows = self.spark.table(f"{self.stream.history}_state").collect()
+        assert len(rows) == len({row["_key"] for row in rows})
+        return {row["id"]: (row["name"], row["_version"] - EPOCH, row["_deleted"]) for row in rows}
+
+    def current(self) -> dict[int, str]:
+        rows = self.spark.table(f"{self.stream.history}_current").collect()
+        assert len(rows) == len({row["_key"] for row in rows})
+        return {row["id"]: row["name"] for row in rows}
+
+
+def _expected(changes: Sequence[Change]) -> dict[int, tuple[str | None, int, bool]]:
+    newest: dict[int, Change] = {}
+    for change in sorted(changes):
+        newest[change[2]] = change
+    return {key: (change[3], change[0], change[1] == "d") for key, change in newest.items()}
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_any_order_and_split_gives_the_same_state(spark: SparkSession, tmp_path: Path, seed: int) -> None:
+    choose = random.Random(seed)
+    changes: list[Change] = [
+        (offset, choose.choice("ccuud"), choose.randrange(6), f"n{offset}", None) for offset in range(40)
+    ]
+    changes = [(o, op, key, None if op == "d" else name, m) for o, op, key, name, m in changes]
+    table = Table(spark, tmp_path, "people")
+    table.add(changes[30:])  # the newest first: everything after it is older than the position
+    table.merge()
+    rest = changes[:30]
+    choose.shuffle(rest)
+    table.add(rest[:17], kind="replay")
+    table.add(rest[10:], kind="replay")  # an overlap: repeated rows change nothing
+    table.merge()
+    table.merge()
+    assert table.state() == _expected(changes)
+    assert table.current() == {key: name for key, (name, _, dead) in _expected(changes).items() if not dead}
+
+
+def test_a_late_update_does_not_bring_a_deleted_row_back(spark: SparkSession, tmp_path: Path) -> None:
+    table = Table(spark, tmp_path, "people")
+    table.add([(0, "c", 1, "a", None), (5, "d", 1, None, None)])
+    table.merge()
+    table.add([(3, "u", 1, "late", None)], kind="replay")
+    table.merge()
+    assert table.state() == {1: (None, 5, True)}
+    assert table.current() == {}
+
+
+def test_a_key_change_is_a_delete_and_a_create_and_current_sees_it_before_the_merge(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    table = Table(spark, tmp_path, "people")
+    table.add([(0, "c", 1, "a", None), (1, "c", 2, "b", None)])
+    table.merge()
+    table.add([(2, "d", 1, None, None), (3, "c", 9, "a", None)])
+    assert table.current() == {2: "b", 9: "a"}
+    table.merge()
+    assert table.current() == {2: "b", 9: "a"}
+    assert table.state()[1] == (None, 2, True)
+
+
+def test_ghosts_of_an_interrupted_snapshot_are_swept_by_the_next_complete_one(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    table = Table(spark, tmp_path, "people")
+    table.add([(0, "r", 1, "a", "first"), (1, "r", 2, "ghost", "true"), (2, "r", 3, "c", "true")])
+    table.merge()
+    assert set(table.current()) == {1, 2, 3}  # interrupted: nothing may be swept yet
+    table.add([(3, "r", 1, "a", "first_in_data_collection"), (4, "r", 3, "c", "true")])
+    table.merge()
+    assert set(table.current()) == {1, 2, 3}  # not complete yet
+    table.add([(6, "r", 5, "e", "last_in_data_collection"), (7, "u", 3, "c2", None), (8, "c", 6, "f", None)])
+    before = spark.table(f"{table.stream.history}_state").agg({"_merged": "max"}).first()
+    table.merge()
+    assert table.current() == {1: "a", 3: "c2", 5: "e", 6: "f"}
+    assert table.state()[2] == ("ghost", 6, True)
+    swept = spark.table(f"{table.stream.history}_state").where("id = 2").first()
+    assert before
+    assert swept
+    assert swept["_merged"] > before[0]  # the warehouse is told
+    table.add([(5, "r", 2, "fixed", "true")], kind="replay")  # a row of the snapshot that had been quarantined
+    table.merge()
+    assert table.current()[2] == "fixed"
+    table.add([(1, "r", 2, "ghost", "true")], kind="replay")
+    table.merge()
+    assert table.current()[2] == "fixed"
