@@ -7,9 +7,9 @@ select coalesce(max(student_id), 0) + 1,
        'Walk In ' || coalesce(max(student_id), 0) + 1,
        'walkin' || coalesce(max(student_id), 0) + 1 || '@example.org',
        date '1990-01-01' + (random() * 5000)::int,
-       '{"street": "Mill Lane 1", "city": "Ulm", "postcode": "89073", "country": "DE"}',
-       '{"highest_degree": "Bachelor", "field": "Hydrology", "graduation_year": 2020}',
-       '{"language": "de", "interests": ["water"], "newsletter": false}'
+       '{"street": "Mill Lane 1", "city": "Ulm", "country": "DE", "postcode": "89073"}',
+       '{"highest_degree": "bachelor", "institution": "Open Academy", "graduation_year": 2020}',
+       '{"language": "de", "interests": ["chess"], "preferences": {"theme": "dark"}}'
 from students;
 
 update students

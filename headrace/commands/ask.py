@@ -1,0 +1,106 @@
+"""Commands that ask and change nothing: what became of every offset, of every refused row, and any SQL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from headrace.app import App, pass_app
+from headrace.lake import rows_of
+from headrace.output import show
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON array on stdout.")
+
+
+@click.command()
+@click.option("--stream", help="Only this stream.")
+@click.option("--batches", is_flag=True, help="One line per batch and partition instead of one per stream.")
+@json_option
+@pass_app
+def ledger(app: App, stream: str | None, batches: bool, as_json: bool) -> None:
+    """What became of every offset.
+
+    accepted + duplicate + conflicting + quarantined + no_row + aborted + control = offsets. `unproven` are offsets
+    that Spark never saw and that the independent reader has not looked at yet.
+    """
+    counts = "accepted duplicate conflicting quarantined no_row aborted control".split()
+    where = "where kind = 'batch'" + (" and stream = %(stream)s" if stream else "")
+    table = f"{app.pipeline.name}_lake.ledger"
+    unproven = "if(proven_at is null, gap, 0)"
+    if batches:
+        sql = f"""
+            select stream, partition, first_offset, last_offset, {", ".join(counts)}, {unproven} as unproven,
+                   committed_at, history_version
+            from {table} {where} order by stream, partition, first_offset"""  # noqa: S608
+    else:
+        sums = ", ".join(f"sum(coalesce({name}, 0)) as {name}" for name in counts)
+        sql = f"""
+            select stream, sum(last_offset - first_offset + 1) as offsets, {sums}, sum({unproven}) as unproven,
+                   count(distinct history_version) as batches,
+                   sum(last_offset - first_offset + 1) = {" + ".join(f"sum(coalesce({name}, 0))" for name in counts)}
+                     + sum({unproven}) as balanced
+            from {table} {where} group by stream order by stream"""  # noqa: S608
+    if stream:
+        app.stream(stream)
+    show(rows_of(app, sql, stream=stream), as_json=as_json, title="Ledger", empty="no batch has been committed yet")
+
+
+@click.group()
+def quarantine() -> None:
+    """What was refused, why, and where it stands in its source."""
+
+
+@quarantine.command("list")
+@click.option("--stream", help="Only this stream.")
+@click.option("--rows", is_flag=True, help="One line per row instead of one per rule.")
+@click.option("--limit", default=100, show_default=True, help="At most this many lines.")
+@json_option
+@pass_app
+def quarantine_list(app: App, stream: str | None, rows: bool, limit: int, as_json: bool) -> None:
+    """List refused rows by stream and rule."""
+    if stream:
+        app.stream(stream)
+    table = f"{app.pipeline.name}_lake.quarantine"
+    where = "where state = 'open'" + (" and stream = %(stream)s" if stream else "")
+    if rows:
+        sql = f"select stream, partition, offset, file, line, rule, column_name, reason from {table} {where} order by stream, partition, offset limit {int(limit)}"  # noqa: S608, E501
+    else:
+        sql = f"select stream, rule, column_name, count(*) as rows, min(reason) as example from {table} {where} group by stream, rule, column_name order by stream, rule, column_name limit {int(limit)}"  # noqa: S608, E501
+    show(rows_of(app, sql, stream=stream), as_json=as_json, title="Quarantine", empty="no row is in quarantine")
+
+
+@quarantine.command("show")
+@click.argument("stream")
+@click.argument("offset", type=int)
+@click.option("--partition", default=0, show_default=True)
+@json_option
+@pass_app
+def quarantine_show(app: App, stream: str, offset: int, partition: int, as_json: bool) -> None:
+    """Show one refused row whole, its raw bytes included."""
+    app.stream(stream)
+    table = f"{app.pipeline.name}_lake.quarantine"
+    sql = f"select *, decode(raw, 'utf-8') as raw_text from {table} where stream = %(stream)s and partition = %(partition)s and offset = %(offset)s"  # noqa: S608, E501
+    found = rows_of(app, sql, stream=stream, partition=partition, offset=offset)
+    if as_json or not found:
+        show(found, as_json=as_json, empty=f"{stream}: nothing is in quarantine at partition {partition}, offset {offset}")
+        return
+    for row in found:
+        show([{"field": name, "value": value} for name, value in row.items()], as_json=False)
+
+
+@click.command()
+@click.argument("statement")
+@click.option("--limit", default=1000, show_default=True, help="At most this many rows.")
+@json_option
+@pass_app
+def sql(app: App, statement: str, limit: int, as_json: bool) -> None:
+    """Run one SQL statement over HiveServer2; STATEMENT may be a file (`@file.sql`)."""
+    from pathlib import Path
+
+    text = Path(statement[1:]).read_text(encoding="utf-8") if statement.startswith("@") else statement
+    found: list[dict[str, Any]] = rows_of(app, text, limit=limit)
+    show(found, as_json=as_json, empty="no rows")
+
+
+COMMANDS = (ledger, quarantine, sql)

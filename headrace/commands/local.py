@@ -1,0 +1,96 @@
+"""Commands for the local deployment: bring it up, take it down, look at it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import click
+
+from headrace.app import App, pass_app, progress_console
+from headrace.background import processes
+from headrace.commands.ask import json_option
+from headrace.output import show
+from headrace.overview import parts_overview, streams_overview
+from infra.local import deployment
+
+
+def announce() -> Callable[[str, str], None]:
+    """A progress callback that writes one line per step to stderr."""
+    return lambda part, message: progress_console.print(f"  [bold]{part}[/bold]  {message}", highlight=False)
+
+
+@click.command()
+@click.option("--only-services", is_flag=True, help="Do not start `headrace run` and the monitor.")
+@pass_app
+def up(app: App, only_services: bool) -> None:
+    """Start the local deployment; a second call changes nothing."""
+    deployment.up(app.settings, progress=announce())
+    if not only_services:
+        deployment.up(app.settings, parts=(), extra=processes(app), progress=announce())
+    click.echo("up: `headrace status` shows the parts, `headrace apply` makes the pipeline's topics and connector")
+
+
+@click.command()
+@pass_app
+def down(app: App) -> None:
+    """Stop every local process; data stay."""
+    stopped = deployment.down(app.settings, progress=announce())
+    click.echo(f"down: {len(stopped)} processes stopped" if stopped else "down: nothing was running")
+
+
+@click.command()
+@json_option
+@pass_app
+def status(app: App, as_json: bool) -> None:
+    """Did it arrive? Parts, streams, freshness, what waits and what was refused."""
+    parts = deployment.status(app.settings)
+    streams = streams_overview(app)
+    if as_json:
+        show([{"parts": parts_overview(parts), "streams": streams}], as_json=True)
+    else:
+        show(parts_overview(parts), as_json=False, title=f"Parts (logs in {app.settings.data_dir / 'log'})")
+        click.echo()
+        show(streams, as_json=False, title=f"Streams of {app.pipeline.name}", empty="`headrace run` has not run yet")
+        for part in parts:
+            if part.state == "crashed":
+                click.secho(f"\n{part.name} crashed; the end of {part.log}:", fg="red", err=True)
+                click.echo("\n".join(part.last_lines[-15:]), err=True)
+        click.echo("\nMore: headrace ledger · headrace files · headrace quarantine list · headrace verify")
+    if any(part.state in ("crashed", "unreachable") for part in parts) or any(row["state"] != "flowing" for row in streams):
+        sys.exit(1)
+
+
+@click.command()
+@click.argument("part")
+@click.option("--lines", "-n", default=50, show_default=True)
+@pass_app
+def logs(app: App, part: str, lines: int) -> None:
+    """The last lines of a part's log."""
+    click.echo("\n".join(deployment.logs(app.settings, part, lines)))
+
+
+@click.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Say what would be deleted.")
+@pass_app
+def reset(app: App, yes: bool, dry_run: bool) -> None:
+    """Delete all local data together: topics, databases, tables, metastore, checkpoints."""
+    folder = app.settings.data_dir.resolve()
+    click.echo(f"This deletes the local topics, databases, lake and warehouse under {folder}.")
+    if dry_run:
+        return
+    if not yes:
+        click.confirm("Delete them?", abort=True)
+    deployment.reset(app.settings, progress=announce())
+    app.status_file.unlink(missing_ok=True)
+
+
+@click.command()
+@pass_app
+def settings(app: App) -> None:
+    """The settings in force, secrets masked."""
+    click.echo(app.settings.model_dump_json(indent=2))
+
+
+COMMANDS = (up, down, status, logs, reset, settings)

@@ -1,0 +1,158 @@
+"""Commands that declare and send: plan, apply, load, push, watch, files, generate."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from headrace.app import App, pass_app, progress_console
+from headrace.commands.ask import json_option
+from headrace.output import show
+
+if TYPE_CHECKING:
+    from producers.push import FileResult
+
+FileArgument = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+@click.command()
+@pass_app
+def plan(app: App) -> None:
+    """Show the difference between what is declared and what runs; exit code 1 if there is one."""
+    from headrace.planning import planned
+
+    found = planned(app)
+    for warning in found.warnings:
+        click.secho(f"warning: {warning}", fg="yellow", err=True)
+    for refusal in found.refusals:
+        click.secho(f"refused: {refusal}", fg="red", err=True)
+    for change in found.changes:
+        click.echo(change.describe())
+    if found.empty:
+        click.echo("nothing to do: what runs is what is declared")
+    else:
+        click.echo(f"\n{len(found.changes)} changes; `headrace apply` makes them", err=True)
+        sys.exit(1)
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="The same as `headrace plan`.")
+@click.pass_context
+def apply(context: click.Context, dry_run: bool) -> None:
+    """Make what is declared run: topics, source access, connector, tables."""
+    from connectors.plan import apply as make
+    from headrace.planning import planned, restart_monitor
+
+    app: App = context.obj
+    if dry_run:
+        context.invoke(plan)
+        return
+    found = planned(app)
+    for warning in found.warnings:
+        click.secho(f"warning: {warning}", fg="yellow", err=True)
+    changed = make(found, lambda line: progress_console.print(line, markup=False, highlight=False))
+    if changed:
+        restart_monitor(app)
+    click.echo(f"applied: {changed} changes" if changed else "nothing to do: what runs is what is declared")
+
+
+@click.command()
+@click.argument("file", type=FileArgument)
+@click.option("--table", "-t", required=True, help="`table` or `schema.table` of the source database.")
+@click.option("--dry-run", is_flag=True, help="Only read the header.")
+@pass_app
+def load(app: App, file: Path, table: str, dry_run: bool) -> None:
+    """Fill a source table from a CSV FILE with COPY: all rows or none."""
+    from connectors import load as loading
+
+    if dry_run:
+        click.echo(f"would copy {', '.join(loading.header(file))} of {file.name} into {table}")
+        return
+    rows = loading.load(file, table, app.endpoints.source)
+    click.echo(f"{table}: {rows:,} rows")
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=FileArgument)
+@click.option("--dry-run", is_flag=True, help="Read and say what would be sent; send nothing.")
+@json_option
+@pass_app
+def push(app: App, files: tuple[Path, ...], dry_run: bool, as_json: bool) -> None:
+    """Send FILES to Kafka, each content once. Repeat it after any interruption."""
+    from producers.push import push as send
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=progress_console, transient=True) as bar:
+        tasks: dict[str, int] = {}
+
+        def progress(file: str, done: int, total: int) -> None:
+            task = tasks.setdefault(file, -1)
+            if task < 0:
+                task = tasks[file] = bar.add_task(file, total=total)
+            bar.update(task, completed=done, total=total)  # type: ignore[arg-type]
+
+        results = send(files, app.pipeline, app.endpoints.kafka, dry_run=dry_run, progress=progress)
+    names = ("file", "stream", "unit", "rows", "sent", "state", "reason")
+    rows = [asdict(result) for result in results]
+    show(rows if as_json else [{name: row[name] for name in names} for row in rows], as_json=as_json)
+    if any(result.state in ("rejected", "given_up") for result in results):
+        sys.exit(1)
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@json_option
+@pass_app
+def watch(app: App, directory: Path, as_json: bool) -> None:
+    """Send what is dropped into DIRECTORY/incoming; then move it to processed/ or rejected/. Ends on SIGTERM."""
+    from producers.watch import stop_on_signals
+    from producers.watch import watch as keep_watching
+
+    def tell(result: FileResult) -> None:
+        if as_json:
+            click.echo(json.dumps(asdict(result), ensure_ascii=False))
+        else:
+            click.echo(f"{result.file}: {result.state}, {result.sent:,} of {result.rows:,} rows sent {result.reason}".rstrip())
+
+    keep_watching(directory, app.pipeline, app.endpoints.kafka, stop=stop_on_signals(), on_result=tell)
+
+
+@click.command()
+@json_option
+@pass_app
+def files(app: App, as_json: bool) -> None:
+    """Each file: rows, rows sent, and what became of them in the lake; exit code 1 unless all are done."""
+    from headrace.overview import files_overview
+
+    rows = files_overview(app)
+    show(rows, as_json=as_json, title="Files", empty="no file has been sent yet")
+    if any(row["state"] not in ("done", "superseded") for row in rows):
+        sys.exit(1)
+
+
+@click.command()
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Directory to fill.")
+@click.option("--scale", default=1.0, show_default=True, help="Times the declared number of rows.")
+@click.option("--seed", type=int, help="Default: the declaration's.")
+@click.option("--batch-date", "batch_dates", multiple=True, type=click.DateTime(["%Y-%m-%d"]), help="May be repeated; default today.")
+@json_option
+@pass_app
+def generate(app: App, out: Path, scale: float, seed: int | None, batch_dates: tuple[datetime, ...], as_json: bool) -> None:
+    """Make this pipeline's sample data from its declaration, with its dirt and its known answer."""
+    from headrace.sample import generate_sample
+
+    days = [day.date() for day in batch_dates] or [date.today()]
+    answer = generate_sample(app, out, scale=scale, seed=seed, batch_dates=days)
+    rows = [{"file": str(out / table.file), "rows": table.rows} for table in answer.tables]
+    rows += [{"file": str(out / file.file), "rows": file.rows} for file in answer.files]
+    show(rows, as_json=as_json, title="Sample data; the true answer is in answer.json")
+
+
+COMMANDS = (plan, apply, load, push, watch, files, generate)

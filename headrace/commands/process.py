@@ -1,0 +1,122 @@
+"""Commands that move rows: the long-lived processes, one merge round, replay and resume."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from datetime import UTC, datetime
+
+import click
+from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_when_event_set, wait_exponential
+from tenacity.nap import sleep_using_event
+
+from contracts.errors import Fatal, Retryable
+from headrace.app import App, log, pass_app
+from headrace.commands.ask import json_option
+from headrace.output import show
+
+
+@click.command()
+@click.option("--merge-every", help="Seconds between merge rounds (`30` or `30s`); default from the settings.")
+@click.option("--no-merge", is_flag=True, help="Streams and ledger only; `headrace merge` does the rest.")
+@pass_app
+def run(app: App, merge_every: str | None, no_merge: bool) -> None:
+    """Run the streams and the merges until SIGTERM, which finishes the batch under way."""
+    from headrace.running import Rhythm, run_forever
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    rhythm = Rhythm(merge_s=_seconds(merge_every) if merge_every else app.settings.run.merge_every_s)
+    again = Retrying(
+        retry=retry_if_exception_type(Retryable),
+        wait=wait_exponential(min=2, max=60),
+        stop=stop_when_event_set(stop),
+        sleep=sleep_using_event(stop),
+        before_sleep=before_sleep_log(log, 30),
+        reraise=True,
+    )
+    again(run_forever, app, rhythm, merges=not no_merge, stop=stop)
+
+
+@click.command()
+@click.option("--port", type=int, required=True, help="Loopback port of /metrics and /streams.")
+@pass_app
+def monitor(app: App, port: int) -> None:
+    """Watch the topics live: rate, last event and freshness of each stream, for Prometheus and `status`."""
+    from streaming_jobs.live.monitor import run_monitor
+
+    run_monitor(app.pipeline, app.endpoints.kafka, port, app.settings.data_dir / "monitor")
+
+
+@click.command()
+@json_option
+@pass_app
+def merge(app: App, as_json: bool) -> None:
+    """One round of merges in a Spark application of its own, for schedulers; safe beside `run --no-merge`."""
+    from headrace.lease import Lease
+    from headrace.running import merge_once, start_spark
+    from headrace.tables import create_all_tables
+
+    with Lease(app.endpoints.warehouse, f"{app.pipeline.name} merge"):
+        spark = start_spark(app, "merge")
+        try:
+            create_all_tables(app, spark)
+            show([{"rows": merge_once(app, spark)}], as_json=as_json)
+        finally:
+            spark.stop()
+
+
+@click.command()
+@click.argument("stream")
+@click.option("--from-offset", type=int, help="First offset, in every partition.")
+@click.option("--to-offset", type=int, help="Last offset (inclusive); default: the table's position.")
+@click.option("--from-time", type=click.DateTime(), help="First record at or after this time (UTC).")
+@click.option("--to-time", type=click.DateTime(), help="Last record before this time (UTC).")
+@click.option("--dry-run", is_flag=True, help="Show the offsets; read and write nothing.")
+@json_option
+@pass_app
+def replay(
+    app: App,
+    stream: str,
+    from_offset: int | None,
+    to_offset: int | None,
+    from_time: datetime | None,
+    to_time: datetime | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Read a range of a STREAM again: rows that are there stay, rows that are missing come back."""
+    if (from_offset is None) == (from_time is None):
+        raise click.UsageError("say where to start: --from-offset or --from-time")
+    from headrace.replaying import replay_range
+
+    rows = replay_range(
+        app,
+        app.stream(stream),
+        first=from_offset if from_time is None else from_time.replace(tzinfo=UTC),
+        last=to_offset if to_time is None else to_time.replace(tzinfo=UTC),
+        dry_run=dry_run,
+    )
+    show(rows, as_json=as_json, title=f"Replay of {stream}", empty="no offset lies in that range")
+
+
+@click.command()
+@click.argument("stream")
+@pass_app
+def resume(app: App, stream: str) -> None:
+    """Let a parked STREAM rejoin: it goes on where its table stands."""
+    from streaming_jobs.streams import parking_of
+
+    parked = parking_of(app.settings, app.pipeline).resume(app.stream(stream).name)
+    click.echo(f"{stream} rejoins; it was parked since {parked.at}: {parked.reason}" if parked else f"{stream} is not parked")
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text.removesuffix("s"))
+    except ValueError:
+        raise Fatal(f"--merge-every {text}: not a number of seconds", next_step="write 30 or 30s") from None
+
+
+COMMANDS = (run, monitor, merge, replay, resume)

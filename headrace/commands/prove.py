@@ -1,0 +1,44 @@
+"""The proof, and the demonstration that ends with it."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from headrace.app import App, pass_app
+from headrace.commands.ask import json_option
+from headrace.output import show
+
+
+@click.command()
+@click.option("--wait", default=0.0, help="Repeat until all is equal, at most this many seconds.")
+@json_option
+@pass_app
+def verify(app: App, wait: float, as_json: bool) -> None:
+    """Prove it: every offset accounted for, source = lake = warehouse by count and content.
+
+    Waits until every change committed so far is in Kafka. Stop the writers first: a source that is written to while
+    it is compared differs. Exit code 1 if anything differs.
+    """
+    from headrace.proof import proof, until_equal
+
+    findings = until_equal(lambda: proof(app), timeout_s=wait)
+    show([finding.row() for finding in findings], as_json=as_json, title="Proof")
+    if not all(finding.equal for finding in findings):
+        sys.exit(1)
+
+
+@click.command()
+@click.option("--keep", is_flag=True, help="Leave everything running, to explore.")
+@click.option("--scale", default=1.0, show_default=True, help="Times the declared number of sample rows.")
+@pass_app
+def demo(app: App, keep: bool, scale: float) -> None:
+    """The whole pipeline on real parts, with a kill -9 in the middle, ending with the tables and the proof."""
+    from headrace.demo import run_demo
+
+    if not run_demo(app, keep=keep, scale=scale):
+        sys.exit(1)
+
+
+COMMANDS = (verify, demo)

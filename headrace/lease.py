@@ -1,0 +1,100 @@
+"""One owner per pipeline: a lease that a dead process cannot keep.
+
+The lease is a session-level advisory lock in the warehouse's Postgres: it goes with the connection, so a killed owner
+or a lost host frees it without a clean-up (https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS).
+The holder's host, pid and start stand in `pg_stat_activity`.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from types import TracebackType
+from typing import Self
+
+import psycopg2
+import psycopg2.extensions
+
+from contracts.endpoints import PostgresEndpoint
+from contracts.errors import LeaseHeld, ServiceUnavailable
+
+# Half a minute of silence frees the lease of a host that vanished without closing its connection.
+_KEEPALIVE = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
+
+
+class Lease:
+    """Held from `acquire` until `release` or the end of the process, whichever comes first.
+
+    `name` says what is owned (`edtech run`). Two leases of different names do not meet.
+    """
+
+    def __init__(self, warehouse: PostgresEndpoint, name: str) -> None:
+        self._warehouse = warehouse
+        self._name = name
+        self._connection: psycopg2.extensions.connection | None = None
+
+    def acquire(self) -> None:
+        """Take the lease or raise `LeaseHeld`, which names the holder; never waits."""
+        owner = f"headrace {self._name} {socket.gethostname()[:20]} {os.getpid()}"
+        try:
+            connection = psycopg2.connect(**self._warehouse.dsn(), **_KEEPALIVE, application_name=owner[:63])
+        except psycopg2.OperationalError as error:
+            raise ServiceUnavailable(
+                f"the warehouse's Postgres, which holds the lease, did not answer: {error}".strip(),
+                state="Nothing was started.",
+                next_step="headrace status",
+            ) from error
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", (f"headrace {self._name}",))
+            if not (cursor.fetchone() or (False,))[0]:
+                holder = self._holder(cursor)
+                connection.close()
+                raise LeaseHeld(
+                    f"`headrace {self._name.rpartition(' ')[2]}` already runs for this pipeline: {holder}",
+                    state="Nothing was started.",
+                    next_step="stop that process, or let it work",
+                )
+        self._connection = connection
+
+    def _holder(self, cursor: psycopg2.extensions.cursor) -> str:
+        cursor.execute(
+            """
+            select split_part(a.application_name, ' ', 4), split_part(a.application_name, ' ', 5), a.backend_start
+            from pg_locks l join pg_stat_activity a using (pid)
+            where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+              and ((l.classid::bigint << 32) | l.objid::bigint) = hashtextextended(%s, 0)
+            """,
+            (f"headrace {self._name}",),
+        )
+        row = cursor.fetchone()
+        if row is None:
+            return "a process that ended this moment"
+        host, pid, since = row
+        return f"host {host}, pid {pid}, since {since:%Y-%m-%d %H:%M:%S %Z}"
+
+    def check(self) -> None:
+        """Raise `ServiceUnavailable` if the lease was lost with its connection; call it before each commit round."""
+        assert self._connection is not None, "check() before acquire()"
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute("select 1")
+        except psycopg2.Error as error:
+            raise ServiceUnavailable(
+                "the connection that holds the lease broke",
+                state="The lease is free; committed work is safe.",
+                next_step="nothing: `headrace run` starts again by itself once Postgres answers",
+            ) from error
+
+    def release(self) -> None:
+        """Give the lease back; may be called twice."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.release()

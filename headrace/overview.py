@@ -1,0 +1,113 @@
+"""What `status` and `files` show: facts from the deployment, the run's own status file, Kafka and the lake, joined."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from contracts.errors import HeadraceError
+from headrace.app import App
+from headrace.background import monitor_port
+from headrace.lake import rows_of
+from infra.local.part import PartStatus
+from producers.states import file_states
+
+STALE_S = 15.0
+
+
+def parts_overview(parts: Sequence[PartStatus]) -> list[dict[str, Any]]:
+    """One row per part of the deployment."""
+    return [
+        {
+            "part": part.name,
+            "state": part.state,
+            "address": part.address,
+            "pid": part.pid,
+            "memory MiB": part.memory_bytes // 2**20 if part.memory_bytes else None,
+            "detail": part.detail,
+        }
+        for part in parts
+    ]
+
+
+def streams_overview(app: App) -> list[dict[str, Any]]:
+    """One row per stream; empty if `headrace run` has never run here. Parts that do not answer leave cells empty."""
+    if not app.status_file.exists():
+        return []
+    status = json.loads(app.status_file.read_text(encoding="utf-8"))
+    age_s = (datetime.now(UTC) - datetime.fromisoformat(status["at"])).total_seconds()
+    live = _live(app)
+    refused = _refused(app)
+    rows = []
+    for stream in status["streams"]:
+        name = stream["stream"]
+        seen = live.get(name, {})
+        last = seen.get("last_event_time")
+        rows.append(
+            {
+                "stream": name,
+                "state": stream["state"] if age_s < STALE_S else "not running",
+                "waiting": stream["lag"],
+                "last commit": _short(stream["last_commit_at"]),
+                "last event": _short(datetime.fromtimestamp(last, UTC).isoformat()) if last else None,
+                "per s": seen.get("rate"),
+                "fresh": seen.get("fresh"),
+                "target s": app.pipeline.stream(name).freshness_s,
+                "quarantined": refused.get(name, 0) if refused is not None else None,
+                "reason": stream["reason"],
+            }
+        )
+    return rows
+
+
+def _live(app: App) -> dict[str, dict[str, Any]]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{monitor_port(app)}/streams", timeout=2) as answer:
+            return {row["stream"]: row for row in json.load(answer)}
+    except (urllib.error.URLError, OSError, ValueError):
+        return {}
+
+
+def _refused(app: App) -> dict[str, int] | None:
+    table = f"{app.pipeline.name}_lake.quarantine"
+    try:
+        rows = rows_of(app, f"select stream, count(*) as n from {table} where state = 'open' group by stream")  # noqa: S608
+    except HeadraceError:
+        return None
+    return {row["stream"]: row["n"] for row in rows}
+
+
+def _short(text: str | None) -> str | None:
+    return datetime.fromisoformat(text).astimezone().strftime("%H:%M:%S") if text else None
+
+
+def files_overview(app: App) -> list[dict[str, Any]]:
+    """One row per file that was ever sent, newest last.
+
+    `done`: the ledger's counts add up to the rows in the file. `superseded`: done, and a later file of its unit is too.
+    """
+    booked = {(row["stream"], row["file_hash"]): row for row in rows_of(app, f"select * from {app.pipeline.name}_lake.files")}  # noqa: S608
+    rows = []
+    for (stream, file_hash), known in sorted(file_states(app.endpoints.kafka, app.pipeline).items(), key=lambda item: item[1].offset):
+        arrived = booked.get((stream, file_hash), {})
+        state: str = known.state.state
+        if state == "sent" and arrived.get("complete"):
+            state = "done" if arrived["newest"] else "superseded"
+        rows.append(
+            {
+                "file": known.state.file,
+                "stream": stream,
+                "state": state,
+                "rows": known.state.rows,
+                "sent": known.state.sent,
+                **{name: arrived.get(name) or 0 for name in ("accepted", "duplicate", "conflicting", "quarantined")},
+                "at": known.state.at,
+                "hash": file_hash[:12],
+                "reason": known.state.reason,
+            }
+        )
+    return rows

@@ -1,0 +1,129 @@
+"""`headrace run`: the one long-lived process of a pipeline, streams and merge rounds in one Spark application."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from pyspark.sql import SparkSession
+
+from contracts.errors import Conflict, HeadraceError, Retryable
+from headrace.app import App
+from headrace.lease import Lease
+from headrace.tables import create_all_tables, lake_url
+from infra.jars import spark_jars
+from infra.local.deployment import spark_conf
+from streaming_jobs.files import refresh_files
+from streaming_jobs.ledger import refresh_ledger
+from streaming_jobs.maintenance import maintain
+from streaming_jobs.proofs import prove_gaps
+from streaming_jobs.session import build_session
+from streaming_jobs.state import merge_states
+from streaming_jobs.stream_worker import StreamReport
+from streaming_jobs.streams import run_streams
+from warehouse_sql.merge import merge_round
+
+log = logging.getLogger("headrace.run")
+
+Why = Literal["stopped", "declaration changed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """How often the rounds run, in seconds."""
+
+    merge_s: float
+    prove_s: float = 300.0
+    maintain_s: float = 600.0
+
+
+def start_spark(app: App, name: str) -> SparkSession:
+    """The Spark application of a long command."""
+    return build_session(
+        app.endpoints, app.settings.spark, spark_jars(), f"headrace {app.pipeline.name} {name}", conf=spark_conf(app.settings)
+    )
+
+
+def merge_once(app: App, spark: SparkSession) -> int:
+    """One round: files and ledger, state tables and views, then the star schema in both targets; returns its rows.
+
+    May be called at any time, also after a kill anywhere. Raises the first error after every table was tried.
+    """
+    refresh_files(spark, app.pipeline, app.endpoints.kafka, lake_url(app))
+    refresh_ledger(spark, app.pipeline, lake_url(app))
+    merge_states(spark, app.pipeline, lake_url(app))
+    report = merge_round(spark, app.pipeline, app.endpoints, now=datetime.now(UTC))
+    for table in report.tables:
+        if table.rows:
+            log.info("%s: %s rows into %s in %.1f s", table.table, f"{table.rows:,}", table.target, table.seconds)
+    report.check()
+    return report.rows
+
+
+def run_forever(app: App, rhythm: Rhythm, *, merges: bool, stop: threading.Event) -> None:
+    """Streams and rounds until `stop` is set; the batches under way are finished.
+
+    Holds the pipeline's lease. Raises `LeaseHeld` at once if another process has it, `Retryable` when the lease is
+    lost: the caller starts again with back-off. Everything committed stands.
+    """
+    with Lease(app.endpoints.warehouse, f"{app.pipeline.name} run") as lease:
+        spark = start_spark(app, "run")
+        try:
+            create_all_tables(app, spark)
+            rounds = threading.Thread(
+                target=_rounds, args=(app, spark, lease, rhythm, merges, stop), name="rounds", daemon=True
+            )
+            rounds.start()
+            run_streams(spark, app.pipeline, app.endpoints, app.settings, stop, _tell, status_file=app.status_file)
+            rounds.join(timeout=120)
+            lease.check()
+        finally:
+            spark.stop()
+
+
+def _rounds(app: App, spark: SparkSession, lease: Lease, rhythm: Rhythm, merges: bool, stop: threading.Event) -> None:
+    spark.sparkContext.setLocalProperty("spark.scheduler.pool", "rounds")
+    tasks: list[tuple[float, Callable[[], object]]] = [
+        (rhythm.merge_s, (lambda: merge_once(app, spark)) if merges else (lambda: _book(app, spark))),
+        (rhythm.prove_s, lambda: prove_gaps(spark, app.pipeline, app.endpoints.kafka, lake_url(app))),
+        (rhythm.maintain_s, lambda: maintain(spark, app.pipeline, lake_url(app))),
+    ]
+    due = [time.monotonic() + every for every, _ in tasks]
+    while not stop.wait(0.2):
+        for index, (every, task) in enumerate(tasks):
+            if stop.is_set() or time.monotonic() < due[index]:
+                continue
+            try:
+                lease.check()
+            except Retryable as error:
+                log.error("%s", error)
+                stop.set()
+                return
+            try:
+                task()
+            except Conflict as error:
+                log.info("a round met another writer and is repeated: %s", error)
+            except HeadraceError as error:
+                log.error("a round failed and is repeated: %s", error)
+            except Exception:
+                log.exception("a round failed and is repeated")
+            due[index] = time.monotonic() + every
+
+
+def _book(app: App, spark: SparkSession) -> None:
+    refresh_files(spark, app.pipeline, app.endpoints.kafka, lake_url(app))
+    refresh_ledger(spark, app.pipeline, lake_url(app))
+
+
+def _tell(report: StreamReport) -> None:
+    if report.event == "batch":
+        log.debug("%s: %s rows in %.2f s", report.stream, f"{report.rows:,}", report.took_s)
+    elif report.event == "parked":
+        log.error("%s is parked: %s\nNext: headrace resume %s", report.stream, report.message, report.stream)
+    else:
+        log.warning("%s: %s %s", report.stream, report.event, report.message)
