@@ -37,6 +37,8 @@ class WaitUntil(Protocol):
 def pytest_configure(config: pytest.Config) -> None:
     # kafka-python reads its schemas in a way that Python 3.11 and 3.12 announce to be old.
     config.addinivalue_line("filterwarnings", "ignore:(read|open)_text is deprecated:DeprecationWarning")
+    # pyspark leaves the socket of each collect() to the garbage collector.
+    config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
