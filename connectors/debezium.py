@@ -68,6 +68,11 @@ def connector_name(pipeline: Pipeline) -> str:
     return pipeline.name
 
 
+def default_name(pipeline: Pipeline) -> str:
+    """The replication slot's and the publication's name unless the overrides say otherwise."""
+    return f"headrace_{pipeline.name}"
+
+
 def transaction_topic(pipeline: Pipeline) -> str:
     """Where Debezium writes each transaction's begin and end with its counts."""
     return f"{pipeline.name}.transaction"
@@ -160,8 +165,8 @@ def render(
         "database.user": replicator.user,
         "database.password": password_reference,
         "topic.prefix": pipeline.name,
-        "slot.name": f"headrace_{pipeline.name}",
-        "publication.name": f"headrace_{pipeline.name}",
+        "slot.name": default_name(pipeline),
+        "publication.name": default_name(pipeline),
         "schema.include.list": ",".join(sorted({re.escape(source.schema) for source in sources})),
         "table.include.list": ",".join(sorted(re.escape(source.qualified) for source in sources)),
         "signal.kafka.topic": signals_topic(pipeline),

@@ -127,8 +127,13 @@ class Connect:
         self.ready()
         self._call("PUT", f"/connectors/{name}/resume")
 
+    def forget(self, name: str) -> None:
+        """Deletes a stopped connector's offsets, so that one of the same name begins with a first read."""
+        self.ready()
+        self._call("DELETE", f"/connectors/{name}/offsets")
+
     def delete(self, name: str) -> None:
-        """Removes the connector if there is one; its offsets stay in Connect's offsets topic."""
+        """Removes the connector if there is one; its offsets stay unless they are forgotten first."""
         self.ready()
         self._call("DELETE", f"/connectors/{name}")
 

@@ -161,13 +161,23 @@ def role_script(
     return sql.Composed(parts)
 
 
-def drop_slot(owner: PostgresEndpoint, slot: str) -> None:
-    """Drops a replication slot that nobody reads, if there is one; an unread slot keeps all WAL from then on."""
+def drop_slot(replicator: PostgresEndpoint, slot: str) -> bool:
+    """Drops a replication slot, if there is one; an unread slot keeps all WAL from then on. False while somebody still
+    reads it. Takes a role that may replicate, which the owner of the tables need not."""
+    with connected(replicator) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT active FROM pg_replication_slots WHERE slot_name = %s", (slot,))
+        row = cursor.fetchone()
+        if row is None:
+            return True
+        if not row[0]:
+            cursor.execute("SELECT pg_drop_replication_slot(%s)", (slot,))
+        return not row[0]
+
+
+def drop_publication(owner: PostgresEndpoint, publication: str) -> None:
+    """Drops the publication, if there is one. The role stays: other pipelines may use it."""
     with connected(owner) as connection, connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s AND NOT active",
-            (slot,),
-        )
+        cursor.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(publication)))
 
 
 def cdc_tables(pipeline: Pipeline) -> list[TableSource]:

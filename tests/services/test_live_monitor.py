@@ -1,0 +1,98 @@
+"""The live monitor against a real broker."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import socket
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from confluent_kafka import Producer
+from kafka.admin import KafkaAdminClient
+
+from contracts.endpoints import Endpoints
+from contracts.stream import Column, FileSource, Pipeline, Stream
+from streaming_jobs.live.monitor import existing_topics, run_monitor
+
+ID = (Column("id", "bigint"),)
+
+
+def stream(pipeline: str, name: str) -> Stream:
+    return Stream(pipeline, name, f"{pipeline}.files.{name}", FileSource("x", "csv"), ID, ("id",))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def watched(endpoints: Endpoints) -> Iterator[Pipeline]:
+    name = f"live_{uuid4().hex[:8]}"
+    pipeline = Pipeline(name, (stream(name, "drops"), stream(name, "absent")), Path(), Path(), Path())
+    admin = KafkaAdminClient(bootstrap_servers=endpoints.kafka)
+    admin.create_topics({pipeline.streams[0].topic: {"num_partitions": 1}})
+    yield pipeline
+    admin.delete_topics([pipeline.streams[0].topic])
+    admin.close()
+
+
+def get(port: int, path: str) -> str:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as response:
+            return str(response.read().decode())
+    except OSError:
+        return ""
+
+
+def send(kafka: str, topic: str, values: int, *, commit: bool) -> None:
+    producer = Producer({"bootstrap.servers": kafka, "transactional.id": uuid4().hex, "compression.type": "lz4"})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    for number in range(values):
+        producer.produce(topic, value=str(number).encode())
+    producer.flush(30)
+    (producer.commit_transaction if commit else producer.abort_transaction)(30)
+
+
+def test_it_shows_a_streams_rate_counts_committed_rows_only_and_makes_no_topic(
+    endpoints: Endpoints, watched: Pipeline, tmp_path: Path, wait_until: Any
+) -> None:
+    port = free_port()
+    # Started as a process of its own, as `headrace monitor` does; spawn, because threads do not survive a fork.
+    worker = multiprocessing.get_context("spawn").Process(
+        target=run_monitor, args=(watched, endpoints.kafka, port, tmp_path / "live")
+    )
+    worker.start()
+    try:
+        topic = watched.streams[0].topic
+        # Sent until one arrives: the worker begins at the topic's end once it has its assignment.
+        wait_until(lambda: get(port, "/streams"), 60, "the page answers")
+
+        def arrives() -> bool:
+            send(endpoints.kafka, topic, 1, commit=True)
+            return bool(json.loads(get(port, "/streams"))[0]["events"] > 0)
+
+        wait_until(arrives, 60, "the first event is seen")
+        before = json.loads(get(port, "/streams"))[0]["events"]
+        send(endpoints.kafka, topic, 500, commit=False)
+        send(endpoints.kafka, topic, 300, commit=True)
+        wait_until(lambda: json.loads(get(port, "/streams"))[0]["events"] >= before + 300, 30, "300 rows are seen")
+        drops, absent = json.loads(get(port, "/streams"))
+        assert drops["events"] - before in range(300, 310)  # the first events may still have been on their way
+        assert drops["rate"] > 1
+        assert drops["fresh"] is True
+        assert absent["watched"] is False
+        page = get(port, "/metrics")
+        assert f'headrace_stream_rate_per_second{{pipeline="{watched.name}",stream="drops"}}' in page
+        assert {name for name in existing_topics(endpoints.kafka) if watched.name in name} == {topic}
+    finally:
+        worker.terminate()
+        worker.join(20)
+    assert worker.exitcode == 0

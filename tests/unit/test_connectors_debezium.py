@@ -1,0 +1,102 @@
+"""The rendered connector: its promises hold, its overrides are judged, no password is in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from connectors import debezium, password
+from contracts.endpoints import PostgresEndpoint
+from contracts.errors import ContractError
+from contracts.stream import Column, Pipeline, Stream, TableSource
+
+REPLICATOR = PostgresEndpoint("db", 5432, "shop", "replicator", SecretStr("hunter2"))
+REFERENCE = "${directory:/data/secrets/shop:replicator_password}"
+
+
+def pipeline(folder: Path, *, name: str = "shop", topic: str = "shop.sales.orders") -> Pipeline:
+    orders = Stream(name, "orders", topic, TableSource("sales", "orders"), (Column("id", "bigint"),), ("id",))
+    return Pipeline(name, (orders,), folder, folder, folder)
+
+
+def render(declared: Pipeline) -> dict[str, str]:
+    return debezium.render(declared, REPLICATOR, "kafka:9092", password_reference=REFERENCE, placeholder="__p")
+
+
+def write(folder: Path, text: str) -> None:
+    (folder / "postgres.json").write_text(text)
+
+
+def test_the_guarantees_settings_are_rendered(tmp_path: Path) -> None:
+    config = render(pipeline(tmp_path))
+    assert (
+        config.items()
+        >= {
+            "decimal.handling.mode": "string",
+            "time.precision.mode": "isostring",
+            "skipped.operations": "none",
+            "tombstones.on.delete": "false",
+            "provide.transaction.metadata": "true",
+            "publication.autocreate.mode": "disabled",
+            "exactly.once.support": "required",
+            "snapshot.mode": "initial",
+            "value.converter.schemas.enable": "false",
+            "topic.prefix": "shop",
+            "table.include.list": r"sales\.orders",
+            "database.password": REFERENCE,
+        }.items()
+    )
+    assert "hunter2" not in json.dumps(config)
+
+
+def test_an_override_as_the_documentation_shows_it_is_taken(tmp_path: Path) -> None:
+    write(tmp_path, '{"name": "x", "config": {"slot.name": "mine", "heartbeat.interval.ms": 500}}')
+    config = render(pipeline(tmp_path))
+    assert (config["slot.name"], config["heartbeat.interval.ms"]) == ("mine", "500")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("decimal.handling.mode", "double"),
+        ("skipped.operations", "t"),
+        ("exactly.once.support", "requested"),
+        ("table.include.list", "other.table"),
+        ("database.password", "hunter2"),
+    ],
+)
+def test_an_override_that_breaks_a_guarantee_is_refused_with_its_line(tmp_path: Path, name: str, value: str) -> None:
+    write(tmp_path, f'{{\n  "slot.name": "mine",\n  "{name}": "{value}"\n}}')
+    with pytest.raises(ContractError) as refused:
+        render(pipeline(tmp_path))
+    assert refused.value.line == 3
+    assert name in str(refused.value)
+
+
+def test_a_topic_that_debezium_would_not_write_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match=r"shop\.sales\.orders"):
+        render(pipeline(tmp_path, topic="orders"))
+
+
+def test_the_placeholder_is_random_once_and_then_kept(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    first = debezium.placeholder(None, kept)
+    assert first != debezium.placeholder(None, kept)
+    kept.write_text(first + "\n")
+    assert debezium.placeholder(None, kept) == first
+    assert debezium.placeholder({"unavailable.value.placeholder": "running"}, kept) == "running"
+
+
+def test_the_password_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    secret = SecretStr("päss'word")
+    password.write(tmp_path, "shop", secret)
+    file = tmp_path / "secrets" / "shop" / password.FILE
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert [entry.name for entry in file.parent.iterdir()] == [password.FILE]
+    assert password.is_written(tmp_path, "shop", secret)
+    assert not password.is_written(tmp_path, "shop", SecretStr("another"))
+    file.chmod(0o644)
+    assert not password.is_written(tmp_path, "shop", secret)

@@ -1,0 +1,66 @@
+"""Topics as declared, first reads that are missing, and a plan that refuses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from connectors import topics
+from connectors.plan import Change, Plan, apply
+from connectors.snapshots import Reads, missing
+from contracts.errors import PlanRefused
+from contracts.stream import Column, FileSource, Pipeline, Stream, TableSource
+
+ID = (Column("id", "bigint"),)
+ORDERS = Stream("shop", "orders", "shop.sales.orders", TableSource("sales", "orders"), ID, ("id",), partitions=7)
+ITEMS = replace(ORDERS, name="items", topic="shop.sales.items", source=TableSource("sales", "items"))
+DROPS = Stream(
+    "shop", "drops", "shop.files.drops", FileSource(r"x\.csv", "csv"), ID, ("id",), partitions=3, retention_days=2
+)
+SHOP = Pipeline("shop", (ORDERS, ITEMS, DROPS), Path(), Path(), Path())
+
+
+def test_changes_of_a_table_have_one_partition_whatever_is_declared() -> None:
+    declared = {topic.name: topic for topic in topics.declared(SHOP)}
+    assert declared["shop.sales.orders"].partitions == 1
+    assert declared["shop.files.drops"].partitions == 3
+    assert declared["shop.files.drops"].config["retention.ms"] == str(2 * 24 * 60 * 60 * 1000)
+    assert declared["shop.files"].config == {"cleanup.policy": "compact"}
+    assert int(declared["shop.sales.orders"].config["max.message.bytes"]) == 20 * 1024 * 1024
+
+
+def test_only_declared_settings_are_compared() -> None:
+    wanted = topics.Topic("t", 1, {"retention.ms": "5"})
+    assert topics.changed_config(wanted, topics.Topic("t", 1, {"retention.ms": "5", "segment.ms": "9"})) == {}
+    assert topics.changed_config(wanted, topics.Topic("t", 1, {"retention.ms": "4"})) == {"retention.ms": ("4", "5")}
+
+
+@pytest.mark.parametrize(
+    ("included", "reads", "wanted"),
+    [
+        # The first read of all has not said anything yet, or runs.
+        (r"sales\.items,sales\.orders", Reads(frozenset(), "", 0), []),
+        (r"sales\.items,sales\.orders", Reads(frozenset({"sales.items"}), "IN_PROGRESS", 1), []),
+        (r"sales\.items,sales\.orders", Reads(frozenset({"sales.items", "sales.orders"}), "COMPLETED", 1), []),
+        # Killed half-way: the restarted connector skips, orders was never read to its end.
+        (r"sales\.items,sales\.orders", Reads(frozenset({"sales.items"}), "SKIPPED", 2), ["sales.orders"]),
+        # Added now, even if it was read long ago: there is a gap after that.
+        (r"sales\.items", Reads(frozenset({"sales.items", "sales.orders"}), "COMPLETED", 1), ["sales.orders"]),
+        (r"sales\.items", Reads(frozenset({"sales.items"}), "IN_PROGRESS", 1), ["sales.orders"]),
+    ],
+)
+def test_which_tables_are_still_to_be_read(included: str, reads: Reads, wanted: list[str]) -> None:
+    assert missing(SHOP, reads, {"table.include.list": included}) == wanted
+
+
+def test_a_refusal_stops_every_change() -> None:
+    done: list[str] = []
+    plan = Plan("shop", changes=[Change("topic", "t", "", "new", lambda: done.append("t"))], refusals=["no key"])
+    with pytest.raises(PlanRefused, match="no key"):
+        apply(plan)
+    assert done == []
+    plan.refusals.clear()
+    assert apply(plan) == 1
+    assert done == ["t"]

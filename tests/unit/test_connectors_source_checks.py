@@ -1,0 +1,122 @@
+"""What a source table must be like before anything is built on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from connectors.source_checks import CatalogColumn, CatalogTable, Finding, compare
+from connectors.source_types import fits, same_type
+from contracts.stream import Column, Stream, TableSource
+
+STREAM = Stream(
+    "shop",
+    "orders",
+    "shop.sales.orders",
+    TableSource("sales", "orders"),
+    (Column("id", "bigint", source_type="int8"), Column("tags", "array<string>")),
+    ("id",),
+    file=Path("orders.yaml"),
+)
+
+
+def found(name: str, type_: str, *, key: bool = False, array: bool = False, toast: bool = False) -> CatalogColumn:
+    return CatalogColumn(name, type_, type_, is_array=array, toastable=toast, in_key=key, in_identity=False)
+
+
+def table(*columns: CatalogColumn, identity: str = "d") -> CatalogTable:
+    return CatalogTable("sales.orders", identity, {column.name: column for column in columns})
+
+
+ID = found("id", "bigint", key=True)
+TAGS = found("tags", "text[]", array=True, toast=True)
+
+
+def refusals(catalog: CatalogTable) -> list[Finding]:
+    return [finding for finding in compare(STREAM, catalog) if finding.level == "refusal"]
+
+
+def test_an_array_needs_replica_identity_full_and_the_alter_is_ready_to_run() -> None:
+    (refused,) = refusals(table(ID, TAGS))
+    assert (refused.table, refused.column) == ("sales.orders", "tags")
+    assert refused.fix == "ALTER TABLE sales.orders REPLICA IDENTITY FULL;"
+    assert refusals(table(ID, TAGS, identity="f")) == []
+
+
+def test_a_table_without_a_key_is_refused() -> None:
+    (refused,) = refusals(table(found("id", "bigint"), found("tags", "text[]", array=True)))
+    assert "no primary key" in refused.what
+
+
+def test_a_key_that_deletes_do_not_carry_is_refused() -> None:
+    other = found("number", "bigint", key=True)
+    (refused,) = refusals(table(found("id", "bigint"), other, found("tags", "text[]", array=True)))
+    assert (refused.declared, refused.found) == ("key id", "replica identity number")
+
+
+def test_a_difference_names_table_column_declared_and_found() -> None:
+    refused, missing = refusals(table(found("id", "integer", key=True)))
+    assert (refused.table, refused.column, refused.declared, refused.found) == ("sales.orders", "id", "int8", "integer")
+    assert missing.column == "tags"
+
+
+def test_large_text_is_a_warning() -> None:
+    note = found("note", "text", toast=True)
+    findings = compare(STREAM, table(ID, found("tags", "text[]", array=True), note))
+    assert {finding.level for finding in findings} == {"warning"}
+    assert "note" in "".join(map(str, findings))
+
+
+@pytest.mark.parametrize(
+    ("declared", "catalog"),
+    [
+        ("int8", "bigint"),
+        ("varchar(20)", "character varying(20)"),
+        ("decimal(10, 2)", "numeric(10,2)"),
+        ("timestamptz", "timestamp with time zone"),
+        ("bool", "boolean"),
+        ("float8", "double precision"),
+        ("text[]", "text[]"),
+        ("jsonb", "jsonb"),
+        ("order_state", "order_state"),
+    ],
+)
+def test_one_type_has_many_spellings(declared: str, catalog: str) -> None:
+    assert same_type(declared, catalog)
+
+
+@pytest.mark.parametrize(
+    ("declared", "catalog"),
+    [("numeric(10,2)", "numeric(12,2)"), ("int4", "bigint"), ("timestamptz", "timestamp without time zone")],
+)
+def test_other_types_differ(declared: str, catalog: str) -> None:
+    assert not same_type(declared, catalog)
+
+
+@pytest.mark.parametrize(
+    ("catalog", "spark", "holds"),
+    [
+        ("integer", "bigint", True),
+        ("bigint", "int", False),
+        ("numeric(10,2)", "decimal(10,2)", True),
+        ("numeric(10,2)", "decimal(10,4)", False),  # eight digits before the point do not fit into six
+        ("numeric(12,4)", "decimal(12,2)", False),
+        ("numeric", "decimal(18,2)", True),
+        ("integer", "decimal(10,0)", True),
+        ("bigint", "decimal(10,0)", False),
+        ("timestamp with time zone", "timestamp", True),
+        ("timestamp(3) with time zone", "timestamp", True),
+        ("timestamp with time zone", "date", False),
+        ("double precision", "decimal(10,2)", False),
+        ("uuid", "string", True),
+        ("text[]", "array<string>", True),
+    ],
+)
+def test_whether_a_spark_type_holds_a_postgres_type(catalog: str, spark: str, holds: bool) -> None:
+    assert fits(catalog, Column("c", spark)) is holds
+
+
+def test_json_is_parsed_from_text_only() -> None:
+    assert fits("jsonb", Column("c", "struct<a:int>", json=True))
+    assert not fits("bigint", Column("c", "struct<a:int>", json=True))
