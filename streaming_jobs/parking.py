@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 
@@ -21,6 +21,7 @@ class Parked:
     kind: str
     reason: str
     since: str
+    resumed: bool = False
 
 
 class Parking:
@@ -35,21 +36,39 @@ class Parking:
 
     def find(self, stream: str) -> Parked | None:
         """What parked this stream, or None if it flows."""
-        try:
-            return Parked(**json.loads(self._file(stream).read_text("utf-8")))
-        except FileNotFoundError:
-            return None
+        found = self._read(stream)
+        return None if found is None or found.resumed else found
 
     def resume(self, stream: str) -> Parked | None:
-        """Let the stream rejoin where its table stands, within about a second if it runs; returns what had parked it."""
+        """Let the stream rejoin where its table stands, in about a second if it runs, else at the next start.
+
+        What waits until then is read whatever its share of bad rows: they go to the quarantine. Returns what had
+        parked it, None if it was not parked.
+        """
         found = self.find(stream)
-        self._file(stream).unlink(missing_ok=True)
+        if found:
+            self.park(replace(found, resumed=True))
         return found
+
+    def is_resumed(self, stream: str) -> bool:
+        """Whether it rejoins and has not yet read what waited."""
+        found = self._read(stream)
+        return found is not None and found.resumed
+
+    def forget(self, stream: str) -> None:
+        """It flows as before it was parked."""
+        self._file(stream).unlink(missing_ok=True)
 
     def all(self) -> list[Parked]:
         """Every parked stream, by name."""
         names = sorted(path.stem for path in self._folder.glob("*.json"))
         return [found for name in names if (found := self.find(name))]
+
+    def _read(self, stream: str) -> Parked | None:
+        try:
+            return Parked(**json.loads(self._file(stream).read_text("utf-8")))
+        except FileNotFoundError:
+            return None
 
     def _file(self, stream: str) -> Path:
         return self._folder / f"{stream}.json"

@@ -6,8 +6,31 @@ from collections.abc import Callable, Mapping, Sequence
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
+from pyspark.sql import SparkSession
 
+from contracts.endpoints import Endpoints
 from contracts.errors import ServiceUnavailable
+from contracts.stream import Pipeline, Stream
+from streaming_jobs.delta_commit import read_positions
+from streaming_jobs.ingest import ingest
+from streaming_jobs.lake import table_path
+from streaming_jobs.ranges import Range
+from streaming_jobs.stream_worker import Clock, Edges
+
+
+def lake_edges(spark: SparkSession, pipeline: Pipeline, endpoints: Endpoints, run: str, clock: Clock) -> Edges:
+    """The edges of a run: Kafka to the tables of the pipeline's lake."""
+    lake_url = f"{endpoints.hdfs_url}/lake"
+
+    def take_in(stream: Stream, ranges: tuple[Range, ...], accept_bad: bool) -> int:
+        now = clock.now()
+        result = ingest(spark, stream, ranges, lake_url, endpoints.kafka, run, "batch", now, park=not accept_bad)
+        return result.counts.rows
+
+    def positions(stream: Stream) -> Mapping[str, int]:
+        return read_positions(spark, table_path(lake_url, pipeline.name, stream.name))
+
+    return Edges(take_in, positions, beginnings_in(endpoints.kafka))
 
 
 def beginnings_in(kafka: str) -> Callable[[str, Sequence[int]], Mapping[int, int]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -48,11 +48,12 @@ class StreamReport:
 class Edges:
     """What a worker does to the world.
 
-    `ingest` takes ranges into the history in one commit and returns the rows it saw; `positions` are all `txn`
-    actions of the history table; `beginnings` are the first offsets the broker still has.
+    `ingest` takes ranges into the history in one commit and returns the rows it saw, and with True accepts any share
+    of bad ones; `positions` are all `txn` actions of the history table; `beginnings` are the first offsets the broker
+    still has.
     """
 
-    ingest: Callable[[Stream, tuple[Range, ...]], int]
+    ingest: Callable[[Stream, tuple[Range, ...], bool], int]
     positions: Callable[[Stream], Mapping[str, int]]
     beginnings: Callable[[str, Sequence[int]], Mapping[int, int]]
 
@@ -84,6 +85,8 @@ class StreamWorker:
         self._retry_at = 0.0
         self._reason = ""
         self._parked = parking.find(stream.name) is not None
+        self._resumed = parking.is_resumed(stream.name)
+        self._accepted_ends: dict[int, int] = {}
         self._batches = 0
         self._rows = 0
         self._last_commit_at: str | None = None
@@ -112,6 +115,7 @@ class StreamWorker:
         if self._parked and self._parking.find(self.stream.name) is None:
             with self._lock:
                 self._parked, self._next, self._reason, self._retry_at = False, None, "", 0.0
+                self._resumed, self._accepted_ends = True, {}
                 self._backoff.succeeded()
             self._report(StreamReport(self.stream.name, "resumed"))
 
@@ -183,13 +187,17 @@ class StreamWorker:
                 self._next = start
         with self._lock:
             wanted = self._wanted(self._next)
+            if self._resumed and not self._accepted_ends:
+                self._accepted_ends = dict(self._ends)
+        accepted = self._accepted(wanted)
         bound = max(1, self._max_rows // max(1, len(wanted)))
-        ranges = tuple(
-            Range(one.topic, one.topic_id, one.partition, one.first, min(one.next, one.first + bound)) for one in wanted
-        )
+        ranges = tuple(replace(one, next=min(one.next, one.first + bound)) for one in accepted or wanted)
+        if self._resumed and not accepted:
+            self._resumed = False
+            self._parking.forget(self.stream.name)
         if not ranges:
             return
-        rows = self._edges.ingest(self.stream, ranges)
+        rows = self._edges.ingest(self.stream, ranges, bool(accepted))
         with self._lock:
             if self._identity == identity and self._next is not None:
                 self._next.update({one.partition: one.next for one in ranges})
@@ -227,6 +235,14 @@ class StreamWorker:
                 next_step="take a new snapshot of the table, or send the files again; then raise the topic's retention",
             )
 
+    def _accepted(self, wanted: list[Range]) -> list[Range]:
+        """Of a stream that was resumed: what waited when it was, taken in whatever its share of bad rows."""
+        if not self._resumed:
+            return []
+        ends = self._accepted_ends
+        clipped = (replace(one, next=max(one.first, min(one.next, ends.get(one.partition, 0)))) for one in wanted)
+        return [one for one in clipped if len(one)]
+
     def _wanted(self, position: Mapping[int, int] | None) -> list[Range]:
         identity = self._identity
         if identity is None or position is None:
@@ -238,7 +254,7 @@ class StreamWorker:
         ]
 
     def _failed(self, error: Exception, identity: TopicIdentity) -> None:
-        """Wait and repeat from the table's position, for ever: an outage ends by itself, and `status` names the error."""
+        """Wait and repeat from the table's position, for ever: an outage ends by itself; `status` names the error."""
         with self._lock:
             position, self._next = self._next, None
         try:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
+from contracts.endpoints import Endpoints
 from contracts.errors import ServiceUnavailable
 from contracts.settings import Settings
 from contracts.stream import Pipeline
@@ -25,6 +27,7 @@ from streaming_jobs.doorbell import Ends, start_doorbell
 from streaming_jobs.pacing import Backoff
 from streaming_jobs.parking import Parking
 from streaming_jobs.positions import describe
+from streaming_jobs.stream_edges import lake_edges
 from streaming_jobs.stream_status import write_status
 from streaming_jobs.stream_worker import Clock, Edges, StreamReport, StreamWorker
 
@@ -191,3 +194,31 @@ class Engine:
 def parking_of(settings: Settings, pipeline: Pipeline) -> Parking:
     """Where the parked streams of a pipeline are kept; `headrace resume` uses the same."""
     return Parking(settings.data_dir / "parked" / pipeline.name)
+
+
+def run_streams(
+    spark: SparkSession,
+    pipeline: Pipeline,
+    endpoints: Endpoints,
+    settings: Settings,
+    stop: threading.Event,
+    report: Callable[[StreamReport], None],
+    *,
+    status_file: Path,
+    clock: Clock | None = None,
+) -> None:
+    """Keep every stream of a pipeline flowing until `stop` is set; blocks, and finishes the batches under way.
+
+    The history and quarantine tables must exist. Every run starts where the tables stand: a missing, stale or
+    foreign checkpoint changes nothing, a topic that does not exist is waited for. A Fatal error of one stream (too
+    many bad rows, offsets lost, counts that do not balance) parks that stream alone, with its position unmoved; any
+    other error is repeated with back-off, for ever. `report` is called from several threads.
+    `status_file` is replaced about every second (`stream_status.read_status`).
+    """
+    run = uuid.uuid4().hex
+    clock = clock or SystemClock()
+    edges = lake_edges(spark, pipeline, endpoints, run, clock)
+    engine = Engine(
+        spark, pipeline, endpoints.kafka, settings, edges, stop, report, run=run, status_file=status_file, clock=clock
+    )
+    engine.run()
