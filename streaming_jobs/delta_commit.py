@@ -10,10 +10,15 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
+from delta.exceptions import DeltaConcurrentModificationException
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 
 from contracts.errors import Conflict, Fatal
+
+# What this process knows of each table, by path: the table's id, a version, and the positions at that version. Delta
+# needs a Spark job to find the positions of a version it did not read before; its own last commit it need not read.
+_known: dict[str, tuple[str, int, dict[str, int]]] = {}
 
 
 class TableTransaction:
@@ -35,6 +40,7 @@ class TableTransaction:
                 "there is no Delta table here", state="nothing was written", next_step="headrace apply", path=path
             )
         self._txn = log.startTransaction(self._none, self._none)
+        self._table_id = str(self._txn.metadata().id())
         self._actions = self._jvm.java.util.ArrayList()
         self._positions: dict[str, int] | None = None
         self._done = False
@@ -50,16 +56,25 @@ class TableTransaction:
 
     def position(self, app_id: str) -> int | None:
         """The version that the last commit for this application id gave, None if there never was one. Fences it."""
-        self._txn.txnVersion(app_id)
+        self._fence(app_id)
         return self.positions().get(app_id)
 
     def positions(self) -> dict[str, int]:
         """All application ids of the table with their versions, without fencing them."""
         if self._positions is None:
-            found = self._txn.snapshot().setTransactions().mkString("\n")
-            # One crossing into the JVM for all of them; its text is `SetTransaction(<app id>,<version>,<time>)`.
-            self._positions = dict(_parse_transactions(found))
+            table_id, version, positions = _known.get(self.path, ("", -1, {}))
+            if (table_id, version) == (self._table_id, self.read_version):
+                self._positions = positions
+            else:
+                # One crossing into the JVM for all; the text is `SetTransaction(<app id>,<version>,<time>)` a line.
+                found = self._txn.snapshot().setTransactions().mkString("\n")
+                self._positions = dict(_parse_transactions(found))
+                _known[self.path] = (self._table_id, self.read_version, self._positions)
         return dict(self._positions)
+
+    def _fence(self, app_id: str) -> None:
+        # What `txnVersion` does, without its reconstruction of the table's whole state.
+        self._txn.readTxn().addOne(app_id)
 
     def write(self, frame: DataFrame) -> int:
         """Run `frame`, write its rows as files of this table and return how many those files hold.
@@ -86,7 +101,7 @@ class TableTransaction:
             raise Fatal("this transaction has been committed", next_step="start another", path=self.path)
         actions = self._jvm.java.util.ArrayList(self._actions)
         for name, version in positions.items():
-            self._txn.txnVersion(name)
+            self._fence(name)
             actions.add(self._delta.actions.SetTransaction(name, int(version), self._none))
         sequence = self._jvm.scala.jdk.javaapi.CollectionConverters.asScala(actions).toSeq()
         none = self._none
@@ -96,8 +111,10 @@ class TableTransaction:
         operation = write_operation(mode, none, none, user_metadata, none, none, none, none, none)
         try:
             version = int(self._txn.commit(sequence, operation))
-        except Py4JJavaError as error:
-            name = error.java_exception.getClass().getSimpleName()
+        except (Py4JJavaError, DeltaConcurrentModificationException) as error:
+            # Once any module has imported `delta`, Delta's errors arrive as its Python classes.
+            java = getattr(error, "java_exception", None)
+            name = str(java.getClass().getSimpleName()) if java else type(error).__name__
             if "Concurrent" in name or "MetadataChanged" in name or "ProtocolChanged" in name:
                 raise Conflict(
                     f"another writer committed to the table first: {name}",
@@ -108,6 +125,8 @@ class TableTransaction:
                 ) from error
             raise
         self._done = True
+        if version == self.read_version + 1 and self._positions is not None:
+            _known[self.path] = (self._table_id, version, {**self._positions, **positions})
         return version
 
 

@@ -43,6 +43,10 @@ class Range:
             return self
         return replace(self, first=min(position, self.next))
 
+    def below(self, position: int | None) -> Range:
+        """The part that a table at `position` has read; empty when it has read nothing."""
+        return replace(self, next=max(self.first, min(position or 0, self.next)))
+
     def __str__(self) -> str:
         return f"{self.topic}-{self.partition}[{self.first},{self.next})"
 

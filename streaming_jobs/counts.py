@@ -1,0 +1,148 @@
+"""How many rows of a batch became what, per range and per file: taken while the rows are written, and checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame, Observation
+from pyspark.sql import functions as F
+
+from contracts.errors import LedgerMismatch
+from streaming_jobs.ranges import Range
+
+_OUTCOMES = ("accepted", "duplicate", "conflicting", "quarantined", "no_row")
+Group = tuple[int, str]  # partition, file hash ("" for a change, and for a record that names no file)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of some rows. `accepted` and `conflicting` are in the history."""
+
+    accepted: int = 0
+    duplicate: int = 0
+    conflicting: int = 0
+    quarantined: int = 0
+    no_row: int = 0
+
+    @property
+    def rows(self) -> int:
+        """All of them."""
+        return self.accepted + self.duplicate + self.conflicting + self.quarantined + self.no_row
+
+    @property
+    def written(self) -> int:
+        """Those in the history."""
+        return self.accepted + self.conflicting
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*(getattr(self, name) + getattr(other, name) for name in _OUTCOMES))
+
+
+def total(counts: Sequence[Counts]) -> Counts:
+    """Their sum."""
+    return sum(counts, Counts())
+
+
+class GroupCounter:
+    """Counts outcomes per group during the write, in one aggregate.
+
+    One histogram over the number (group, outcome) is exact while it has a bin for each; a sum per group and outcome
+    would cost more than the rest of the batch. Spark observes a task twice when it is retried: see `of`.
+    """
+
+    def __init__(self, groups: Sequence[Group]) -> None:
+        self.groups = list(groups)
+        self._observation = Observation()
+
+    def observe(self, frame: DataFrame) -> DataFrame:
+        """The same rows; `_outcome`, `_partition` and, in file streams, `_file_hash` are counted as they pass."""
+        bins = max(8, len(self.groups) * len(_OUTCOMES) + len(_OUTCOMES))
+        number = f"cast({self._number(frame)} * 8 + _outcome as double)"
+        return frame.observe(self._observation, F.expr(f"to_json(histogram_numeric({number}, {bins}))").alias("bins"))
+
+    def of(self, frame: DataFrame, written: int, expected: Mapping[Group, int] | None) -> dict[Group, Counts]:
+        """The counts, after the observed `frame` was written as `written` rows.
+
+        `expected`: how many records each group has, if they were counted before. What was observed is taken if it
+        agrees with both; otherwise the rows are read and counted again.
+
+        Raises:
+            LedgerMismatch: the second count does not agree either.
+        """
+        observed = json.loads(self._observation.get["bins"] or "[]")
+        counts = self._collect({int(bar["x"]): int(bar["y"]) for bar in observed})
+        if not _agrees(counts, written, expected):
+            again = frame.groupBy((F.expr(self._number(frame)) * 8 + F.col("_outcome")).alias("number")).count()
+            counts = self._collect({int(row["number"]): int(row["count"]) for row in again.collect()})
+        if not _agrees(counts, written, expected):
+            raise LedgerMismatch(
+                f"counted {total(list(counts.values()))}, but {written} rows were written"
+                + (f" of {sum(expected.values())} read" if expected is not None else ""),
+                state="nothing of this batch was committed",
+                next_step="keep the log and report this: a batch that is read twice must be the same twice",
+            )
+        return counts
+
+    def _number(self, frame: DataFrame) -> str:
+        file = "coalesce(_file_hash, '')" if "_file_hash" in frame.columns else "''"
+        listed = ", ".join(f"'{partition}/{name}'" for partition, name in self.groups)
+        return f"array_position(array({listed}), concat(_partition, '/', {file}))"
+
+    def _collect(self, bins: Mapping[int, int]) -> dict[Group, Counts]:
+        found: dict[Group, dict[str, int]] = {group: {} for group in self.groups}
+        for number, rows in bins.items():
+            position, outcome = divmod(number, 8)
+            if position:  # 0: no group that was announced; the sums will not agree
+                found[self.groups[position - 1]][_OUTCOMES[outcome]] = rows
+        return {group: Counts(**outcomes) for group, outcomes in found.items()}
+
+
+def _agrees(counts: Mapping[Group, Counts], written: int, expected: Mapping[Group, int] | None) -> bool:
+    if total(list(counts.values())).written != written:
+        return False
+    return expected is None or all(counts[group].rows == expected.get(group, 0) for group in counts)
+
+
+def per_range(ranges: Sequence[Range], counts: Mapping[Group, Counts]) -> dict[Range, Counts]:
+    """The counts of each range (a batch has one range per partition)."""
+    return {
+        one: total([found for (partition, _), found in counts.items() if partition == one.partition]) for one in ranges
+    }
+
+
+def per_file(counts: Mapping[Group, Counts]) -> dict[str, Counts]:
+    """The counts of each file."""
+    found: dict[str, Counts] = {}
+    for (_, file_hash), counted in counts.items():
+        if file_hash:
+            found[file_hash] = found.get(file_hash, Counts()) + counted
+    return found
+
+
+def commit_metadata(
+    kind: str, run: str, at: str, ranges: Mapping[Range, Counts], files: Mapping[str, Counts]
+) -> dict[str, object]:
+    """What the history's commit says of its batch.
+
+    Raises:
+        LedgerMismatch: a range has more rows than offsets.
+    """
+    listed = []
+    for one, found in ranges.items():
+        gap = len(one) - found.rows
+        if gap < 0:
+            raise LedgerMismatch(
+                f"{one} has {len(one)} offsets, and {found.rows} rows were counted",
+                state="nothing of this batch was committed",
+                next_step="keep the log and report this",
+            )
+        listed.append(
+            {"topic": one.topic, "topic_id": one.topic_id, "partition": one.partition, "first": one.first}
+            | {"next": one.next, "rows": found.rows}
+            | {name: getattr(found, name) for name in _OUTCOMES}
+            | {"gap": gap}
+        )
+    per_hash = {name: {outcome: getattr(found, outcome) for outcome in _OUTCOMES[:4]} for name, found in files.items()}
+    return {"headrace": 1, "kind": kind, "run": run, "at": at, "ranges": listed, "files": per_hash}

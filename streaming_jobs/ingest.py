@@ -1,0 +1,252 @@
+"""One batch of one stream: Kafka's records of given ranges become rows of its history, each once, all accounted for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from pyspark.sql import DataFrame, SparkSession
+
+from contracts.errors import LedgerMismatch
+from contracts.failpoints import failpoint
+from contracts.spark_types import history_columns
+from contracts.stream import Stream
+from streaming_jobs.counts import Counts, Group, GroupCounter, commit_metadata, per_file, per_range, total
+from streaming_jobs.delta_commit import TableTransaction
+from streaming_jobs.kafka_scan import kafka_errors, read_ranges
+from streaming_jobs.lake import sql_text, sql_time, table_path
+from streaming_jobs.quarantine import check_share, commit_refused, mark_fixed, remember, settle, unsettle
+from streaming_jobs.ranges import Range, check_disjoint, epoch_id, epoch_of
+from streaming_jobs.transforms.decode_change import decode_change
+from streaming_jobs.transforms.decode_file_row import decode_file_row
+from streaming_jobs.transforms.deduplicate import WRITTEN, outcome_of_changes, outcome_of_file_rows
+from streaming_jobs.transforms.key import add_key
+from streaming_jobs.transforms.validate import cast_fields, validate
+
+Kind = Literal["batch", "replay"]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """What one batch did. `version` is the history's new version, None if the table had all of the ranges already.
+
+    `below_position` counts the offsets that were asked for and not read because the table has them (in a replay: that
+    were not read because no batch has been there).
+    """
+
+    version: int | None
+    ranges: Mapping[Range, Counts]
+    files: Mapping[str, Counts]
+    below_position: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> Counts:
+        """The sum over all ranges."""
+        return total(list(self.ranges.values()))
+
+    @property
+    def quarantined_share(self) -> float:
+        """The share of refused rows, 0 of none."""
+        counts = self.counts
+        return counts.quarantined / counts.rows if counts.rows else 0.0
+
+
+def ingest(
+    spark: SparkSession,
+    stream: Stream,
+    ranges: Sequence[Range],
+    lake_url: str,
+    kafka: str,
+    run: str,
+    kind: Kind,
+    now: datetime,
+    *,
+    records: DataFrame | None = None,
+    park: bool = True,
+) -> BatchResult:
+    """Bring the records of `ranges` into the history of `stream`, with their position and their counts in one commit.
+
+    May be called again with the same or overlapping ranges: what lies below the table's own position is not read.
+    A batch with no row commits its position all the same. On return everything is durable; after an exception the
+    history is as it was. Different streams may be ingested at the same time; of two writers on one stream one gets
+    Conflict. The tables exist (`tables.create_tables`).
+
+    `kind="replay"` reads offsets below the position instead: rows the history holds are duplicates, missing ones are
+    written with the version they always had, positions stay. `records` are the records of just these ranges, if the
+    caller has them already; `kafka` is not read then. `park=False` accepts any share of bad rows (to resume a stream).
+
+    Raises:
+        Conflict: another writer moved a position; repeat from the table's positions.
+        LedgerMismatch: the counts do not balance, or the ranges begin above the table's position.
+        StreamParked: too many rows are bad.
+        OffsetsLost, ServiceUnavailable: from Kafka.
+    """
+    clock = _Clock()
+    check_disjoint(ranges)
+    history = table_path(lake_url, stream.pipeline, stream.name)
+    transaction = TableTransaction(spark, history)
+    positions = transaction.positions()
+    unread = _unread(stream, ranges, positions, kind)
+    skipped = sum(map(len, ranges)) - sum(map(len, unread))
+    if not unread:
+        return BatchResult(None, {}, {}, skipped)
+    if kind == "batch":
+        settle(spark, stream, lake_url, unread)
+    clock.lap("start")
+
+    with kafka_errors(unread, stream.name):
+        if records is None:
+            raw = read_ranges(spark, kafka, unread, f"headrace-{stream.pipeline}-{stream.name}")
+        else:
+            raw = records.where(" or ".join(map(_within, unread)))
+        classified, groups, expected = _classify(spark, stream, raw, history, unread, positions, kind)
+        counter = GroupCounter(groups)
+        clock.lap("plan")
+        written = transaction.write(_history_rows(counter.observe(classified), stream, now))
+        clock.lap("write")
+        counts = counter.of(classified, written, expected)
+        by_range = per_range(unread, counts)
+        by_file = per_file(counts)
+        metadata = commit_metadata(kind, run, now.isoformat(), by_range, by_file)
+        batch = total(list(by_range.values()))
+        if batch.quarantined:
+            if park and kind == "batch":
+                check_share(spark, stream, history, batch, classified, unread)
+            unsettle(stream, lake_url, unread)
+            refused = commit_refused(spark, stream, lake_url, classified, unread, run, now, replay=kind == "replay")
+            if refused != batch.quarantined and kind == "batch":
+                raise LedgerMismatch(
+                    f"{batch.quarantined} rows were refused, and {refused} were written to the quarantine",
+                    state="nothing was committed to the history; the next batch removes these rows from the quarantine",
+                    next_step="keep the log and report this",
+                    stream=stream.name,
+                )
+            clock.lap("quarantine")
+
+    failpoint("before_history_commit")
+    version = transaction.commit(_positions_after(unread, positions, kind), metadata)
+    failpoint("after_history_commit")
+    clock.lap("commit")
+    if kind == "batch":
+        remember(history, batch)
+    else:
+        mark_fixed(spark, stream, lake_url, classified, unread)
+    return BatchResult(version, by_range, by_file, skipped, clock.seconds)
+
+
+def _unread(stream: Stream, ranges: Sequence[Range], positions: Mapping[str, int], kind: Kind) -> list[Range]:
+    found = []
+    for one in ranges:
+        position = positions.get(one.app_id)
+        if kind == "replay":
+            part = one.below(position)
+        else:
+            if position is not None and one.first > position:
+                raise LedgerMismatch(
+                    f"the batch begins at {one.first}, the table stands at {position}: what lies between would be lost",
+                    state="nothing was read",
+                    next_step="repeat from the table's positions",
+                    stream=stream.name,
+                    range=one,
+                )
+            part = one.above(position)
+        if len(part):
+            found.append(part)
+    return found
+
+
+def _positions_after(ranges: Sequence[Range], positions: Mapping[str, int], kind: Kind) -> dict[str, int]:
+    if kind == "replay":
+        # The same positions again: nothing moves, but a batch at the same time is a conflict.
+        return {one.app_id: positions[one.app_id] for one in ranges}
+    after = {one.app_id: one.next for one in ranges}
+    for one in ranges:
+        if epoch_id(one.topic_id) not in positions:
+            after[epoch_id(one.topic_id)] = epoch_of(one.topic_id, positions)
+    return after
+
+
+def _classify(
+    spark: SparkSession,
+    stream: Stream,
+    raw: DataFrame,
+    history: str,
+    ranges: Sequence[Range],
+    positions: Mapping[str, int],
+    kind: Kind,
+) -> tuple[DataFrame, list[Group], dict[Group, int] | None]:
+    """The rows with their `_outcome`; the groups to count; and, for files, how many records each has."""
+    epoch = epoch_of(ranges[0].topic_id, positions)
+    if stream.is_cdc:
+        rows = _judge(raw, stream, epoch)
+        present = None
+        if kind == "replay":
+            spans = " or ".join(f"(_partition = {r.partition} and {_offsets('_offset', r)})" for r in ranges)
+            present = spark.read.format("delta").load(history).where(spans)
+        return outcome_of_changes(rows, present), [(one.partition, "") for one in ranges], None
+    wire = "if(is_valid_utf8(cast(key as string)), split(cast(key as string), '\\t', 5), null)"
+    files = raw.selectExpr("partition", f"{wire} as w").selectExpr(
+        "partition", "coalesce(get(w, 0), '') as hash", "coalesce(get(w, 3), '') as file"
+    )
+    seen = files.groupBy("partition", "hash", "file").count().collect()
+    expected: dict[Group, int] = {}
+    for row in seen:
+        group = (int(row["partition"]), str(row["hash"]))
+        expected[group] = expected.get(group, 0) + int(row["count"])
+    present = _rows_of_files(spark, stream, history, {(row["hash"], row["file"]) for row in seen})
+    return outcome_of_file_rows(_judge(raw, stream, epoch), present), sorted(expected), expected
+
+
+def _judge(raw: DataFrame, stream: Stream, epoch: int) -> DataFrame:
+    decode = decode_change if stream.is_cdc else decode_file_row
+    return (
+        raw.transform(decode, stream)
+        .transform(cast_fields, stream)
+        .transform(validate, stream)
+        .transform(add_key, stream, epoch)
+    )
+
+
+def _rows_of_files(spark: SparkSession, stream: Stream, history: str, files: set[tuple[str, str]]) -> DataFrame:
+    """The history's rows of these files. A file's name tells its partition, so no other partition is read."""
+    rows = spark.read.format("delta").load(history)
+    hashes = ", ".join(sorted({sql_text(file_hash) for file_hash, _ in files})) or "''"
+    rows = rows.where(f"_file_hash in ({hashes})")
+    if stream.partition_by and stream.column(stream.partition_by).from_file_name:
+        kind = stream.column(stream.partition_by).spark_type
+        named = (stream.file_source.match(name) for _, name in files)
+        units = sorted({groups[stream.partition_by] for groups in named if groups})
+        listed = ", ".join(f"try_cast({sql_text(unit)} as {kind})" for unit in units) or "null"
+        rows = rows.where(f"`{stream.partition_by}` in ({listed})")
+    return rows
+
+
+def _history_rows(classified: DataFrame, stream: Stream, now: datetime) -> DataFrame:
+    # A literal stands in the generated code, which would be compiled anew for every batch; an array's element does not.
+    times = f"element_at(array({sql_time(now)}), cast(_partition * 0 + 1 as int))"
+    names = [name for name, _ in history_columns(stream)]
+    columns = (f"{times} as _ingested_at" if name == "_ingested_at" else f"`{name}`" for name in names)
+    return classified.where(WRITTEN).selectExpr(*columns)
+
+
+def _within(one: Range) -> str:
+    return f"(topic = {sql_text(one.topic)} and partition = {one.partition} and {_offsets('offset', one)})"
+
+
+def _offsets(column: str, one: Range) -> str:
+    return f"{column} >= {one.first} and {column} < {one.next}"
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        here = time.perf_counter()
+        self.seconds[name] = here - self._last
+        self._last = here

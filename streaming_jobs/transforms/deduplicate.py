@@ -1,0 +1,48 @@
+"""What becomes of each row: `_outcome`, one of the five numbers below."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame
+
+ACCEPTED, DUPLICATE, CONFLICTING, QUARANTINED, NO_ROW = range(5)
+WRITTEN = f"_outcome in ({ACCEPTED}, {CONFLICTING})"
+_NOT_ACCEPTED = f"when _no_row then {NO_ROW} when _refusal is not null then {QUARANTINED}"
+
+
+def outcome_of_changes(frame: DataFrame, present: DataFrame | None = None) -> DataFrame:
+    """Every change is a version of its own and accepted. Duplicate: only where `present`, the history's `_version`s
+    (epoch and offset), holds it, in a replay."""
+    if present is None:
+        return frame.selectExpr("*", f"case {_NOT_ACCEPTED} else {ACCEPTED} end as _outcome")
+    known = present.selectExpr("_version as _known").distinct()
+    joined = frame.join(known, frame["_version"] == known["_known"], "left")
+    outcome = f"case {_NOT_ACCEPTED} when _known is not null then {DUPLICATE} else {ACCEPTED} end as _outcome"
+    return joined.selectExpr(*(f"`{column}`" for column in frame.columns), outcome)
+
+
+def outcome_of_file_rows(frame: DataFrame, present: DataFrame) -> DataFrame:
+    """The event is (file, key). Same content as an earlier row of the event, in this batch or in `present` (the
+    history's rows of the same files): duplicate. Other content: conflicting, and kept.
+
+    Which of two conflicting rows counts as the first depends on the order of arrival; what readers see does not.
+    """
+    known = present.groupBy("_file_hash", "_key").agg({"_hash": "collect_set"})
+    known = known.toDF("_known_file", "_known_key", "_known_hashes")
+    columns = [f"`{column}`" for column in frame.columns]
+    # A refused row has no key; it must neither meet the others nor fill one partition.
+    event = "_file_hash, coalesce(_key, cast(_offset as binary))"
+    ranked = frame.selectExpr(
+        *columns,
+        f"row_number() over (partition by {event}, _hash order by _offset) as _nth",
+        f"first_value(_hash) over (partition by {event} order by _offset) as _first_hash",
+    )
+    joined = ranked.join(
+        known,
+        (ranked["_file_hash"] == known["_known_file"]) & (ranked["_key"] == known["_known_key"]),
+        "left",
+    )
+    outcome = (
+        f"case {_NOT_ACCEPTED} when _nth > 1 or coalesce(array_contains(_known_hashes, _hash), false) then {DUPLICATE} "
+        f"when _known_hashes is not null or _first_hash <> _hash then {CONFLICTING} else {ACCEPTED} end as _outcome"
+    )
+    return joined.selectExpr(*columns, outcome)

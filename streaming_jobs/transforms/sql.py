@@ -1,0 +1,66 @@
+"""Spellings that the steps share."""
+
+from __future__ import annotations
+
+_CLOSED = "'allowSingleQuotes','false','allowNonNumericNumbers','false'"
+
+
+def text(value: str) -> str:
+    """A Spark SQL string literal."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def name(column: str) -> str:
+    """A quoted column name."""
+    return "`" + column.replace("`", "``") + "`"
+
+
+def refusal(rule: str, column: str, reason: str) -> str:
+    """The `_refusal` of one finding; `reason` is an SQL expression."""
+    return f"named_struct('rule', {text(rule)}, 'column_name', {text(column)}, 'reason', {reason})"
+
+
+def first_of(findings: list[tuple[str, str]]) -> str:
+    """The refusal of the first condition that is true, else NULL."""
+    whens = " ".join(f"when {condition} then {found}" for condition, found in findings)
+    return f"case {whens} end" if whens else f"cast(null as {REFUSAL_TYPE})"
+
+
+REFUSAL_TYPE = "struct<rule:string,column_name:string,reason:string>"
+
+
+def whole_json(json: str, element: str, seal: str) -> str:
+    """Parse a text that must be one JSON value and nothing after it, as `element`; else NULL.
+
+    Spark's parser stops at the end of the first value and says nothing of what follows. So the text is put into an
+    array before a seal that holds its own hash, and both must come out. `seal` is the second element's JSON with `%s`
+    for the hash, and `element` the SQL type of both; `sealed_json` reads the result.
+    """
+    head, tail = seal.split("%s")
+    wrapped = f"concat('[', {json}, {text(',' + head)}, xxhash64({json}), {text(tail + ']')})"
+    return f"from_json({wrapped}, 'array<{element}>', map({_CLOSED}))"
+
+
+def sealed_json(parsed: str, seal: str, json: str) -> str:
+    """The value in a `whole_json` result whose seal (an SQL path into the second element) is intact, else NULL."""
+    return (
+        f"if(size({parsed}) = 2 and get({parsed}, 1){seal} = cast(xxhash64({json}) as string), get({parsed}, 0), null)"
+    )
+
+
+def json_object(json: str) -> tuple[str, str]:
+    """SQL for the parse of one JSON object into `map<string,string>` and, given its name, for reading it."""
+    return whole_json(json, "map<string,string>", '{"end":"%s"}'), "['end']"
+
+
+def json_array(json: str) -> tuple[str, str]:
+    """SQL for the parse of one JSON array into `array<string>` and the path to its seal."""
+    return whole_json(json, "array<string>", '["%s"]'), "[0]"
+
+
+def let(variable: str, value: str, body: str) -> str:
+    """`body` with `variable` bound to `value`, which is evaluated once."""
+    return f"get(transform(array({value}), {variable} -> {body}), 0)"
+
+
+UNPAIRED_SURROGATE = r"(?i)(\\ud[89ab]..(?!\\ud[c-f]))|((?<!\\ud[89ab]..)\\ud[c-f])"

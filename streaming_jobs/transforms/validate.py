@@ -1,0 +1,109 @@
+"""Typed columns from fields by name, and the first thing that is wrong with a row."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from pyspark.sql import DataFrame
+
+from contracts.spark_types import parse_type
+from contracts.stream import Column, Stream
+from streaming_jobs.transforms.faithful_cast import column_text, faithful_sql, value_sql
+from streaming_jobs.transforms.row_rules import judge
+from streaming_jobs.transforms.sql import first_of, name, refusal, text
+
+EVOLUTION_RULES = ("undeclared_field", "missing_field")
+_SHOWN = 100
+
+
+def cast_fields(frame: DataFrame, stream: Stream) -> DataFrame:
+    """`_fields` to the contract's typed columns; `_refusal` where a name or a value does not fit.
+
+    Names: one that the contract does not declare or that occurs twice is refused. One that is missing is refused,
+    except: under `evolve`; in a JSON file, where leaving a field out says NULL; in a delete. Of a delete only the key
+    is read, for that is all that Postgres' default replica identity sends; its other columns are NULL.
+    """
+    for step in _cast_steps(stream, tuple(frame.columns)):
+        frame = frame.selectExpr(*step)
+    return frame
+
+
+def validate(frame: DataFrame, stream: Stream) -> DataFrame:
+    """`_refusal` where a required column is NULL or a row rule says no. A delete needs its key and nothing else."""
+    return frame.selectExpr(*_validate_step(stream, tuple(frame.columns)))
+
+
+@lru_cache(maxsize=256)
+def _cast_steps(stream: Stream, columns: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    kept = tuple(name(c) for c in columns if c not in ("_refusal", "_fields") and not c.startswith("_text_"))
+    texts = (
+        *(name(c) for c in columns if c.startswith("_text_")),
+        *(_text_of(stream, column) for column in stream.sent_columns),
+    )
+    named = (*kept, *texts, f"coalesce(_refusal, {_names(stream)}) as _refusal")
+    findings = [_unfaithful(column) for column in stream.columns]
+    typed = (
+        *kept,
+        *(f"{value_sql(column_text(c.name), parse_type(c.spark_type))} as {name(c.name)}" for c in stream.columns),
+        f"coalesce(_refusal, if(_no_row, null, {first_of(findings)})) as _refusal",
+    )
+    return named, typed
+
+
+def _text_of(stream: Stream, column: Column) -> str:
+    value = f"try_element_at(_fields, {text(column.name)})"
+    if stream.is_cdc and column.name not in stream.key:
+        value = f"if(_op = 'd', null, {value})"
+    return f"{value} as {column_text(column.name)}"
+
+
+def _names(stream: Stream) -> str:
+    declared = [column.name for column in stream.sent_columns]
+    listed = f"array({', '.join(text(one) for one in declared)})"
+    undeclared = f"array_except(map_keys(_fields), {listed})"
+    missing = f"array_except({listed}, map_keys(_fields))"
+    findings = [
+        # The names as the contract orders them: the usual case, and the cheap one.
+        (f"_fields is null or map_keys(_fields) = {listed}", "null"),
+        (
+            "size(array_distinct(map_keys(_fields))) < size(map_keys(_fields))",
+            refusal("duplicate_field", "", "'a field occurs twice'"),
+        ),
+        (
+            f"size({undeclared}) > 0",
+            refusal("undeclared_field", "", f"concat('not in the contract: ', array_join({undeclared}, ', '))"),
+        ),
+    ]
+    json_file = not stream.is_cdc and stream.file_source.format == "json"
+    if stream.evolution != "evolve" and not json_file:
+        present = "coalesce(_op <> 'd', true) and " if stream.is_cdc else ""
+        reason = f"concat('missing: ', array_join({missing}, ', '))"
+        findings.append((f"{present}size({missing}) > 0", refusal("missing_field", "", reason)))
+    return first_of(findings)
+
+
+def _unfaithful(column: Column) -> tuple[str, str]:
+    source = column_text(column.name)
+    wrong = f"{source} is not null and not coalesce({faithful_sql(source, parse_type(column.spark_type))}, false)"
+    # The raw bytes are kept beside it in any case; a reason is what people paste into tickets.
+    shown = "'the value'" if column.pii else f"concat('\"', left({source}, {_SHOWN}), '\"')"
+    reason = f"concat({shown}, {text(f' cannot be held as {column.spark_type} without changing it')})"
+    return wrong, refusal("type", column.name, reason)
+
+
+@lru_cache(maxsize=256)
+def _validate_step(stream: Stream, columns: tuple[str, ...]) -> tuple[str, ...]:
+    missing = "'required, and NULL'"
+    keys = [(f"{name(key)} is null", refusal("required", key, missing)) for key in stream.key]
+    others = [
+        (f"{name(column.name)} is null", refusal("required", column.name, missing))
+        for column in stream.columns
+        if column.required and column.name not in stream.key
+    ]
+    if stream.partition_by and stream.partition_by not in stream.key:
+        others.append((f"{name(stream.partition_by)} is null", refusal("required", stream.partition_by, missing)))
+    rules = [finding for rule in stream.rules for finding in judge(rule)]
+    complete = first_of(keys + others + rules)
+    found = f"if(_op = 'd', {first_of(keys)}, {complete})" if stream.is_cdc else complete
+    kept = (name(column) for column in columns if column != "_refusal")
+    return (*kept, f"coalesce(_refusal, if(_no_row, null, {found})) as _refusal")
