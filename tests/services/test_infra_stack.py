@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
+import uuid
+
 import psutil
 import pytest
 import requests
@@ -12,6 +15,10 @@ from contracts.settings import Settings
 from infra.local import deployment as local_deployment
 from infra.local import hdfs, process
 from infra.local.layout import open_layout
+
+
+def unique_name() -> str:
+    return f"infra_{uuid.uuid4().hex[:8]}"
 
 
 def test_every_part_runs(deployment: Settings) -> None:
@@ -30,16 +37,17 @@ def test_only_loopback_listens(deployment: Settings) -> None:
 def test_a_delta_table_is_written_and_read_over_hiveserver2_with_two_replicas(
     deployment: Settings, endpoints: Endpoints
 ) -> None:
-    connection = hive.connect(host=endpoints.sql_host, port=endpoints.sql_port, username="test")
+    schema = unique_name()
+    connection = hive.connect(host=endpoints.sql_host, port=endpoints.sql_port, username=getpass.getuser())
     try:
         with connection.cursor() as cursor:
-            cursor.execute("create schema if not exists infra_test")
-            location = f"{endpoints.hdfs_url}/infra_test/t"
-            cursor.execute(f"create table infra_test.t using delta location '{location}' as select 7 as x")
-            cursor.execute("select sum(x) from infra_test.t")
+            cursor.execute(f"create schema {schema}")
+            location = f"{endpoints.hdfs_url}/{schema}/t"
+            cursor.execute(f"create table {schema}.t using delta location '{location}' as select 7 as x")
+            cursor.execute(f"select sum(x) from {schema}.t")
             assert cursor.fetchall() == [(7,)]
-            cursor.execute("drop table infra_test.t")
-            cursor.execute("drop schema infra_test")
+            cursor.execute(f"drop table {schema}.t")
+            cursor.execute(f"drop schema {schema}")
     finally:
         connection.close()
     beans = requests.get(
@@ -48,6 +56,18 @@ def test_a_delta_table_is_written_and_read_over_hiveserver2_with_two_replicas(
     assert beans[0]["BlocksTotal"] > 0
     # A client that asked for the default of three would leave every block short of one.
     assert beans[0]["LowRedundancyBlocks"] == 0
+
+
+def test_a_stranger_reads_and_changes_nothing(endpoints: Endpoints) -> None:
+    connection = hive.connect(host=endpoints.sql_host, port=endpoints.sql_port, username="stranger")
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("show schemas")
+            assert ("default",) in cursor.fetchall()
+            with pytest.raises(hive.OperationalError, match="Permission denied: user=stranger"):
+                cursor.execute(f"create schema {unique_name()}")
+    finally:
+        connection.close()
 
 
 def test_connect_runs_exactly_once_and_reads_passwords_from_the_secrets_folder_alone(
