@@ -70,7 +70,10 @@ class TransactionalProducer:
             self._producer.purge()
         with warnings.catch_warnings():  # closing aborts, and warns if that was refused: a fenced producer's always is
             warnings.simplefilter("ignore", RuntimeWarning)
-            self._producer.close()
+            try:
+                self._producer.close()
+            except KafkaException as problem:
+                _log.debug("%s: not aborted, the broker will: %s", self.transactional_id, problem)
 
     def begin(self) -> None:
         """Open a transaction."""
@@ -147,10 +150,10 @@ class TransactionalProducer:
     def _meaning(self, step: str, problem: KafkaException) -> HeadraceError:
         error: KafkaError = problem.args[0]
         where = {"transactional_id": self.transactional_id, "step": step}
-        if error.code() in _FENCED:
+        if error.code() in _FENCED or error.fatal():
             return Conflict(
                 "another sender took this file's transactional id, or one transaction took longer than "
-                f"{TRANSACTION_TIMEOUT_S:.0f} s",
+                f"{TRANSACTION_TIMEOUT_S:.0f} s: {error.str()}",
                 state="The open transaction is void; what was committed stands, and the files topic says how far.",
                 next_step="nothing, if another push or watch runs; else push the file again, it goes on from there.",
                 **where,
