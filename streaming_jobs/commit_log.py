@@ -7,6 +7,7 @@ reads every commit each time; checkpoints of the log do not keep commit metadata
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -66,6 +67,25 @@ def earliest_commit(spark: SparkSession, path: str) -> int:
     system = folder.getFileSystem(_configuration(spark))
     names = (str(status.getPath().getName()) for status in system.listStatus(folder))
     return min(int(name[:20]) for name in names if name.endswith(".json") and name[:20].isdigit() and len(name) == 25)
+
+
+def commit_time(spark: SparkSession, path: str, version: int) -> datetime | None:
+    """When that commit was made, by its file's time; None if there is no such commit (yet, or any more)."""
+    file = commit_file(path, version)
+    if not _exists(spark, file):
+        return None
+    place = _jvm_path(spark, file)
+    status = place.getFileSystem(_configuration(spark)).getFileStatus(place)
+    return datetime.fromtimestamp(status.getModificationTime() / 1000, UTC)
+
+
+def folders(spark: SparkSession, path: str) -> list[str]:
+    """The names of the folders in a folder, sorted; none if it does not exist."""
+    place = _jvm_path(spark, path)
+    system = place.getFileSystem(_configuration(spark))
+    if not system.exists(place):
+        return []
+    return sorted(str(status.getPath().getName()) for status in system.listStatus(place) if status.isDirectory())
 
 
 def table_exists(spark: SparkSession, path: str) -> bool:

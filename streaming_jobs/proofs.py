@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from delta.tables import DeltaTable
 from pyspark.errors import PySparkException
@@ -44,13 +44,13 @@ class ProofReport:
     findings: tuple[Finding, ...]
 
 
-def prove_ledger(
+def prove_gaps(
     spark: SparkSession,
     pipeline: Pipeline,
     kafka: str,
     lake_url: str,
     *,
-    now: datetime,
+    now: datetime | None = None,
     limit: int = 10_000,
     timeout_s: float = 30.0,
     progress: Callable[[int], None] | None = None,
@@ -81,7 +81,7 @@ def prove_ledger(
             proven.append((*place, reading.aborted_count, reading.control_count))
     if proven:
         frame = spark.createDataFrame(proven, f"{_PLACE}, aborted bigint, control bigint").coalesce(1)
-        _write(spark, path, frame, now)
+        _write(spark, path, frame, now or datetime.now(UTC))
     sound = [reading for reading in readings if not reading.problem]
     return ProofReport(
         proven=len(sound),

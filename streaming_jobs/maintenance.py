@@ -1,0 +1,129 @@
+"""Keep the number of files flat, and never cut away what a reader has not read.
+
+Nothing here blocks a batch: compaction changes no data, and a blind append never conflicts with it. What meets
+another writer is left for the next round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from delta.tables import DeltaTable
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from contracts.stream import Pipeline, Stream
+from streaming_jobs.commit_log import commit_time, folders, table_exists
+from streaming_jobs.delta_commit import read_positions
+from streaming_jobs.lake import sql_text, table_path
+
+MANY_FILES = 200
+SMALL_BYTES = 32 * 1024 * 1024
+KEEP_REMOVED = timedelta(days=7)
+# A reader further behind than this holds the log: well before Delta would cut it (30 days).
+HOLD_LOG = timedelta(days=20)
+_VACUUM_EVERY = timedelta(days=1)
+# Per process: how many files a table had after it was last compacted, and when it was last vacuumed.
+_compact: dict[str, int] = {}
+_vacuumed: dict[str, datetime] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Maintained:
+    """One table: files before and after, and what was refused or left for later, and why."""
+
+    table: str
+    files_before: int
+    files_after: int
+    vacuumed: bool = False
+    note: str = ""
+
+
+def maintain(
+    spark: SparkSession, pipeline: Pipeline, lake_url: str, *, now: datetime | None = None, many_files: int = MANY_FILES
+) -> list[Maintained]:
+    """Compact each table that got `many_files` new files since it was last compacted; once a day remove what no
+    reader can need. May be called at any time, at once with streams and merges."""
+    own = spark.newSession()
+    # Only small files are rewritten: what was compacted once stays, so the cost follows the change.
+    own.conf.set("spark.databricks.delta.optimize.minFileSize", str(SMALL_BYTES))
+    own.conf.set("spark.databricks.delta.optimize.maxFileSize", str(8 * SMALL_BYTES))
+    moment = now or datetime.now(UTC)
+    behind = {stream.name: slowest_reader(own, stream, lake_url) for stream in pipeline.streams}
+    done = []
+    for name in folders(own, table_path(lake_url, pipeline.name, "")):
+        path = table_path(lake_url, pipeline.name, name)
+        if table_exists(own, path):
+            done.append(_maintain(own, name, path, behind.get(name), moment, many_files))
+    return done
+
+
+def slowest_reader(spark: SparkSession, stream: Stream, lake_url: str) -> int | None:
+    """The first version of the stream's history that some reader (ledger, files, state) has not read; None if there
+    is no reader yet."""
+    readers = [("ledger", f"ledger:{stream.name}"), ("ledger_files", f"ledger:{stream.name}")]
+    if stream.is_cdc:
+        readers.append((f"{stream.name}_state", f"history:{stream.name}"))
+    found = []
+    for table, app_id in readers:
+        path = table_path(lake_url, stream.pipeline, table)
+        if table_exists(spark, path):
+            found.append(read_positions(spark, path).get(app_id, 0))
+    return min(found, default=None)
+
+
+def register_tables(spark: SparkSession, pipeline: Pipeline, lake_url: str) -> list[str]:
+    """Register every table of the pipeline's lake folder in the metastore again; the names that it now has.
+
+    For an emptied metastore: it holds nothing that the filesystem does not. The views come with the next merge.
+    """
+    schema = f"{pipeline.name}_lake"
+    spark.sql(f"create schema if not exists {schema}")
+    names = []
+    for name in folders(spark, table_path(lake_url, pipeline.name, "")):
+        path = table_path(lake_url, pipeline.name, name)
+        if table_exists(spark, path):
+            spark.sql(f"create table if not exists {schema}.{name} using delta location {sql_text(path)}")
+            names.append(f"{schema}.{name}")
+    return names
+
+
+def _maintain(
+    spark: SparkSession, name: str, path: str, unread: int | None, now: datetime, many_files: int
+) -> Maintained:
+    table = DeltaTable.forPath(spark, path)
+    detail: Any = table.detail().select("numFiles", "properties").first()
+    files = after = int(detail["numFiles"])
+    note, vacuumed = "", False
+    try:
+        if files - _compact.get(path, 0) >= many_files:
+            table.optimize().executeCompaction()
+            counted: Any = table.detail().select("numFiles").first()
+            _compact[path] = after = int(counted["numFiles"])
+        late = commit_time(spark, path, unread) if unread is not None else None
+        note = "; ".join(_hold_log(spark, path, detail["properties"], late, now))
+        if now - _vacuumed.get(path, datetime.min.replace(tzinfo=UTC)) >= _VACUUM_EVERY:
+            if late is not None and now - late >= KEEP_REMOVED:
+                note = f"{note}; not vacuumed: a reader has stood at version {unread} since {late:%F %T}".lstrip("; ")
+            else:
+                table.vacuum(KEEP_REMOVED.total_seconds() / 3600)
+                _vacuumed[path], vacuumed = now, True
+    except PySparkException as error:
+        if "Concurrent" not in type(error).__name__ and "MetadataChanged" not in type(error).__name__:
+            raise
+        note = f"left for the next round: {type(error).__name__}"
+    return Maintained(name, files, after, vacuumed, note)
+
+
+def _hold_log(
+    spark: SparkSession, path: str, properties: dict[str, str], late: datetime | None, now: datetime
+) -> Iterator[str]:
+    """Switch Delta's own log expiry off while a reader is far behind, and on again when it has caught up."""
+    wanted = "false" if late is not None and now - late >= HOLD_LOG else "true"
+    if properties.get("delta.enableExpiredLogCleanup", "true") != wanted:
+        spark.sql(f"alter table delta.`{path}` set tblproperties ('delta.enableExpiredLogCleanup'='{wanted}')")
+    if wanted == "false":
+        yield f"log kept: a reader has stood still since {late:%F %T}"
