@@ -61,8 +61,8 @@ class Drawing:
             parts = [self._random.choices(self._lists[name], k=count) for name in g.words]
             return [" ".join(map(str, row)) for row in zip(*parts, strict=True)]
         if g.choice:
-            population = g.choice.values or self._lists[g.choice.of]
-            return self._random.choices(list(population), g.choice.weights, k=count)
+            values = g.choice.values or self._lists[g.choice.of]
+            return self._random.choices(values, g.choice.weights, k=count)
         if g.number:
             return self._numbers(g.number, count)
         if g.boolean is not None:
@@ -91,9 +91,9 @@ class Drawing:
                 return [beyond + 1 + i % 97 if chance() < g.reference.unknown else v for i, v in enumerate(found)]
             return found
         if g.sample:
-            population, low, high = self._lists[g.sample.of], g.sample.min, g.sample.max
+            members, low, high = self._lists[g.sample.of], g.sample.min, g.sample.max
             draw, size = self._random.sample, self._random.randint
-            return [draw(population, min(size(low, high), len(population))) for _ in range(count)]
+            return [draw(members, min(size(low, high), len(members))) for _ in range(count)]
         if g.object is not None:
             members = [self._draw(member, count) for member in g.object.values()]
             names = tuple(g.object)
