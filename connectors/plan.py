@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from connectors import debezium, password, snapshots, source, topics
+from connectors import debezium, marker, password, snapshots, source, topics
 from connectors.rest import Connect
 from connectors.source_checks import check
 from contracts.endpoints import Endpoints
@@ -93,7 +93,7 @@ def plan(pipeline: Pipeline, endpoints: Endpoints, settings: Settings) -> Plan:
             )
             _plan_source(found, pipeline, endpoints, config)
             _plan_secret(found, pipeline, endpoints, settings, config)
-            _plan_connector(found, pipeline, connect, running, config, kept_in)
+            _plan_connector(found, pipeline, endpoints, connect, running, config, kept_in)
             if running:
                 _plan_first_reads(found, pipeline, endpoints, running)
     return found
@@ -180,13 +180,13 @@ def _plan_secret(
 def _plan_connector(
     found: Plan,
     pipeline: Pipeline,
+    endpoints: Endpoints,
     connect: Connect,
     running: Mapping[str, str] | None,
     config: Mapping[str, str],
     kept_in: Path,
 ) -> None:
     name = debezium.connector_name(pipeline)
-    url = connect.url
     # Connect adds the name to what was PUT.
     present = {key: value for key, value in (running or {}).items() if key != "name"}
     changed = sorted(key for key in {*present, *config} if present.get(key) != config.get(key))
@@ -199,14 +199,14 @@ def _plan_connector(
                 name,
                 f"\n{before}\n  " if running else "",
                 f"\n{after}",
-                lambda: _put(url, name, config, kept_in),
+                lambda: _put(endpoints, name, config, kept_in),
             )
         )
         return
     status = connect.status(name)
     if status is None or not status.running:
         found.changes.append(
-            Change("connector", name, str(status or "no status"), "running", lambda: _start(url, name))
+            Change("connector", name, str(status or "no status"), "running", lambda: _start(endpoints, name))
         )
 
 
@@ -222,13 +222,13 @@ def _plan_first_reads(found: Plan, pipeline: Pipeline, endpoints: Endpoints, run
                 ", ".join(tables),
                 "",
                 "rows that are there already",
-                lambda: snapshots.request(kafka, pipeline, tables),
+                lambda: snapshots.request(endpoints, pipeline, tables),
             )
         )
 
 
-def _put(url: str, name: str, config: Mapping[str, str], kept_in: Path) -> None:
-    with Connect(url) as connect:
+def _put(endpoints: Endpoints, name: str, config: Mapping[str, str], kept_in: Path) -> None:
+    with Connect(endpoints.connect_url) as connect:
         if wrong := connect.validate({**config, "name": name}):
             raise PlanRefused(
                 f"Connect finds the config of connector {name} wrong:\n" + "\n".join(f"- {text}" for text in wrong),
@@ -240,13 +240,21 @@ def _put(url: str, name: str, config: Mapping[str, str], kept_in: Path) -> None:
         kept_in.write_text(config["unavailable.value.placeholder"] + "\n", encoding="utf-8")
         connect.put(name, config)
         connect.wait_running(name)
+    _nudge(endpoints)
 
 
-def _start(url: str, name: str) -> None:
-    with Connect(url) as connect:
+def _start(endpoints: Endpoints, name: str) -> None:
+    with Connect(endpoints.connect_url) as connect:
         connect.resume(name)
         connect.restart(name)
         connect.wait_running(name)
+    _nudge(endpoints)
+
+
+def _nudge(endpoints: Endpoints) -> None:
+    # A restarted connector looks for its place in the WAL until the next change comes: without one it sends no
+    # heartbeats and its slot keeps the WAL of the whole server.
+    marker.emit(endpoints.source)
 
 
 def _placeholder_file(settings: Settings, pipeline: Pipeline) -> Path:

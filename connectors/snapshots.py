@@ -19,7 +19,8 @@ from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from connectors import debezium
+from connectors import debezium, marker
+from contracts.endpoints import Endpoints
 from contracts.errors import ServiceUnavailable
 from contracts.stream import Pipeline
 
@@ -67,9 +68,10 @@ def missing(pipeline: Pipeline, found: Reads, running: Mapping[str, str]) -> lis
     return [name for name in declared if name in added or name not in found.done]
 
 
-def request(kafka: str, pipeline: Pipeline, tables: Iterable[str], *, timeout_s: float = 120.0) -> None:
+def request(endpoints: Endpoints, pipeline: Pipeline, tables: Iterable[str], *, timeout_s: float = 120.0) -> None:
     """Asks for a blocking snapshot of `tables` and returns when it has begun, not when it has ended: that may take
     hours. Asking twice reads twice, which changes no table. ServiceUnavailable if it does not begin in time."""
+    kafka = endpoints.kafka
     before = reads(kafka, pipeline).begun
     names = list(tables)
     signal = {
@@ -86,9 +88,12 @@ def request(kafka: str, pipeline: Pipeline, tables: Iterable[str], *, timeout_s:
         producer.close()
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
+        # A restarted connector looks for its place in the WAL until the next change comes, and takes no other request
+        # meanwhile, nor does it send heartbeats; in an idle database that would be for ever.
+        marker.emit(endpoints.source)
         if reads(kafka, pipeline).begun > before:
             return
-        time.sleep(0.5)
+        time.sleep(1.0)
     raise ServiceUnavailable(
         f"the connector did not begin to read {', '.join(names)} within {timeout_s:.0f} s",
         state="The request is kept: the connector reads the tables as soon as it runs.",
