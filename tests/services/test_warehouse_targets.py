@@ -1,0 +1,414 @@
+"""The star schema from a small lake made by hand: Delta on the local disk, a real Postgres.
+
+Run as a script it is the child process of the kill tests: `<this file> <lake folder> <pipeline> <endpoint json>`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from pydantic import SecretStr
+from pyspark.sql import SparkSession
+
+from contracts.canonical import key_python
+from contracts.endpoints import Endpoints, PostgresEndpoint
+from contracts.errors import Conflict, Fatal
+from contracts.loader import load_pipeline
+from contracts.stream import Pipeline, Stream
+from infra.jars import spark_jars
+from streaming_jobs.lake import state_columns
+from streaming_jobs.session import build_session
+from streaming_jobs.state import refresh_file_view
+from warehouse_sql import declaration
+from warehouse_sql.asking import run_checks, schema_differences
+from warehouse_sql.delta_target import DeltaTarget
+from warehouse_sql.merge import create_tables, merge_round
+from warehouse_sql.postgres_target import PostgresTarget
+
+AT = datetime(2026, 1, 5, 10, tzinfo=UTC)
+HISTORY_TAIL = (
+    "_version bigint, _key binary, _hash binary, _event_time timestamp, _file string, _file_hash string, _line bigint"
+)
+FILE_COLUMNS = ("stream", "file_hash", "unit", "revision", "complete", "newest")
+FILES = "stream string, file_hash string, unit string, revision bigint, complete boolean, newest boolean"
+
+
+@dataclass(frozen=True)
+class Lake:
+    """A lake of the shape that the streaming job leaves, and the warehouse beside it."""
+
+    spark: SparkSession
+    pipeline: Pipeline
+    folder: Path
+    endpoints: Endpoints
+
+    @property
+    def url(self) -> str:
+        return f"{self.folder}/warehouse"
+
+    def open(self) -> None:
+        """Register everything in this session's catalog; makes what is missing."""
+        schema = self.pipeline.streams[0].lake_schema
+        self.spark.sql(f"create database if not exists {schema}")
+        self._table("files", FILES)
+        for stream in self.pipeline.streams:
+            if stream.is_cdc:
+                self._table(f"{stream.name}_state", ", ".join(f"{n} {t}" for n, t in state_columns(stream)))
+            else:
+                columns = ", ".join(f"{column.name} {column.spark_type}" for column in stream.columns)
+                self._table(stream.name, f"{columns}, {HISTORY_TAIL}")
+                refresh_file_view(self.spark, stream)
+        create_tables(self.spark, self.pipeline, self.endpoints, url=self.url)
+
+    def _table(self, name: str, columns: str) -> None:
+        schema = self.pipeline.streams[0].lake_schema
+        self.spark.sql(
+            f"create table if not exists {schema}.{name} ({columns}) using delta location '{self.folder}/lake/{name}'"
+        )
+
+    def change(self, stream_name: str, merged: int, *rows: dict[str, object], deleted: bool = False) -> None:
+        """What a state merge leaves: each row replaces the one of its key."""
+        stream = self.pipeline.stream(stream_name)
+        table = f"{stream.history}_state"
+        key = key_python([stream.column(name) for name in stream.key])
+        for row in rows:
+            self.spark.sql(f"delete from {table} where {stream.key[0]} = {row[stream.key[0]]}")
+        self._append(
+            table,
+            [{"_deleted": deleted, "_merged": merged, "_key": key(row), "_event_time": AT, **row} for row in rows],
+        )
+
+    def file(self, stream_name: str, day: str, revision: int, *rows: dict[str, object], whole: bool = True) -> None:
+        """What a file leaves in history and ledger."""
+        stream = self.pipeline.stream(stream_name)
+        key = key_python([stream.column(name) for name in stream.key])
+        name = f"{stream_name}-{day}-{revision}"
+        files = f"{stream.lake_schema}.files"
+        tail = {
+            "_version": 0,
+            "_file": name,
+            "_file_hash": name,
+            "_event_time": AT,
+            "batch_date": date.fromisoformat(day),
+        }
+        numbered = [
+            {"_line": n, "_key": key(row), "_hash": repr(row).encode(), **tail, **row} for n, row in enumerate(rows)
+        ]
+        self._append(stream.history, numbered)
+        if whole:
+            self.spark.sql(f"update {files} set newest = false where stream = '{stream_name}' and unit = '{day}'")
+        self._append(
+            files,
+            [dict(zip(FILE_COLUMNS, (stream_name, name, day, revision, whole, whole), strict=True))],
+        )
+
+    def _append(self, table: str, rows: list[dict[str, Any]]) -> None:
+        schema = self.spark.table(table).schema
+        tuples = [tuple(row.get(field.name) for field in schema.fields) for row in rows]
+        self.spark.createDataFrame(tuples, schema).write.format("delta").mode("append").saveAsTable(table)
+
+    def merge(self) -> None:
+        merge_round(self.spark, self.pipeline, self.endpoints, now=AT, url=self.url).check()
+
+    def delta(self, table: str) -> list[tuple[object, ...]]:
+        return sorted(map(_plain, self.spark.table(f"{self.pipeline.name}.{table}").collect()), key=repr)
+
+    def postgres(self, query: str) -> list[tuple[object, ...]]:
+        connection = psycopg2.connect(**self.endpoints.warehouse.dsn())
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("set time zone 'UTC'")
+                cursor.execute(f"set search_path to {self.pipeline.name}")
+                cursor.execute(query)
+                return sorted(map(_plain, cursor.fetchall()), key=repr) if cursor.description else []
+        finally:
+            connection.commit()
+            connection.close()
+
+    def assert_targets_equal(self) -> None:
+        """Every table holds the same rows in both targets, value by value."""
+        for table in declaration.load(self.pipeline).tables:
+            assert self.delta(table.name) == self.postgres(f"select * from {table.name}"), table.name
+
+
+def _plain(row: Any) -> tuple[object, ...]:
+    return tuple(
+        bytes(value).hex()
+        if isinstance(value, bytes | bytearray | memoryview)
+        else value.astimezone(UTC).replace(tzinfo=None)
+        if isinstance(value, datetime) and value.tzinfo
+        else value
+        for value in row
+    )
+
+
+def named(name: str) -> Pipeline:
+    """The bundled pipeline under a name of the test's own."""
+    edtech = load_pipeline("edtech")
+    streams: tuple[Stream, ...] = tuple(replace(stream, pipeline=name) for stream in edtech.streams)
+    return replace(edtech, name=name, streams=streams)
+
+
+def student(number: int, version: int, name: str | None = "Ada", degree: str = "MSc") -> dict[str, object]:
+    return {
+        "student_id": number,
+        "student_name": name,
+        "education": (degree, "Ghent", 2020),
+        "created_at": datetime(2020, 1, 2, 3, 4, 5, 678901, tzinfo=UTC),
+        "_version": version,
+    }
+
+
+def course(number: int, version: int, name: str = "Hydraulics", instructor: int | None = 7) -> dict[str, object]:
+    return {
+        "course_id": number,
+        "course_name": name,
+        "instructor_id": instructor,
+        "price": Decimal("19.90"),
+        "_version": version,
+    }
+
+
+def quiz(attempt: str, student_id: int = 1, score: str = "50.00") -> dict[str, object]:
+    return {
+        "attempt_id": attempt,
+        "student_id": student_id,
+        "course_id": 3,
+        "quiz_id": 9,
+        "quiz_score": Decimal(score),
+        "attempted_at": AT,
+    }
+
+
+def login(event: str, kind: str = "login") -> dict[str, object]:
+    return {"event_id": event, "student_id": 1, "course_id": 3, "event_type": kind, "event_time": AT}
+
+
+def video(watch: str, completed: bool = True) -> dict[str, object]:
+    return {
+        "watch_id": watch,
+        "student_id": 1,
+        "course_id": 3,
+        "video_id": 4,
+        "watch_seconds": 60,
+        "completed": completed,
+        "device": ("phone", "android", (1, 2)),
+        "watched_at": AT,
+    }
+
+
+@pytest.fixture
+def lake(spark: SparkSession, endpoints: Endpoints, tmp_path: Path) -> Iterator[Lake]:
+    name = f"wh_{uuid.uuid4().hex[:8]}"
+    made = Lake(spark, named(name), tmp_path, endpoints)
+    made.open()
+    yield made
+    made.postgres(f"drop schema {name} cascade")
+    spark.sql(f"drop database {name} cascade")
+    spark.sql(f"drop database {name}_lake cascade")
+
+
+def fill(lake: Lake) -> None:
+    lake.change("instructors", 1, {"instructor_id": 7, "instructor_name": "Grace", "_version": 10})
+    lake.change("courses", 1, course(3, 10))
+    lake.change(
+        "students", 1, student(1, 10), student(2, 11, 'tab\t "quote" \\N, line\nend ü', "PhD"), student(4, 12, "")
+    )
+    lake.file("quiz_attempts", "2026-01-05", 100, quiz("a"), quiz("b", 2, "100.00"))
+    lake.file("student_engagement", "2026-01-05", 101, login("e1"), login("e2", "assignment"))
+    lake.file("video_watch_logs", "2026-01-05", 102, video("v1"), video("v2", False))
+
+
+def test_rows_are_equal_in_both_targets_and_a_second_round_writes_nothing(lake: Lake) -> None:
+    fill(lake)
+    lake.merge()
+    lake.assert_targets_equal()
+    assert schema_differences(lake.spark, lake.endpoints.warehouse, lake.pipeline) == []
+    assert [check for check in run_checks(lake.spark, lake.pipeline) if check.count] == []
+    assert len(lake.delta("fact_quiz")) == len(lake.delta("fact_video_interaction")) == 2
+    scores = lake.spark.table(f"{lake.pipeline.name}.fact_student_engagement").select("engagement_score").collect()
+    assert sorted(row[0] for row in scores) == [Decimal("1.00"), Decimal("5.00")]
+    activity = lake.spark.table(f"{lake.pipeline.name}.learning_activity")
+    assert activity.where("student_known and course_known and highest_degree is not null").count() == 6
+
+    again = merge_round(lake.spark, lake.pipeline, lake.endpoints, url=lake.url)
+    again.check()
+    assert [report.table for report in again.tables if not report.skipped] == []
+
+
+def test_an_older_version_never_overwrites_a_newer_one(lake: Lake) -> None:
+    lake.change("students", 1, student(1, 20, "new"))
+    lake.merge()
+    # The state is read again from the start (its numbers begin anew): what it says is older, and must change nothing.
+    lake.change("students", 2, student(1, 5, "old"))
+    lake.merge()
+    assert [row[2] for row in lake.postgres("select * from dim_student")] == ["new"]
+    lake.assert_targets_equal()
+    lake.change("students", 3, student(1, 30, None), deleted=True)
+    lake.merge()
+    assert lake.postgres("select is_deleted, _version from dim_student") == [(True, 30)]
+    lake.assert_targets_equal()
+
+
+def test_an_inferred_member_is_completed_under_the_same_key(lake: Lake) -> None:
+    lake.file("quiz_attempts", "2026-01-05", 100, quiz("a", student_id=1))
+    lake.merge()
+    lake.assert_targets_equal()
+    before = lake.postgres("select student_key, is_inferred, _version from dim_student")
+    assert [row[1:] for row in before] == [(True, -1)]
+    lake.change("students", 1, student(1, 10))
+    lake.change("courses", 1, course(3, 10))
+    lake.merge()
+    lake.assert_targets_equal()
+    after = lake.postgres("select student_key, is_inferred, _version from dim_student")
+    assert after == [(before[0][0], False, 10)]
+    # The course names an instructor that has not arrived either.
+    assert lake.postgres("select is_inferred from dim_instructor") == [(True,)]
+    activity = lake.spark.table(f"{lake.pipeline.name}.learning_activity").first()
+    assert activity is not None
+    assert (activity["student_known"], activity["highest_degree"], activity["instructor_known"]) == (True, "MSc", False)
+
+
+def test_a_corrected_file_replaces_its_date_and_half_a_file_does_not(lake: Lake) -> None:
+    lake.file("quiz_attempts", "2026-01-05", 100, quiz("a"), quiz("b"))
+    lake.file("quiz_attempts", "2026-01-06", 101, quiz("c"))
+    lake.merge()
+    lake.file("quiz_attempts", "2026-01-05", 110, quiz("a", score="99.00"), whole=False)
+    lake.merge()
+    assert len(lake.delta("fact_quiz")) == 3
+    lake.file("quiz_attempts", "2026-01-05", 120, quiz("a", score="98.00"))
+    lake.merge()
+    lake.assert_targets_equal()
+    assert lake.postgres("select attempt_id, quiz_score from fact_quiz") == [
+        ("a", Decimal("98.00")),
+        ("c", Decimal("50.00")),
+    ]
+    lake.file("quiz_attempts", "2026-01-05", 130)
+    lake.merge()
+    assert lake.postgres("select attempt_id from fact_quiz") == [("c",)]
+    lake.assert_targets_equal()
+    activity = lake.spark.table(f"{lake.pipeline.name}.learning_activity")
+    assert {row["date_key"] for row in activity.collect()} == {20260106}
+
+
+def test_a_key_in_two_files_moves_with_its_winner(lake: Lake) -> None:
+    """The earliest unit wins: a file for an earlier day takes the row away, its correction gives it back."""
+    lake.file("quiz_attempts", "2026-01-06", 100, quiz("a"), quiz("b"))
+    lake.merge()
+    lake.file("quiz_attempts", "2026-01-05", 101, quiz("a"))
+    lake.merge()
+    lake.assert_targets_equal()
+    query = "select attempt_id, date_key from fact_quiz"
+    assert lake.postgres(query) == [("a", 20260105), ("b", 20260106)]
+    lake.file("quiz_attempts", "2026-01-05", 102, quiz("z"))
+    lake.merge()
+    lake.assert_targets_equal()
+    assert lake.postgres(query) == [("a", 20260106), ("b", 20260106), ("z", 20260105)]
+
+
+def test_u0000_is_refused_by_name_and_holds_back_its_table_alone(lake: Lake) -> None:
+    fill(lake)
+    lake.change("students", 2, student(5, 40, "nul\0byte"))
+    report = merge_round(lake.spark, lake.pipeline, lake.endpoints, url=lake.url)
+    assert [type(error) for error in report.errors] == [Fatal]
+    assert "student_name" in str(report.errors[0])
+    assert lake.postgres("select count(*) from dim_student where not is_inferred") == [(0,)]
+    assert lake.postgres("select count(*) from fact_quiz") == [(2,)]
+
+
+def test_two_publishers_from_one_position_do_not_both_write(lake: Lake) -> None:
+    fill(lake)
+    warehouse = declaration.load(lake.pipeline)
+    table = warehouse.table("fact_quiz")
+    lake.merge()
+    lake.file("quiz_attempts", "2026-01-05", 200, quiz("c"))
+    late = PostgresTarget(lake.spark, lake.pipeline, warehouse, lake.endpoints.warehouse)
+    plan = late.plan_fact(table)
+    assert plan is not None
+    expected = late.position(table.name)
+    lake.merge()
+    late.position = lambda name: expected  # type: ignore[method-assign]  # it read its position before the other wrote
+    with pytest.raises(Conflict):
+        late.restate_fact(table, plan)
+    assert lake.postgres("select attempt_id from fact_quiz") == [("c",)]
+
+
+def test_what_was_announced_and_never_written_counts_for_nothing(lake: Lake) -> None:
+    fill(lake)
+    lake.merge()
+    lake.file("quiz_attempts", "2026-01-05", 200, quiz("c"))
+    warehouse = declaration.load(lake.pipeline)
+    target = DeltaTarget(lake.spark, lake.pipeline, warehouse)
+    plan = target.plan_fact(warehouse.table("fact_quiz"))
+    assert plan is not None
+    position = target.position("fact_quiz")
+    target._announce("fact_quiz", plan, position, position + 5)
+    assert target.revisions("fact_quiz") == {"2026-01-05": 100}
+    lake.merge()
+    assert target.revisions("fact_quiz") == {"2026-01-05": 200}
+    lake.assert_targets_equal()
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "before_merge_commit",
+        "before_merge_commit:4",
+        "after_merge_commit",
+        "after_merge_commit:4",
+        "after_staging:5",
+        "before_warehouse_commit",
+        "before_warehouse_commit:5",
+        "after_warehouse_commit:5",
+    ],
+)
+@pytest.mark.timeout(180)
+def test_a_kill_at_any_place_and_a_new_round_end_in_the_same_tables(lake: Lake, place: str) -> None:
+    fill(lake)
+    child = subprocess.run(
+        [sys.executable, __file__, str(lake.folder), lake.pipeline.name, _dump(lake.endpoints.warehouse)],
+        env={**os.environ, "HEADRACE_FAILPOINT": place},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=150,
+    )
+    assert child.returncode == -signal.SIGKILL, child.stderr[-3000:]
+    lake.spark.catalog.clearCache()
+    lake.merge()
+    lake.assert_targets_equal()
+    assert [len(lake.delta(table)) for table in ("dim_student", "fact_quiz", "fact_video_interaction")] == [3, 2, 2]
+
+
+def _dump(endpoint: PostgresEndpoint) -> str:
+    return json.dumps({**asdict(endpoint), "password": endpoint.password.get_secret_value()})
+
+
+def _child(folder: Path, name: str, endpoint: PostgresEndpoint) -> None:
+    from contracts.settings import SparkSettings
+
+    spark = build_session(None, SparkSettings(driver_memory="1g"), spark_jars(), "killed", str(folder / "child"))
+    nowhere = Endpoints("", "", "", "", endpoint, endpoint, endpoint, "", 0)
+    lake = Lake(spark, named(name), folder, nowhere)
+    lake.open()
+    # One target after the other, so that the n-th hit of a failpoint is the same every time.
+    for target in ("postgres", "delta"):
+        merge_round(spark, lake.pipeline, nowhere, targets=[target], url=lake.url).check()  # type: ignore[list-item]
+
+
+if __name__ == "__main__":
+    told = json.loads(sys.argv[3])
+    _child(Path(sys.argv[1]), sys.argv[2], PostgresEndpoint(**{**told, "password": SecretStr(told["password"])}))
