@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -65,8 +66,9 @@ def up(
     """Starts every part that does not run, in parallel as their dependencies allow; returns when all are ready.
 
     Parts that run are left alone; a crashed one is named through `progress` and started again. External parts are
-    checked. `extra` are processes the caller wants kept with the deployment. On failure the parts that did start stay
-    up, so that `status` and `logs` can tell; `up` may simply be called again.
+    checked. `extra` are processes the caller wants kept with the deployment: they start after the parts (those they
+    name in `after`, else all) and `down` stops them first. On failure the parts that did start stay up, so that
+    `status` and `logs` can tell; `up` may simply be called again.
     """
     wanted = set(parts)
     if unknown := wanted - set(PARTS):
@@ -75,7 +77,9 @@ def up(
         here = open_layout(settings)
         local, external = _describe(here, wanted)
         ensure_jars(lambda message: progress("jars", message))
-        start_all([*local, *extra], external, here, progress)
+        names = tuple(part.name for part in local)
+        dependent = [replace(part, after=part.after or names) for part in extra]
+        start_all(local, dependent, external, here, progress)
     return endpoints(settings)
 
 

@@ -16,6 +16,7 @@ from infra.preflight import holder_of
 
 Progress = Callable[[str, str], None]
 _POLL_S = 0.2
+_EXTRA_ORDER = 1000
 
 
 def silent(_part: str, _message: str) -> None:
@@ -23,9 +24,14 @@ def silent(_part: str, _message: str) -> None:
     return None
 
 
-def start_all(parts: Sequence[Part], external: Sequence[External], here: Layout, progress: Progress) -> None:
+def start_all(
+    parts: Sequence[Part], extra: Sequence[Part], external: Sequence[External], here: Layout, progress: Progress
+) -> None:
     """Returns when every part is ready; raises the first part's error after all others have ended their start."""
-    depth = _depths(parts)
+    depth = _depths([*parts, *extra])
+    # Stopped before any part, even when the parts were started by an earlier `up`.
+    order = {**depth, **{part.name: _EXTRA_ORDER + depth[part.name] for part in extra}}
+    parts = [*parts, *extra]
     broken = threading.Event()
     futures: dict[str, Future[None]] = {}
     with ThreadPoolExecutor(max_workers=len(parts) + len(external) or 1) as pool:
@@ -34,7 +40,7 @@ def start_all(parts: Sequence[Part], external: Sequence[External], here: Layout,
         # In order of depth, so that every future a part waits for exists already.
         for part in sorted(parts, key=lambda part: depth[part.name]):
             needed = [futures[name] for name in part.after if name in futures]
-            futures[part.name] = pool.submit(_start, part, depth[part.name], needed, here, progress, broken)
+            futures[part.name] = pool.submit(_start, part, order[part.name], needed, here, progress, broken)
     errors = [error for future in futures.values() if (error := future.exception()) is not None]
     own = [error for error in errors if not isinstance(error, _Held)]
     if own:

@@ -45,7 +45,7 @@ def sleeper(folder: Path, name: str = "sleeper") -> Part:
         if not said.exists():
             raise NotReady("not yet")
 
-    return Part(name=name, argv=("sh", "-c", script), ready=ready, after=("postgres",))
+    return Part(name=name, argv=("sh", "-c", script), ready=ready)
 
 
 def test_a_second_up_changes_nothing_and_down_leaves_no_process(settings: Settings, tmp_path: Path) -> None:
@@ -55,6 +55,8 @@ def test_a_second_up_changes_nothing_and_down_leaves_no_process(settings: Settin
     assert all(before[name].memory_bytes for name in ("postgres", "sleeper"))
     deployment.up(settings, SMALL, [sleeper(tmp_path)])
     assert [part.pid for part in by_name(settings).values()] == [part.pid for part in before.values()]
+    deployment.down(settings, ["sleeper"])
+    deployment.up(settings, (), [sleeper(tmp_path)])  # on its own, after the parts
     assert deployment.down(settings) == ["sleeper", "postgres"]
     assert process.strays(settings.data_dir) == []
     assert deployment.down(settings) == []
