@@ -1,0 +1,34 @@
+"""The Spark session of the benchmarks: the local stack's own, as `headrace run` starts it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from pyspark.sql import SparkSession
+
+from contracts.endpoints import Endpoints
+from contracts.settings import Settings
+from infra.jars import spark_jars
+from infra.local.deployment import spark_conf
+from streaming_jobs.session import build_session
+
+
+@dataclass(frozen=True)
+class Lake:
+    """A session on the local stack, and when it began to start (monotonic)."""
+
+    spark: SparkSession
+    began: float
+
+
+@pytest.fixture(scope="session")
+def lake(endpoints: Endpoints, deployment: Settings) -> Iterator[Lake]:
+    began = time.monotonic()
+    session = build_session(
+        endpoints, deployment.spark, spark_jars(), "headrace benchmarks", conf=spark_conf(deployment)
+    )
+    yield Lake(session, began)
+    session.stop()

@@ -1,0 +1,101 @@
+"""An engine in a thread, and what it reported."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+from pyspark.sql import SparkSession
+
+from contracts.endpoints import Endpoints
+from contracts.settings import Settings
+from contracts.stream import Pipeline
+from streaming_jobs.stream_worker import StreamReport
+from streaming_jobs.streams import run_streams
+
+OUT = Path(__file__).parent / "out"
+
+
+@dataclass
+class Run:
+    """Every batch with the time it was readable, and everything that is no batch."""
+
+    batches: list[tuple[float, StreamReport]] = field(default_factory=list)
+    others: list[StreamReport] = field(default_factory=list)
+    failure: BaseException | None = None
+
+    def reported(self, report: StreamReport) -> None:
+        if report.event == "batch":
+            self.batches.append((time.time(), report))
+        else:
+            self.others.append(report)
+
+    @property
+    def rows(self) -> int:
+        return sum(report.rows for _, report in self.batches)
+
+    def wait_for_rows(self, rows: int, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while self.rows < rows:
+            if self.failure:
+                raise self.failure
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.rows} of {rows} rows after {timeout_s:g} s; {self.others[-3:]}")
+            time.sleep(0.02)
+
+
+@contextmanager
+def running(spark: SparkSession, pipeline: Pipeline, endpoints: Endpoints, settings: Settings) -> Iterator[Run]:
+    """The streams of a pipeline flow inside the block."""
+    stop, run = threading.Event(), Run()
+
+    def target() -> None:
+        try:
+            status_file = settings.data_dir / f"{pipeline.name}.status.json"
+            run_streams(spark, pipeline, endpoints, settings, stop, run.reported, status_file=status_file)
+        except BaseException as error:
+            run.failure = error
+
+    thread = threading.Thread(target=target, name="engine")
+    thread.start()
+    try:
+        yield run
+    finally:
+        stop.set()
+        thread.join(timeout=120)
+    if run.failure:
+        raise run.failure
+
+
+def quantile(values: list[float], share: float) -> float:
+    """The value below which this share lies."""
+    ordered = sorted(values)
+    return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))], 3)
+
+
+def java_child() -> psutil.Process:
+    """The JVM of this process's Spark."""
+    return next(one for one in psutil.Process().children(recursive=True) if "java" in one.name())
+
+
+def cpu_s(process: psutil.Process) -> float:
+    """Processor seconds used so far."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def write_figures(name: str, figures: dict[str, object]) -> None:
+    """Keep the figures of one run beside what they were measured on, and print them."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    machine = {"cores": os.cpu_count(), "load_1m": round(os.getloadavg()[0], 1), "python": platform.python_version()}
+    text = json.dumps({"benchmark": name, **figures, "machine": machine}, indent=1)
+    (OUT / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    print(text)

@@ -1,0 +1,198 @@
+"""The engine on a real Kafka and HDFS: parking, a lost checkpoint, a kill; every offset is in the history once."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from confluent_kafka import Producer
+from kafka import KafkaAdminClient
+from kafka.admin import NewTopic
+from pyspark.sql import DataFrame, SparkSession
+
+from contracts.endpoints import Endpoints
+from contracts.settings import RunSettings, Settings
+from contracts.stream import Column, Pipeline, Stream, TableSource
+from streaming_jobs.lake import table_path
+from streaming_jobs.stream_status import StreamStatus, read_status
+from streaming_jobs.stream_worker import StreamReport
+from streaming_jobs.streams import parking_of, run_streams
+from streaming_jobs.tables import create_history, create_quarantine
+
+COLUMNS = (Column("id", "bigint", required=True), Column("price", "decimal(10,2)"))
+WAIT_S = 120.0
+WaitUntil = Callable[[Callable[[], Any], float, str], Any]
+
+
+@dataclass
+class Shop:
+    """A pipeline of two streams over topics of its own."""
+
+    spark: SparkSession
+    endpoints: Endpoints
+    settings: Settings
+    pipeline: Pipeline
+
+    @property
+    def status_file(self) -> Path:
+        return self.settings.data_dir / "status.json"
+
+    def send(self, stream: str, values: list[bytes]) -> None:
+        producer = Producer({"bootstrap.servers": self.endpoints.kafka, "linger.ms": 5})
+        for value in values:
+            producer.produce(self.pipeline.stream(stream).topic, value, partition=0)
+        producer.flush(30)
+
+    def send_rows(self, stream: str, first: int, rows: int) -> None:
+        self.send(stream, [change(number) for number in range(first, first + rows)])
+
+    def table(self, name: str) -> DataFrame:
+        path = table_path(f"{self.endpoints.hdfs_url}/lake", self.pipeline.name, name)
+        return self.spark.read.format("delta").load(path)
+
+    def offsets(self, stream: str) -> list[int]:
+        return sorted(row["_offset"] for row in self.table(stream).select("_offset").collect())
+
+    def status(self, stream: str) -> StreamStatus:
+        found = read_status(self.status_file)
+        assert found is not None
+        return next(one for one in found[1] if one.stream == stream)
+
+    def read(self, stream: str) -> int:
+        """The table's position as the status file says it; 0 before there is one."""
+        return (self.status(stream).position or 0) if self.status_file.exists() else 0
+
+    @contextmanager
+    def flowing(self) -> Iterator[list[StreamReport]]:
+        """The streams run inside the block."""
+        stop, reports, failures = threading.Event(), list[StreamReport](), list[BaseException]()
+
+        def target() -> None:
+            try:
+                run_streams(
+                    self.spark,
+                    self.pipeline,
+                    self.endpoints,
+                    self.settings,
+                    stop,
+                    reports.append,
+                    status_file=self.status_file,
+                )
+            except BaseException as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=target)
+        thread.start()
+        try:
+            yield reports
+        finally:
+            stop.set()
+            thread.join(timeout=WAIT_S)
+        assert not thread.is_alive()
+        assert not failures
+
+
+@pytest.fixture
+def shop(spark: SparkSession, endpoints: Endpoints, deployment: Settings, tmp_path: Path) -> Iterator[Shop]:
+    name = f"streams_{uuid4().hex[:8]}"
+    streams = tuple(
+        Stream(
+            name,
+            table,
+            f"{name}.public.{table}",
+            TableSource("public", table),
+            COLUMNS,
+            ("id",),
+            quarantine_minimum=50,
+            freshness_s=2.0,
+        )
+        for table in ("orders", "refunds")
+    )
+    pipeline = Pipeline(name, streams, tmp_path, tmp_path, tmp_path)
+    settings = deployment.model_copy(update={"data_dir": tmp_path, "run": RunSettings(trigger_s=0.2)})
+    lake_url = f"{endpoints.hdfs_url}/lake"
+    for stream in streams:
+        create_history(spark, stream, lake_url)
+    create_quarantine(spark, name, lake_url)
+    admin = KafkaAdminClient(bootstrap_servers=endpoints.kafka)
+    admin.create_topics([NewTopic(stream.topic, 1, 1) for stream in streams])
+    yield Shop(spark, endpoints, settings, pipeline)
+    admin.delete_topics([stream.topic for stream in streams])
+    admin.close()
+
+
+def change(number: int) -> bytes:
+    after = {"id": number, "price": f"{number % 100}.50"}
+    source = {"ts_us": 1_760_000_000_000_000 + number, "snapshot": "false"}
+    return json.dumps({"before": None, "after": after, "source": source, "op": "c"}).encode()
+
+
+def test_a_bad_stream_is_parked_alone_and_rejoins(shop: Shop, wait_until: WaitUntil) -> None:
+    shop.send_rows("orders", 0, 100)
+    shop.send("refunds", [b"no JSON"] * 90 + [change(number) for number in range(10)])
+    with shop.flowing() as reports:
+        wait_until(lambda: [one for one in reports if one.event == "parked"], WAIT_S, "a report of the parked stream")
+        wait_until(lambda: shop.status("refunds").state == "parked", WAIT_S, "parked in the status file")
+        assert "no JSON" in shop.status("refunds").reason or "json" in shop.status("refunds").reason
+        shop.send_rows("orders", 100, 100)
+        wait_until(lambda: shop.read("orders") == 200, WAIT_S, "the other stream to go on")
+        assert shop.offsets("refunds") == []
+        assert shop.table("quarantine").count() == 0
+
+        assert parking_of(shop.settings, shop.pipeline).resume("refunds") is not None
+        wait_until(lambda: shop.read("refunds") == 100, WAIT_S, "what waited to be read")
+        shop.send_rows("refunds", 10, 5)
+        wait_until(lambda: shop.read("refunds") == 105, WAIT_S, "the stream to flow again")
+    assert shop.offsets("orders") == list(range(200))
+    assert shop.offsets("refunds") == list(range(90, 105))
+    assert sorted(row["offset"] for row in shop.table("quarantine").collect()) == list(range(90))
+
+
+def test_a_lost_checkpoint_changes_nothing(shop: Shop, wait_until: WaitUntil) -> None:
+    shop.send_rows("orders", 0, 50)
+    with shop.flowing():
+        wait_until(lambda: shop.read("orders") == 50, WAIT_S, "the first rows")
+    shutil.rmtree(shop.settings.data_dir / "checkpoints")
+    shop.send_rows("orders", 50, 50)
+    with shop.flowing():
+        wait_until(lambda: shop.read("orders") == 100, WAIT_S, "the rows sent in between")
+    with shop.flowing():
+        wait_until(lambda: shop.status("orders").lag == 0, WAIT_S, "a third start to find nothing to do")
+    assert shop.offsets("orders") == list(range(100))
+
+
+def test_a_killed_process_loses_and_doubles_nothing(shop: Shop, wait_until: WaitUntil, tmp_path: Path) -> None:
+    arguments = tmp_path / "arguments.pickle"
+    arguments.write_bytes(pickle.dumps((shop.pipeline, shop.endpoints, shop.settings, shop.status_file)))
+    log = (tmp_path / "streams.log").open("wb")
+    command = [sys.executable, str(Path(__file__).parent / "streams_process.py"), str(arguments)]
+    process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    try:
+        sent = 0
+        while shop.read("orders") == 0 or sent < 2000:
+            shop.send_rows("orders", sent, 50)
+            sent += 50
+            assert process.poll() is None, (tmp_path / "streams.log").read_text()[-2000:]
+            threading.Event().wait(0.1)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        log.close()
+    shop.send_rows("refunds", 0, 10)
+    with shop.flowing():
+        wait_until(lambda: shop.read("orders") == sent and shop.read("refunds") == 10, WAIT_S, "the rest")
+    assert shop.offsets("orders") == list(range(sent))
+    assert shop.offsets("refunds") == list(range(10))

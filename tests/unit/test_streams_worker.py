@@ -1,0 +1,188 @@
+"""One stream's worker: where it starts, what holds it back, how often it commits. Edges are plain functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from contracts.errors import LedgerMismatch, ServiceUnavailable
+from contracts.settings import RunSettings
+from contracts.stream import Stream, TableSource
+from streaming_jobs.pacing import LONGEST_PAUSE_S, Pace
+from streaming_jobs.parking import Parking
+from streaming_jobs.positions import TopicIdentity
+from streaming_jobs.ranges import Range, app_id
+from streaming_jobs.stream_worker import Edges, StreamReport, StreamWorker
+
+STREAM = Stream("shop", "orders", "shop.orders", TableSource("public", "orders"), (), ("id",), freshness_s=60)
+TOPIC = TopicIdentity("shop.orders", "id-1", (0,))
+
+
+@dataclass
+class Bench:
+    """A worker with a table that is a dictionary."""
+
+    folder: Path
+    table: dict[str, int] = field(default_factory=dict)
+    taken: list[tuple[int, int, bool]] = field(default_factory=list)
+    reports: list[StreamReport] = field(default_factory=list)
+    beginning: int = 0
+    error: Exception | None = None
+    time: float = 100.0
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.time, UTC)
+
+    def monotonic(self) -> float:
+        return self.time
+
+    def ingest(self, _: Stream, ranges: tuple[Range, ...], accept_bad: bool) -> int:
+        if self.error and not accept_bad:
+            raise self.error
+        for one in ranges:
+            assert one.first == self.table.get(one.app_id, self.beginning)
+            self.table[one.app_id] = one.next
+            self.taken.append((one.first, one.next, accept_bad))
+        return sum(map(len, ranges))
+
+    def worker(self, max_rows: int = 1000) -> StreamWorker:
+        edges = Edges(
+            self.ingest, lambda _: dict(self.table), lambda _, partitions: dict.fromkeys(partitions, self.beginning)
+        )
+        settings = RunSettings(trigger_s=0.5, max_rows_per_batch=max_rows)
+        return StreamWorker(STREAM, settings, edges, Parking(self.folder), self.reports.append, self)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def started(bench: Bench, end: int, max_rows: int = 1000) -> StreamWorker:
+    worker = bench.worker(max_rows)
+    worker.ends_are({0: end})
+    worker.topic_is(TOPIC)
+    return worker
+
+
+def test_starts_where_its_table_stands_and_takes_bounded_batches(bench: Bench) -> None:
+    bench.table[app_id("id-1", "shop.orders", 0)] = 40
+    worker = started(bench, end=100, max_rows=25)
+    while worker.due_at() is not None:
+        worker.step()
+    assert [(first, last) for first, last, _ in bench.taken] == [(40, 65), (65, 90), (90, 100)]
+    assert worker.status().lag == 0
+
+
+def test_a_topic_made_again_starts_at_its_own_position(bench: Bench) -> None:
+    worker = started(bench, end=100)
+    worker.step()
+    assert worker.topic_is(TopicIdentity("shop.orders", "id-2", (0,)))
+    assert worker.due_at() is None, "the old topic's end says nothing about the new one"
+    worker.ends_are({0: 7})
+    worker.step()
+    assert bench.table == {app_id("id-1", "shop.orders", 0): 100, app_id("id-2", "shop.orders", 0): 7}
+
+
+def test_waits_for_a_topic_that_does_not_exist(bench: Bench) -> None:
+    worker = bench.worker()
+    worker.ends_are({0: 5})
+    worker.topic_is(None)
+    assert worker.due_at() is None
+    assert worker.status().state == "waiting"
+
+
+@pytest.mark.parametrize("error", [ServiceUnavailable("Kafka is away"), RuntimeError("a bug")])
+def test_other_errors_back_off_and_repeat_from_the_table(bench: Bench, error: Exception) -> None:
+    worker = started(bench, end=10)
+    bench.error = error
+    waits = []
+    for _ in range(9):
+        worker.step()
+        due = worker.due_at()
+        assert due is not None
+        waits.append(due - bench.time)
+        bench.time = due
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert worker.status().state == "retrying"
+    assert str(error) in worker.status().reason
+    bench.error = None
+    worker.step()
+    assert worker.status().state == "flowing"
+    assert bench.table == {app_id("id-1", "shop.orders", 0): 10}
+
+
+def test_fatal_parks_also_over_a_restart_until_somebody_resumes(bench: Bench) -> None:
+    worker = started(bench, end=10)
+    bench.error = LedgerMismatch("counts do not balance")
+    worker.step()
+    assert worker.due_at() is None
+    assert [one.event for one in bench.reports] == ["parked"]
+    again = started(bench, end=20)
+    assert again.due_at() is None
+    assert "counts do not balance" in again.status().reason
+
+    Parking(bench.folder).resume("orders")
+    again.look_at_parking()
+    again.step()
+    assert bench.taken == [(0, 20, True)], "what waited is taken in, bad or not"
+    bench.error = None
+    bench.time += 60
+    again.ends_are({0: 30})
+    again.step()
+    assert bench.taken[-1] == (20, 30, False), "afterwards the limit holds again"
+
+
+def test_offsets_that_expired_park_with_their_range(bench: Bench) -> None:
+    bench.table[app_id("id-1", "shop.orders", 0)] = 40
+    bench.beginning = 45
+    worker = started(bench, end=100)
+    worker.step()
+    assert "shop.orders-0: 40 to 44" in worker.status().reason
+    assert bench.taken == []
+
+
+def test_a_stream_that_is_new_starts_where_the_broker_begins(bench: Bench) -> None:
+    bench.beginning = 45
+    started(bench, end=100).step()
+    assert bench.taken == [(45, 100, False)]
+
+
+def test_an_error_while_offsets_expire_parks(bench: Bench) -> None:
+    worker = started(bench, end=10)
+    worker.step()
+    bench.beginning, bench.error = 15, RuntimeError("out of range")
+    worker.ends_are({0: 20})
+    bench.time += 60
+    worker.step()
+    assert worker.status().state == "parked"
+    assert "10 to 14" in worker.status().reason
+
+
+def test_a_trickle_makes_few_commits_and_a_flow_many() -> None:
+    assert commits_in_a_minute(rows_per_s=1) < 15
+    assert commits_in_a_minute(rows_per_s=125) > 100
+
+
+def test_a_row_after_silence_is_taken_at_once() -> None:
+    pace = Pace(0.5, freshness_s=60)
+    for start in range(0, 100, 10):
+        pace.committed(1, float(start), lags=False)
+    assert pace.not_before <= 90 + LONGEST_PAUSE_S
+
+
+def commits_in_a_minute(rows_per_s: float) -> int:
+    pace, time, last, commits = Pace(0.5, freshness_s=60), 0.0, 0.0, 0
+    while time < 60:
+        pace.committed(int((time - last) * rows_per_s), time, lags=False)
+        last, time, commits = time, max(pace.not_before, time + 0.05), commits + 1
+    return commits
+
+
+def test_a_lagging_stream_does_not_pause() -> None:
+    pace = Pace(0.5, freshness_s=60)
+    pace.committed(500_000, 10.0, lags=True)
+    assert pace.not_before <= 10.0
