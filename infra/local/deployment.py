@@ -24,8 +24,11 @@ from infra.local.part import External, NotReady, Part, PartStatus
 from infra.local.start import Progress, silent, start_all
 
 PARTS = ("postgres", "kafka", "connect", "namenode", "datanode1", "datanode2", "metastore", "sql")
-# Everything a part writes; the layout's ports and secrets stay, as do folders that are not ours.
-_DATA_FOLDERS = ("postgres", "kafka", "connect", "hdfs", "metastore", "sql", "config", "log", "run", "spark", "state")
+# What `reset` deletes. Named one by one: data_dir may be a folder in which the user keeps other things. Ports and
+# secrets stay, for others refer to them.
+_PART_DATA = ("postgres", "kafka", "connect", "hdfs", "metastore", "sql", "config", "log", "run")
+_PROCESS_DATA = ("checkpoints", "parked", "monitor", "connectors", "sample")
+_PROCESS_FILES = "*.status.json"
 _LOCK_TIMEOUT_S = 180
 
 
@@ -142,8 +145,10 @@ def reset(settings: Settings, progress: Progress = silent) -> None:
     if not layout.exists(settings):
         return
     with _locked(settings):
-        for name in _DATA_FOLDERS:
+        for name in (*_PART_DATA, *_PROCESS_DATA):
             shutil.rmtree(data_dir(settings) / name, ignore_errors=True)
+        for file in data_dir(settings).glob(_PROCESS_FILES):
+            file.unlink()
     progress("deployment", "all local data are gone")
 
 

@@ -131,7 +131,12 @@ def test_reset_forgets_the_data_and_keeps_the_ports(settings: Settings) -> None:
     with connection, connection.cursor() as cursor:
         cursor.execute("create table gone (x int)")
     connection.close()
+    (settings.data_dir / "checkpoints").mkdir()
+    (settings.data_dir / "edtech.status.json").touch()
+    (settings.data_dir / "somebody_elses").mkdir()
     deployment.reset(settings)
+    left = {path.name for path in settings.data_dir.iterdir()}
+    assert left == {"ports.json", "secrets.json", "deployment.lock", "somebody_elses"}
     assert process.strays(settings.data_dir) == []
     assert deployment.up(settings, SMALL).source == source
     connection = psycopg2.connect(**source.dsn())
