@@ -54,17 +54,23 @@ class DeltaTarget:
         self.pipeline = pipeline
         self.warehouse = warehouse
         self.spark = _session(spark, pipeline.name)
+        self._locations: dict[str, str] = {}
 
     def position(self, table: str) -> int:
         """The number of the last merge or restatement that `table` holds; 0 for none."""
         jvm: Any = self.spark._jvm
         # The log's transaction ids have no public reader in Delta 4; two calls, tested against the pinned version.
-        location = self.spark.sql(f"describe detail {table}").first()
-        assert location is not None
-        log = jvm.org.apache.spark.sql.delta.DeltaLog.forTable(self.spark._jsparkSession, location["location"])
-        none = getattr(jvm.scala, "None$").__getattr__("MODULE$")
+        log = jvm.org.apache.spark.sql.delta.DeltaLog.forTable(self.spark._jsparkSession, self._location(table))
+        none = getattr(getattr(jvm.scala, "None$"), "MODULE$")
         found = log.update(False, none, none).transactions().get(APP_ID)
         return int(found.get()) if found.isDefined() else 0
+
+    def _location(self, table: str) -> str:
+        if table not in self._locations:
+            detail = self.spark.sql(f"describe detail {table}").first()
+            assert detail is not None
+            self._locations[table] = detail["location"]
+        return self._locations[table]
 
     def revisions(self, table: str) -> dict[str, int]:
         """The revision of each unit that a fact holds."""

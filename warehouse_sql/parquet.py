@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from typing import Any
 
 from pyspark.sql import functions as F
 
@@ -65,6 +66,8 @@ def _create(target: DeltaTarget, name: str, query: str, location: str) -> None:
         f"create table if not exists {name} ({columns}) using parquet partitioned by ({FACT_DATE}) "
         f"location '{location}'"
     )
+    path, filesystem = _filesystem(target, location)
+    filesystem.mkdirs(path)
     # The files may be older than the metastore.
     target.spark.sql(f"msck repair table {name}")
 
@@ -91,13 +94,16 @@ def _empty(target: DeltaTarget, name: str, location: str, days: set[int]) -> Non
     """Drop the partitions that have no row any more: a dynamic overwrite leaves them as they were."""
     if not days:
         return
-    jvm = target.spark._jvm
-    assert jvm is not None
-    configuration = target.spark._jsparkSession.sessionState().newHadoopConf()
     for day in days:
         target.spark.sql(f"alter table {name} drop if exists partition ({FACT_DATE} = {day})")
-        path = jvm.org.apache.hadoop.fs.Path(f"{location}/{FACT_DATE}={day}")
-        path.getFileSystem(configuration).delete(path, True)
+        path, filesystem = _filesystem(target, f"{location}/{FACT_DATE}={day}")
+        filesystem.delete(path, True)
+
+
+def _filesystem(target: DeltaTarget, location: str) -> tuple[Any, Any]:
+    jvm: Any = target.spark._jvm
+    path = jvm.org.apache.hadoop.fs.Path(location)
+    return path, path.getFileSystem(target.spark._jsparkSession.sessionState().newHadoopConf())
 
 
 def _record(target: DeltaTarget, name: str, news: dict[str, int]) -> None:

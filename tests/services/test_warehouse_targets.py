@@ -148,8 +148,8 @@ def _plain(row: Any) -> tuple[object, ...]:
     return tuple(
         bytes(value).hex()
         if isinstance(value, bytes | bytearray | memoryview)
-        else value.astimezone(UTC).replace(tzinfo=None)
-        if isinstance(value, datetime) and value.tzinfo
+        else value.astimezone(UTC)
+        if isinstance(value, datetime)
         else value
         for value in row
     )
