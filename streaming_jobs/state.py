@@ -25,14 +25,12 @@ from streaming_jobs.ranges import VERSIONS_PER_EPOCH, epoch_of
 # Per table, the newest snapshot that ran to its end: from its first row (S) to its last (L). An interrupted snapshot
 # leaves a `first` without a `last`; the next one begins with a `first` of its own. Incremental snapshots interleave
 # with changes and never sweep.
+_MARKER = "_snapshot in ('first', 'first_in_data_collection', 'last', 'last_in_data_collection')"
 _SNAPSHOT = """
-with marker as (
-  select _version, _snapshot from {history}
-  where _snapshot in ('first', 'first_in_data_collection', 'last', 'last_in_data_collection')
-), newest as (select max(_version) as last from marker where _snapshot like 'last%')
+with newest as (select max(_version) as last from {marker} where _snapshot like 'last%')
 select coalesce(max(m._version) filter (where m._snapshot like 'first%' and m._version <= n.last), n.last) as first,
        n.last as last
-from marker m cross join newest n where n.last is not null group by n.last
+from {marker} as m cross join newest as n where n.last is not null group by n.last
 """
 _NEWEST = """
 select * except (n, _op, _version), if(_version < :first, :last, _version) as _version,
@@ -87,26 +85,39 @@ def merge_state(spark: SparkSession, stream: Stream, lake_url: str) -> StateMerg
         _reissue(spark, stream, position)
         return StateMerge(stream.name, position)
     history = spark.read.format("delta").option("versionAsOf", seen).load(history_path)
-    filters = [f"_version >= {position}", *_replay_filters(spark, history_path, (replayed, seen + 1), origin)]
+    filters = [f"_version >= {position}"]
+    if replayed:
+        filters += _replay_filters(spark, history_path, (replayed, seen + 1), origin)
     news = history.where(" or ".join(f"({one})" for one in filters))
-    snapshot = complete_snapshot(spark, history)
-    changed = _merge(spark, stream, state_path, news, snapshot)
-    swept = _sweep(spark, state_path, snapshot) if snapshot else 0
-    newest = news.agg({"_version": "max"}).first()
-    following = max(position, newest[0] + 1) if newest and newest[0] is not None else position
+    newest = news.selectExpr("max(_version) as version", f"count_if({_MARKER}) as markers").first()
+    changed = swept = 0
+    after = {f"history:{stream.name}": seen + 1}
+    if newest is not None and newest["version"] is not None:
+        snapshot = _known_snapshot(stream, known)
+        if newest["markers"]:
+            snapshot = complete_snapshot(spark, history)
+        changed = _merge(spark, stream, state_path, news, snapshot)
+        if snapshot:
+            swept = _sweep(spark, state_path, snapshot)
+            after |= {f"snapshot_first:{stream.name}": snapshot.first, f"snapshot_last:{stream.name}": snapshot.last}
+        position = max(position, newest["version"] + 1)
     failpoint("before_state_commit")
-    finished = TableTransaction(spark, state_path)
-    finished.commit(
-        {f"state:{stream.name}": following, f"history:{stream.name}": seen + 1}, {"headrace": 1, "kind": "state"}
-    )
+    after[f"state:{stream.name}"] = position
+    TableTransaction(spark, state_path).commit(after, {"headrace": 1, "kind": "state"})
     failpoint("after_state_commit")
-    _reissue(spark, stream, following)
-    return StateMerge(stream.name, following, changed, swept)
+    _reissue(spark, stream, position)
+    return StateMerge(stream.name, position, changed, swept)
+
+
+def _known_snapshot(stream: Stream, known: Mapping[str, int]) -> Snapshot | None:
+    """The snapshot that the state remembers: the history is searched again only when it got new markers."""
+    last = known.get(f"snapshot_last:{stream.name}")
+    return None if last is None else Snapshot(known[f"snapshot_first:{stream.name}"], last)
 
 
 def complete_snapshot(spark: SparkSession, history: DataFrame) -> Snapshot | None:
     """The newest snapshot in this history that ran to its end, None if none did."""
-    row = spark.sql(_SNAPSHOT, history=history).first()
+    row = spark.sql(_SNAPSHOT, marker=history.where(_MARKER).select("_version", "_snapshot")).first()
     return Snapshot(int(row["first"]), int(row["last"])) if row else None
 
 
