@@ -55,7 +55,9 @@ class TransactionalProducer:
                 "queue.buffering.max.messages": 100_000,
                 "queue.buffering.max.kbytes": 32 * 1024,
                 "delivery.report.only.error": True,
-                "logger": _log,
+                # No Python logger or callback: a fatal error is raised between two of them, and the next one then
+                # turns it into a SystemError.
+                "log_level": 0,
             }
         )
         self._open = False

@@ -1,4 +1,4 @@
-"""File -> Kafka with everything that `push` guarantees, against raw librdkafka with the same keys and values, in turn."""
+"""File -> Kafka with all that `push` guarantees, against raw librdkafka with the same keys and values, in turn."""
 
 from __future__ import annotations
 
