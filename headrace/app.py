@@ -1,4 +1,4 @@
-"""What every command shares: the settings, the pipeline and the addresses, each looked up once and only if asked for."""
+"""What every command shares: settings, pipeline and addresses, each looked up once and only if asked for."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from contracts.loader import load_pipeline
 from contracts.settings import CONFIG_FILE, Settings
 from contracts.stream import Pipeline, Stream
 from infra.local.deployment import endpoints
+from infra.local.layout import exists
 
 log = logging.getLogger("headrace")
 progress_console = Console(stderr=True)
@@ -36,7 +37,13 @@ class App:
 
     @cached_property
     def endpoints(self) -> Endpoints:
-        """Where each part answers; Fatal if a local part was never started."""
+        """Where each part answers; Fatal if Kafka is to be local and was never started here."""
+        if not self.settings.kafka.bootstrap_servers and not exists(self.settings):
+            raise Fatal(
+                f"no deployment was ever started in {self.settings.data_dir.resolve()}, and no Kafka is configured",
+                state="Nothing was done.",
+                next_step=f"`headrace up`; or name your own parts in {CONFIG_FILE}; or set HEADRACE_DATA_DIR",
+            )
         return endpoints(self.settings)
 
     def stream(self, name: str) -> Stream:
@@ -45,7 +52,9 @@ class App:
             return self.pipeline.stream(name)
         except KeyError:
             names = ", ".join(stream.name for stream in self.pipeline.streams)
-            raise Fatal(f"pipeline {self.pipeline.name} has no stream {name}", next_step=f"name one of: {names}") from None
+            raise Fatal(
+                f"pipeline {self.pipeline.name} has no stream {name}", next_step=f"name one of: {names}"
+            ) from None
 
     @property
     def status_file(self) -> Path:
@@ -78,8 +87,10 @@ def configure_logging(verbose: bool) -> None:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler], force=True)
-    for noisy in ("kafka", "py4j", "urllib3", "pyhive", "faust", "aiokafka"):
+    for noisy in ("py4j", "urllib3", "pyhive", "faust", "aiokafka"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # What kafka-python has to say about an absent broker comes as one error with a next step.
+    logging.getLogger("kafka").setLevel(logging.DEBUG if verbose else logging.CRITICAL)
 
 
 pass_app = click.make_pass_decorator(App)

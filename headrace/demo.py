@@ -75,7 +75,9 @@ class Demo:
         started = time.monotonic()
         with self._console.status(what):
             yield
-        self.say(f"[green]✓[/green] {what} [dim]{time.monotonic() - started:.0f} s, {started - self._began:.0f} s in[/dim]")
+        self.say(
+            f"[green]✓[/green] {what} [dim]{time.monotonic() - started:.0f} s, {started - self._began:.0f} s in[/dim]"
+        )
 
     def run(self) -> bool:
         """The demonstration, from an empty folder to the verdict."""

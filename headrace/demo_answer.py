@@ -22,7 +22,11 @@ def answer_findings(app: App, answer: Answer) -> Iterator[Finding]:
         arrived = row.get("state") in ("done", "superseded")
         detail = "" if got == wanted else f"{', '.join(OUTCOMES)}: {wanted} generated, {got} in the ledger"
         yield Finding(
-            f"{file.file}: known answer", f"{sum(wanted):,} rows", str(row.get("state", "unknown")), arrived and got == wanted, detail
+            f"{file.file}: known answer",
+            f"{sum(wanted):,} rows",
+            str(row.get("state", "unknown")),
+            arrived and got == wanted,
+            detail,
         )
     for name, known in answer.streams.items():
         stream = app.pipeline.stream(name)

@@ -18,5 +18,7 @@ def rows_of(
     The current schema is the pipeline's, unless another is named.
     """
     bound = {name: value for name, value in parameters.items() if value is not None}
-    columns, found = query(app.endpoints, statement, limit, database=database or app.pipeline.name, parameters=bound or None)
+    columns, found = query(
+        app.endpoints, statement, limit, database=database or app.pipeline.name, parameters=bound or None
+    )
     return [dict(zip(columns, row, strict=True)) for row in found]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import psycopg2
 import psycopg2.extensions
@@ -19,7 +19,7 @@ from contracts.endpoints import PostgresEndpoint
 from contracts.errors import LeaseHeld, ServiceUnavailable
 
 # Half a minute of silence frees the lease of a host that vanished without closing its connection.
-_KEEPALIVE = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
+_KEEPALIVE: dict[str, Any] = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
 
 
 class Lease:
@@ -37,7 +37,8 @@ class Lease:
         """Take the lease or raise `LeaseHeld`, which names the holder; never waits."""
         owner = f"headrace {self._name} {socket.gethostname()[:20]} {os.getpid()}"
         try:
-            connection = psycopg2.connect(**self._warehouse.dsn(), **_KEEPALIVE, application_name=owner[:63])
+            given = {**self._warehouse.dsn(), **_KEEPALIVE, "application_name": owner[:63]}
+            connection = psycopg2.connect(**given)
         except psycopg2.OperationalError as error:
             raise ServiceUnavailable(
                 f"the warehouse's Postgres, which holds the lease, did not answer: {error}".strip(),
@@ -96,5 +97,7 @@ class Lease:
         self.acquire()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.release()

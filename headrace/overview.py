@@ -90,9 +90,12 @@ def files_overview(app: App) -> list[dict[str, Any]]:
 
     `done`: the ledger's counts add up to the rows in the file. `superseded`: done, and a later file of its unit is too.
     """
-    booked = {(row["stream"], row["file_hash"]): row for row in rows_of(app, f"select * from {app.pipeline.name}_lake.files")}  # noqa: S608
+    arrivals = rows_of(app, f"select * from {app.pipeline.name}_lake.files")  # noqa: S608
+    booked = {(row["stream"], row["file_hash"]): row for row in arrivals}
     rows = []
-    for (stream, file_hash), known in sorted(file_states(app.endpoints.kafka, app.pipeline).items(), key=lambda item: item[1].offset):
+    for (stream, file_hash), known in sorted(
+        file_states(app.endpoints.kafka, app.pipeline).items(), key=lambda item: item[1].offset
+    ):
         arrived = booked.get((stream, file_hash), {})
         state: str = known.state.state
         if state == "sent" and arrived.get("complete"):

@@ -30,7 +30,9 @@ def missing_tables(app: App) -> list[str]:
     known: set[str] = set()
     for schema in (lake, app.pipeline.name):
         try:
-            known |= {f"{schema}.{row['tableName']}" for row in rows_of(app, f"show tables in {schema}", database="default")}
+            known |= {
+                f"{schema}.{row['tableName']}" for row in rows_of(app, f"show tables in {schema}", database="default")
+            }
         except HeadraceError:
             continue
     return sorted(wanted - known)

@@ -56,8 +56,15 @@ def source_equals_lake(app: App) -> Iterator[Finding]:
     """Each source table against the current view of its stream. A race while the source is written to: stop the
     writers, let a marker through (`connectors.marker.quiesced`), then compare."""
     for stream in app.pipeline.cdc_streams:
-        left = postgres_side(app.endpoints.source, (stream.table_source.schema, stream.table_source.table), stream.columns)
-        yield compare(f"{stream.name}: source = lake", left, lake_side(app, f"{stream.history}_current", stream), ("source", "lake"))
+        left = postgres_side(
+            app.endpoints.source, (stream.table_source.schema, stream.table_source.table), stream.columns
+        )
+        yield compare(
+            f"{stream.name}: source = lake",
+            left,
+            lake_side(app, f"{stream.history}_current", stream),
+            ("source", "lake"),
+        )
 
 
 def proof(app: App) -> list[Finding]:
@@ -124,21 +131,37 @@ def ledger_holds(app: App) -> Iterator[Finding]:
     """Every offset exactly once, every sum right, and every gap read by the independent reader, here and now."""
     table = f"{app.pipeline.name}_lake.ledger"
     holes = rows_of(app, _HOLES.format(table=table))
-    yield Finding("ledger: every offset once", "holes", f"{len(holes)}", not holes, "; ".join(str(hole) for hole in holes[:3]))
+    yield Finding(
+        "ledger: every offset once", "holes", f"{len(holes)}", not holes, "; ".join(str(hole) for hole in holes[:3])
+    )
     wrong = rows_of(app, _UNBALANCED.format(table=table))
-    yield Finding("ledger: every sum adds up", "unbalanced", f"{len(wrong)}", not wrong, "; ".join(str(row) for row in wrong[:3]))
+    yield Finding(
+        "ledger: every sum adds up", "unbalanced", f"{len(wrong)}", not wrong, "; ".join(str(row) for row in wrong[:3])
+    )
     yield gaps_are_harmless(app)
 
 
 def gaps_are_harmless(app: App) -> Finding:
-    """A plain Kafka consumer reads every booked range again and finds exactly the booked number of committed records."""
+    """A plain Kafka consumer reads every booked range again and finds exactly the booked number of records."""
     columns = "topic, topic_id, partition, first_offset, last_offset, rows, gap"
     booked = [
-        Booked(row["topic"], row["topic_id"], row["partition"], row["first_offset"], row["last_offset"] + 1, row["rows"], row["gap"])
+        Booked(
+            row["topic"],
+            row["topic_id"],
+            row["partition"],
+            row["first_offset"],
+            row["last_offset"] + 1,
+            row["rows"],
+            row["gap"],
+        )
         for row in rows_of(app, f"select {columns} from {app.pipeline.name}_lake.ledger where kind = 'batch'")  # noqa: S608
     ]
     readings = read_ranges(app.endpoints.kafka, _joined(booked))
-    problems = [f"{r.booked.topic}-{r.booked.partition} {r.booked.first}-{r.booked.next - 1}: {r.problem}" for r in readings if r.problem]
+    problems = [
+        f"{r.booked.topic}-{r.booked.partition} {r.booked.first}-{r.booked.next - 1}: {r.problem}"
+        for r in readings
+        if r.problem
+    ]
     aborted = sum(reading.aborted_count for reading in readings)
     control = sum(reading.control_count for reading in readings)
     gaps = sum(item.gap for item in booked)
@@ -158,7 +181,13 @@ def _joined(booked: Sequence[Booked]) -> list[Booked]:
         last = joined[-1] if joined else None
         if last and (last.topic_id, last.partition, last.next) == (item.topic_id, item.partition, item.first):
             joined[-1] = Booked(
-                last.topic, last.topic_id, last.partition, last.first, item.next, last.rows + item.rows, last.gap + item.gap
+                last.topic,
+                last.topic_id,
+                last.partition,
+                last.first,
+                item.next,
+                last.rows + item.rows,
+                last.gap + item.gap,
             )
         else:
             joined.append(item)

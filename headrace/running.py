@@ -45,7 +45,11 @@ class Rhythm:
 def start_spark(app: App, name: str) -> SparkSession:
     """The Spark application of a long command."""
     return build_session(
-        app.endpoints, app.settings.spark, spark_jars(), f"headrace {app.pipeline.name} {name}", conf=spark_conf(app.settings)
+        app.endpoints,
+        app.settings.spark,
+        spark_jars(),
+        f"headrace {app.pipeline.name} {name}",
+        conf=spark_conf(app.settings),
     )
 
 
@@ -90,7 +94,10 @@ def _rounds(app: App, spark: SparkSession, lease: Lease, rhythm: Rhythm, merges:
     spark.sparkContext.setLocalProperty("spark.scheduler.pool", "rounds")
     tasks: list[tuple[float, Callable[[], object]]] = [
         (rhythm.merge_s, (lambda: merge_once(app, spark)) if merges else (lambda: _book(app, spark))),
-        (rhythm.prove_s, lambda: prove_gaps(spark, app.pipeline, app.endpoints.kafka, lake_url(app))),
+        (
+            rhythm.prove_s,
+            lambda: prove_gaps(spark, app.pipeline, app.endpoints.kafka, lake_url(app), now=datetime.now(UTC)),
+        ),
         (rhythm.maintain_s, lambda: maintain(spark, app.pipeline, lake_url(app))),
     ]
     due = [time.monotonic() + every for every, _ in tasks]

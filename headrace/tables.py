@@ -5,9 +5,9 @@ from __future__ import annotations
 from pyspark.sql import SparkSession
 
 from headrace.app import App
+from streaming_jobs import tables as lake_tables
 from streaming_jobs.lake import create_derived
-from streaming_jobs.tables import create_history_tables
-from warehouse_sql.merge import create_tables
+from warehouse_sql import merge as warehouse
 
 
 def lake_url(app: App) -> str:
@@ -18,6 +18,6 @@ def lake_url(app: App) -> str:
 def create_all_tables(app: App, spark: SparkSession) -> None:
     """Lake and star schema, in Delta and in Postgres. May be called at any time; nothing that exists is changed
     except that columns are added."""
-    create_history_tables(spark, app.pipeline, lake_url(app))
+    lake_tables.create_tables(spark, app.pipeline, lake_url(app))
     create_derived(spark, app.pipeline, lake_url(app))
-    create_tables(spark, app.pipeline, app.endpoints)
+    warehouse.create_tables(spark, app.pipeline, app.endpoints)

@@ -24,7 +24,7 @@ def ledger(app: App, stream: str | None, batches: bool, as_json: bool) -> None:
     accepted + duplicate + conflicting + quarantined + no_row + aborted + control = offsets. `unproven` are offsets
     that Spark never saw and that the independent reader has not looked at yet.
     """
-    counts = "accepted duplicate conflicting quarantined no_row aborted control".split()
+    counts = ["accepted", "duplicate", "conflicting", "quarantined", "no_row", "aborted", "control"]
     where = "where kind = 'batch'" + (" and stream = %(stream)s" if stream else "")
     table = f"{app.pipeline.name}_lake.ledger"
     unproven = "if(proven_at is null, gap, 0)"
@@ -83,7 +83,11 @@ def quarantine_show(app: App, stream: str, offset: int, partition: int, as_json:
     sql = f"select *, decode(raw, 'utf-8') as raw_text from {table} where stream = %(stream)s and partition = %(partition)s and offset = %(offset)s"  # noqa: S608, E501
     found = rows_of(app, sql, stream=stream, partition=partition, offset=offset)
     if as_json or not found:
-        show(found, as_json=as_json, empty=f"{stream}: nothing is in quarantine at partition {partition}, offset {offset}")
+        show(
+            found,
+            as_json=as_json,
+            empty=f"{stream}: nothing is in quarantine at partition {partition}, offset {offset}",
+        )
         return
     for row in found:
         show([{"field": name, "value": value} for name, value in row.items()], as_json=False)

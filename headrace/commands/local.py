@@ -57,7 +57,9 @@ def status(app: App, as_json: bool) -> None:
                 click.secho(f"\n{part.name} crashed; the end of {part.log}:", fg="red", err=True)
                 click.echo("\n".join(part.last_lines[-15:]), err=True)
         click.echo("\nMore: headrace ledger · headrace files · headrace quarantine list · headrace verify")
-    if any(part.state in ("crashed", "unreachable") for part in parts) or any(row["state"] != "flowing" for row in streams):
+    if any(part.state in ("crashed", "unreachable") for part in parts) or any(
+        row["state"] != "flowing" for row in streams
+    ):
         sys.exit(1)
 
 

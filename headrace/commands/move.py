@@ -119,7 +119,9 @@ def watch(app: App, directory: Path, as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps(asdict(result), ensure_ascii=False))
         else:
-            click.echo(f"{result.file}: {result.state}, {result.sent:,} of {result.rows:,} rows sent {result.reason}".rstrip())
+            click.echo(
+                f"{result.file}: {result.state}, {result.sent:,} of {result.rows:,} rows sent {result.reason}".rstrip()
+            )
 
     keep_watching(directory, app.pipeline, app.endpoints.kafka, stop=stop_on_signals(), on_result=tell)
 
@@ -141,10 +143,18 @@ def files(app: App, as_json: bool) -> None:
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Directory to fill.")
 @click.option("--scale", default=1.0, show_default=True, help="Times the declared number of rows.")
 @click.option("--seed", type=int, help="Default: the declaration's.")
-@click.option("--batch-date", "batch_dates", multiple=True, type=click.DateTime(["%Y-%m-%d"]), help="May be repeated; default today.")
+@click.option(
+    "--batch-date",
+    "batch_dates",
+    multiple=True,
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="May be repeated; default today.",
+)
 @json_option
 @pass_app
-def generate(app: App, out: Path, scale: float, seed: int | None, batch_dates: tuple[datetime, ...], as_json: bool) -> None:
+def generate(
+    app: App, out: Path, scale: float, seed: int | None, batch_dates: tuple[datetime, ...], as_json: bool
+) -> None:
     """Make this pipeline's sample data from its declaration, with its dirt and its known answer."""
     from headrace.sample import generate_sample
 

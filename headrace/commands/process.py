@@ -87,15 +87,17 @@ def replay(
     as_json: bool,
 ) -> None:
     """Read a range of a STREAM again: rows that are there stay, rows that are missing come back."""
-    if (from_offset is None) == (from_time is None):
-        raise click.UsageError("say where to start: --from-offset or --from-time")
     from headrace.replaying import replay_range
+
+    first = from_offset if from_time is None else from_time.replace(tzinfo=UTC)
+    if first is None or (from_offset is not None and from_time is not None):
+        raise click.UsageError("say where to start: --from-offset or --from-time")
 
     rows = replay_range(
         app,
         app.stream(stream),
-        first=from_offset if from_time is None else from_time.replace(tzinfo=UTC),
-        last=to_offset if to_time is None else to_time.replace(tzinfo=UTC),
+        first=first,
+        end=_end(to_offset, to_time),
         dry_run=dry_run,
     )
     show(rows, as_json=as_json, title=f"Replay of {stream}", empty="no offset lies in that range")
@@ -109,7 +111,19 @@ def resume(app: App, stream: str) -> None:
     from streaming_jobs.streams import parking_of
 
     parked = parking_of(app.settings, app.pipeline).resume(app.stream(stream).name)
-    click.echo(f"{stream} rejoins; it was parked since {parked.at}: {parked.reason}" if parked else f"{stream} is not parked")
+    click.echo(
+        f"{stream} rejoins; it was parked since {parked.since}: {parked.reason}"
+        if parked
+        else f"{stream} is not parked"
+    )
+
+
+def _end(to_offset: int | None, to_time: datetime | None) -> int | datetime | None:
+    if to_offset is not None and to_time is not None:
+        raise click.UsageError("say where to end once: --to-offset or --to-time")
+    if to_time is not None:
+        return to_time.replace(tzinfo=UTC)
+    return None if to_offset is None else to_offset + 1
 
 
 def _seconds(text: str) -> float:

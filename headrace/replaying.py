@@ -1,0 +1,41 @@
+"""`headrace replay`: a range of a stream read again, in a Spark application of its own."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from contracts.stream import Stream
+from headrace.app import App
+from headrace.running import start_spark
+from headrace.tables import lake_url
+from streaming_jobs.ledger import refresh_ledger
+from streaming_jobs.replay import plan_replay, replay
+
+
+def replay_range(
+    app: App, stream: Stream, *, first: int | datetime, end: int | datetime | None, dry_run: bool
+) -> list[dict[str, Any]]:
+    """Replay the offsets or times from `first` up to but not including `end`; one row with what became of the records.
+
+    `headrace run` may work meanwhile. `dry_run` resolves the range and reads nothing.
+    """
+    spark = start_spark(app, "replay")
+    try:
+        kafka = app.endpoints.kafka
+        ranges = plan_replay(spark, stream, lake_url(app), kafka, first, end)
+        places = ", ".join(f"{one.partition}: {one.first}-{one.next - 1}" for one in ranges)
+        if dry_run or not ranges:
+            return [
+                {
+                    "stream": stream.name,
+                    "offsets": places,
+                    "records at most": sum(one.next - one.first for one in ranges),
+                }
+            ]
+        done = replay(spark, stream, lake_url(app), kafka, ranges, now=datetime.now(UTC))
+        refresh_ledger(spark, app.pipeline, lake_url(app))
+        return [{"stream": stream.name, "offsets": places, **asdict(done.counts)}]
+    finally:
+        spark.stop()
