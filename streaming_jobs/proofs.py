@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from delta.tables import DeltaTable
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from contracts.errors import Conflict
 from contracts.stream import Pipeline
@@ -55,7 +56,7 @@ def prove_gaps(
     timeout_s: float = 30.0,
     progress: Callable[[int], None] | None = None,
 ) -> ProofReport:
-    """Prove up to `limit` ranges that are not proven yet, oldest first.
+    """Prove up to `limit` ranges that are not proven yet. Newest first: what can never be proven holds nothing back.
 
     A range with a finding stays unproven and is tried again by the next call. May be called twice and at once.
 
@@ -65,7 +66,7 @@ def prove_gaps(
     """
     path = table_path(lake_url, pipeline.name, "ledger")
     ledger = spark.read.format("delta").load(path)
-    open_rows = ledger.where("proven_at is null").orderBy("committed_at", "first_offset").limit(limit).collect()
+    open_rows = ledger.where("proven_at is null").orderBy(F.desc("committed_at")).limit(limit).collect()
     booked = [
         Booked(r.topic, r.topic_id, r.partition, r.first_offset, r.last_offset + 1, r.rows, r.gap) for r in open_rows
     ]
