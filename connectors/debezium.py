@@ -46,6 +46,8 @@ PROMISES: Mapping[str, str] = {
 
 _DEFAULTS: Mapping[str, str] = {
     "poll.interval.ms": "50",
+    # Five minutes of trying, then the task fails and says why; by default it tries for ever, in silence.
+    "errors.max.retries": "30",
     "signal.poll.interval.ms": "1000",
     # Names of connector and run on every record: bytes that nobody reads. Old and new key still come as headers.
     "extended.headers.enabled": "false",

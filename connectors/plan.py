@@ -199,14 +199,14 @@ def _plan_connector(
                 name,
                 f"\n{before}\n  " if running else "",
                 f"\n{after}",
-                lambda: _put(endpoints, name, config, kept_in),
+                lambda: _put(endpoints, pipeline, config, kept_in),
             )
         )
         return
     status = connect.status(name)
     if status is None or not status.running:
         found.changes.append(
-            Change("connector", name, str(status or "no status"), "running", lambda: _start(endpoints, name))
+            Change("connector", name, str(status or "no status"), "running", lambda: _start(endpoints, pipeline))
         )
 
 
@@ -227,7 +227,9 @@ def _plan_first_reads(found: Plan, pipeline: Pipeline, endpoints: Endpoints, run
         )
 
 
-def _put(endpoints: Endpoints, name: str, config: Mapping[str, str], kept_in: Path) -> None:
+def _put(endpoints: Endpoints, pipeline: Pipeline, config: Mapping[str, str], kept_in: Path) -> None:
+    name = debezium.connector_name(pipeline)
+    told = snapshots.reads(endpoints.kafka, pipeline).told
     with Connect(endpoints.connect_url) as connect:
         if wrong := connect.validate({**config, "name": name}):
             raise PlanRefused(
@@ -239,15 +241,19 @@ def _put(endpoints: Endpoints, name: str, config: Mapping[str, str], kept_in: Pa
         kept_in.parent.mkdir(parents=True, exist_ok=True)
         kept_in.write_text(config["unavailable.value.placeholder"] + "\n", encoding="utf-8")
         connect.put(name, config)
-        connect.wait_running(name)
+        connect.wait_not_failed(name)
+        snapshots.wait_works(endpoints.kafka, pipeline, connect, told=told)
     _nudge(endpoints)
 
 
-def _start(endpoints: Endpoints, name: str) -> None:
+def _start(endpoints: Endpoints, pipeline: Pipeline) -> None:
+    name = debezium.connector_name(pipeline)
+    told = snapshots.reads(endpoints.kafka, pipeline).told
     with Connect(endpoints.connect_url) as connect:
         connect.resume(name)
         connect.restart(name)
-        connect.wait_running(name)
+        connect.wait_not_failed(name)
+        snapshots.wait_works(endpoints.kafka, pipeline, connect, told=told)
     _nudge(endpoints)
 
 

@@ -117,6 +117,12 @@ class Connect:
         self.ready()
         self._call("POST", f"/connectors/{name}/restart?includeTasks=true&onlyFailed=true")
 
+    def wait_not_failed(self, name: str, *, timeout_s: float = 10.0) -> None:
+        """Returns when nothing is FAILED, at the latest after `timeout_s`: a new start shows in the status late."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline and (seen := self.status(name)) is not None and seen.failed:
+            time.sleep(0.2)
+
     def stop(self, name: str) -> None:
         """Stops the tasks and keeps the connector; returns before they have ended."""
         self.ready()

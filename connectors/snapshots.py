@@ -20,21 +20,28 @@ from typing import Any
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from connectors import debezium, marker
+from connectors.rest import Connect
 from contracts.endpoints import Endpoints
 from contracts.errors import ServiceUnavailable
 from contracts.stream import Pipeline
 
-_UNDER_WAY = {"STARTED", "DATA_COLLECTIONS_RESOLVED", "IN_PROGRESS", "TABLE_SCAN_COMPLETED", "RESUMED"}
+# A snapshot that an error broke off is begun again by the connector itself.
+_UNDER_WAY = {"STARTED", "DATA_COLLECTIONS_RESOLVED", "IN_PROGRESS", "TABLE_SCAN_COMPLETED", "RESUMED", "ABORTED"}
+# Told only after the connector reached the database and, if it reads tables, has read the first.
+_WORKS = {"TABLE_SCAN_COMPLETED", "COMPLETED", "SKIPPED"}
+# A large table is IN_PROGRESS for hours; one that may not be read at all, only for a moment.
+_READING_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Reads:
     """`done`: tables (`schema.table`) read from beginning to end. `last`: the newest notification of a snapshot, empty
-    if there is none yet. `begun`: how many snapshots were started."""
+    if there is none yet. `begun`: how many snapshots were started. `told`: how many notifications there are."""
 
     done: frozenset[str]
     last: str
     begun: int
+    told: int = 0
 
     @property
     def under_way(self) -> bool:
@@ -45,16 +52,20 @@ class Reads:
 def reads(kafka: str, pipeline: Pipeline) -> Reads:
     """What the notifications topic tells up to its end; the topic must exist."""
     done: set[str] = set()
-    last, begun = "", 0
+    last, begun, told = "", 0, 0
     for note in _notes(kafka, debezium.notifications_topic(pipeline)):
         if note.get("aggregate_type") != "Initial Snapshot":
             continue
         last = str(note.get("type", ""))
         begun += last == "STARTED"
+        told += 1
         data = note.get("additional_data") or {}
-        if last == "TABLE_SCAN_COMPLETED" and data.get("status") in ("SUCCEEDED", "EMPTY"):
-            done.add(data["scanned_collection"])
-    return Reads(frozenset(done), last, begun)
+        if last == "TABLE_SCAN_COMPLETED":
+            if data.get("status") in ("SUCCEEDED", "EMPTY"):
+                done.add(data["scanned_collection"])
+            else:
+                last = "ABORTED"  # the scan of this table ended with an error
+    return Reads(frozenset(done), last, begun, told)
 
 
 def missing(pipeline: Pipeline, found: Reads, running: Mapping[str, str]) -> list[str]:
@@ -99,6 +110,37 @@ def request(endpoints: Endpoints, pipeline: Pipeline, tables: Iterable[str], *, 
         state="The request is kept: the connector reads the tables as soon as it runs.",
         next_step="`headrace plan` shows whether it did",
         pipeline=pipeline.name,
+    )
+
+
+def wait_works(kafka: str, pipeline: Pipeline, connect: Connect, *, told: int, timeout_s: float = 90.0) -> None:
+    """Returns when the connector, started after `told` notifications, has told that it works. RUNNING alone says
+    little: Debezium keeps a task that may not read its tables RUNNING, and tries for ever.
+
+    Fatal with the trace if it failed, ServiceUnavailable if it tells nothing in time.
+    """
+    name = debezium.connector_name(pipeline)
+    deadline = time.monotonic() + timeout_s
+    reading_since: float | None = None
+    while (now := time.monotonic()) < deadline:
+        connect.wait_running(name, timeout_s=timeout_s, settled_s=0)
+        found = reads(kafka, pipeline)
+        if found.told > told and found.last in _WORKS:
+            return
+        if found.told == told or found.last != "IN_PROGRESS":
+            reading_since = None
+        elif reading_since is None:
+            reading_since = now
+        elif now - reading_since >= _READING_S:
+            return
+        time.sleep(0.3)
+    raise ServiceUnavailable(
+        f"connector {name} runs, but told nothing of its first read within {timeout_s:.0f} s"
+        if found.last != "ABORTED"
+        else f"connector {name} runs, but its first read is broken off again and again",
+        state="It goes on trying.",
+        next_step="look for the first ERROR in the Connect worker's log",
+        connect=connect.url,
     )
 
 

@@ -216,6 +216,8 @@ def test_a_table_that_differs_from_its_contract_is_refused_before_anything_chang
 def test_a_task_that_may_not_read_fails_with_its_trace(
     endpoints: Endpoints, deployment: Settings, tmp_path: Path
 ) -> None:
+    # Without patience, which is five minutes otherwise.
+    (tmp_path / "postgres.json").write_text('{"errors.max.retries": 0}')
     broken = new_shop(endpoints, deployment, tmp_path, "orders")
     try:
         *before, connector = broken.plan().changes
