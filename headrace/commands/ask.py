@@ -73,7 +73,7 @@ def quarantine_list(app: App, stream: str | None, rows: bool, limit: int, as_jso
 @quarantine.command("show")
 @click.argument("stream")
 @click.argument("offset", type=int)
-@click.option("--partition", default=0, show_default=True)
+@click.option("--partition", default=0, show_default=True, help="Of the topic.")
 @json_option
 @pass_app
 def quarantine_show(app: App, stream: str, offset: int, partition: int, as_json: bool) -> None:

@@ -65,7 +65,7 @@ def status(app: App, as_json: bool) -> None:
 
 @click.command()
 @click.argument("part")
-@click.option("--lines", "-n", default=50, show_default=True)
+@click.option("--lines", "-n", default=50, show_default=True, help="How many.")
 @pass_app
 def logs(app: App, part: str, lines: int) -> None:
     """The last lines of a part's log."""

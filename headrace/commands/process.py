@@ -111,11 +111,10 @@ def resume(app: App, stream: str) -> None:
     from streaming_jobs.streams import parking_of
 
     parked = parking_of(app.settings, app.pipeline).resume(app.stream(stream).name)
-    click.echo(
-        f"{stream} rejoins; it was parked since {parked.since}: {parked.reason}"
-        if parked
-        else f"{stream} is not parked"
-    )
+    if parked is None:
+        click.echo(f"{stream} is not parked")
+    else:
+        click.echo(f"{stream} rejoins; it was parked since {parked.since}: {parked.reason}")
 
 
 def _end(to_offset: int | None, to_time: datetime | None) -> int | datetime | None:
