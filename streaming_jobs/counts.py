@@ -10,6 +10,8 @@ from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
 from contracts.errors import LedgerMismatch
+from contracts.wire import FILE_HASH
+from streaming_jobs.lake import sql_text
 from streaming_jobs.ranges import Range
 
 _OUTCOMES = ("accepted", "duplicate", "conflicting", "quarantined", "no_row")
@@ -87,7 +89,7 @@ class GroupCounter:
 
     def _number(self, frame: DataFrame) -> str:
         file = "coalesce(_file_hash, '')" if "_file_hash" in frame.columns else "''"
-        listed = ", ".join(f"'{partition}/{name}'" for partition, name in self.groups)
+        listed = ", ".join(sql_text(f"{partition}/{name}") for partition, name in self.groups)
         return f"array_position(array({listed}), concat(_partition, '/', {file}))"
 
     def _collect(self, bins: Mapping[int, int]) -> dict[Group, Counts]:
@@ -116,7 +118,7 @@ def per_file(counts: Mapping[Group, Counts]) -> dict[str, Counts]:
     """The counts of each file."""
     found: dict[str, Counts] = {}
     for (_, file_hash), counted in counts.items():
-        if file_hash:
+        if FILE_HASH.fullmatch(file_hash):  # else the record's key is not that of a file row, and it is refused
             found[file_hash] = found.get(file_hash, Counts()) + counted
     return found
 

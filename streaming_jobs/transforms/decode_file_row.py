@@ -79,8 +79,10 @@ def _steps(stream: Stream) -> tuple[tuple[str, ...], ...]:
 
 def _from_name(stream: Stream, group: str) -> str:
     pattern = stream.file_source.pattern
-    index = re.compile(pattern).groupindex[group]
-    java = text("^(?:" + pattern.replace("(?P<", "(?<") + ")$")
+    groups = re.compile(pattern).groupindex
+    # Java's group names have no underscore; the groups' numbers are the same without names.
+    unnamed = re.sub(r"\(\?P=(\w+)\)", lambda found: rf"\{groups[found[1]]}", re.sub(r"\(\?P<\w+>", "(", pattern))
+    index, java = groups[group], text(f"^(?:{unnamed})$")
     return f"nullif(regexp_extract(_file, {java}, {index}), '') as `_text_{group}`"
 
 

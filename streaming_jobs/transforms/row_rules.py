@@ -38,7 +38,10 @@ def judge(rule: Rule) -> list[tuple[str, str]]:
 @lru_cache(maxsize=1024)
 def safe_sql(expression: str) -> tuple[str, str]:
     """The expression with `try_` forms, and a condition that is true where one of them failed (empty: none can)."""
-    tree = sqlglot.parse_one(expression, read="spark").transform(_safe)
+    given_tree = sqlglot.parse_one(expression, read="spark")
+    if not given_tree.find(*_TRY, exp.Cast):
+        return expression, ""  # as written: printing a tree again may spell a literal otherwise
+    tree = given_tree.transform(_safe)
     failures = []
     for node in tree.find_all(exp.Anonymous, exp.TryCast):
         if isinstance(node, exp.TryCast):
@@ -47,6 +50,8 @@ def safe_sql(expression: str) -> tuple[str, str]:
             given = list(node.expressions)
         else:
             continue
+        if not node.find(exp.Column):
+            continue  # of literals only
         if any(part.find(exp.Lambda) for part in given) or node.find_ancestor(exp.Lambda):
             continue  # its variables mean nothing outside
         inputs = " and ".join(f"({part.sql('spark')}) is not null" for part in given)
@@ -58,6 +63,7 @@ def _safe(node: exp.Expression) -> exp.Expression:
     function = _TRY.get(type(node))
     if function:
         return exp.Anonymous(this=function, expressions=[node.this, node.expression])
-    if type(node) is exp.Cast:
-        return exp.TryCast(this=node.this, to=node.args["to"])
+    if isinstance(node, exp.Cast):
+        # sqlglot reads Spark's CAST as one that gives NULL, and prints TRY_CAST only where it is told so.
+        return exp.TryCast(this=node.this, to=node.args["to"], safe=True)
     return node
