@@ -40,7 +40,7 @@ class Part:
     cwd: Path | None = None
     account: str = ""
     stop_signal: signal.Signals = signal.SIGTERM
-    start_timeout_s: float = 120.0
+    start_timeout_s: float = 240.0
     stop_timeout_s: float = 20.0
 
 

@@ -36,7 +36,7 @@ _FOREIGN = {
     "SPARK_CONF_DIR",
     "SPARK_HOME",
 }
-_START_TIME_SLACK_S = 2.0
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Record:
 
     name: str
     pid: int
-    started: float
+    started: str
     order: int
     log: str
     port: int | None
@@ -86,7 +86,7 @@ def spawn(part: Part, data_dir: Path, order: int) -> Record:
     record = Record(
         name=part.name,
         pid=child.pid,
-        started=_start_time(child.pid) or time.time(),
+        started=start_mark(child.pid) or "ended at once",
         order=order,
         log=str(log),
         port=part.port,
@@ -116,13 +116,12 @@ def alive(record: Record) -> bool:
     """Whether that very process still runs (a zombie does not)."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(record.pid, os.WNOHANG)  # reaps it when it was our own child
-    started = _start_time(record.pid)
-    return started is not None and abs(started - record.started) < _START_TIME_SLACK_S
+    return start_mark(record.pid) == record.started
 
 
 def members(record: Record) -> list[psutil.Process]:
     """The part's process and what it started: its descendants and its session."""
-    if not alive(record) and _start_time(record.pid) is not None:
+    if not alive(record) and start_mark(record.pid) is not None:
         return []  # the pid is somebody else's now, so no session of ours has that number
     found: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
@@ -206,11 +205,20 @@ def as_account(argv: tuple[str, ...], account: str, *, reach_anything: bool) -> 
     return (*drop, *keep, "--", *argv)
 
 
-def _start_time(pid: int) -> float | None:
+def start_mark(pid: int) -> str | None:
+    """What tells this process from every other that ever had its pid; None when it is gone or a zombie.
+
+    On Linux the boot and the ticks since then, for wall-clock times move when the clock is set.
+    """
     try:
         process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
-    except psutil.Error:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        if not _BOOT_ID.exists():
+            return f"{process.create_time():.2f}"
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return f"{_BOOT_ID.read_text().strip()} {fields[19]}"
+    except (psutil.Error, OSError):
         return None
 
 

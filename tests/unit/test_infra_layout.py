@@ -6,7 +6,6 @@ import os
 import socket
 from pathlib import Path
 
-import psutil
 import pytest
 
 from contracts.errors import Fatal
@@ -51,9 +50,11 @@ def test_an_address_in_the_settings_replaces_the_local_part(tmp_path: Path) -> N
 
 
 def test_a_pid_that_the_kernel_gave_to_somebody_else_is_not_ours() -> None:
-    me = psutil.Process()
-    ours = process.Record("part", os.getpid(), me.create_time(), 0, "log", None, 15, 1)
-    reused = process.Record("part", os.getpid(), me.create_time() - 100, 0, "log", None, 15, 1)
+    mine, parents = process.start_mark(os.getpid()), process.start_mark(os.getppid())
+    assert mine
+    assert parents
+    ours = process.Record("part", os.getpid(), mine, 0, "log", None, 15, 1)
+    reused = process.Record("part", os.getpid(), parents, 0, "log", None, 15, 1)
     assert process.alive(ours)
     assert not process.alive(reused)
     assert process.members(reused) == []
