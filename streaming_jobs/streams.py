@@ -188,7 +188,11 @@ class Engine:
 
     def _write_status(self) -> None:
         at = self._clock.now().isoformat()
-        write_status(self._status_file, self._pipeline.name, self._run, at, [one.status() for one in self._workers])
+        try:
+            write_status(self._status_file, self._pipeline.name, self._run, at, [one.status() for one in self._workers])
+        except OSError as error:
+            # A full disk here must not stop what flows to another one.
+            log.warning("the status file cannot be written: %s", error)
 
 
 def parking_of(settings: Settings, pipeline: Pipeline) -> Parking:

@@ -45,7 +45,7 @@ def test_freshness(lake: Lake, endpoints: Endpoints, deployment: Settings, tmp_p
     try:
         writer.start()
         with running(lake.spark, pipeline, endpoints, deployment) as run:
-            run.wait_for_rows(1, timeout_s=120)
+            run.wait_for_rows(1, timeout_s=600)
             first_row_s = time.monotonic() - lake.began
             time.sleep(WARM_S)
             jvm, before, began = java_child(), cpu_s(java_child()), time.time()

@@ -33,7 +33,7 @@ from streaming_jobs.streams import parking_of, run_streams
 from streaming_jobs.tables import create_history, create_quarantine
 
 COLUMNS = (Column("id", "bigint", required=True), Column("price", "decimal(10,2)"))
-WAIT_S = 120.0
+WAIT_S = 180.0
 WaitUntil = Callable[[Callable[[], Any], float, str], Any]
 
 
