@@ -48,6 +48,10 @@ def _nested_text(expression: str, spark_type: SparkType, depth: int) -> str:
 def part(expression: str, spark_type: SparkType, depth: int = 0) -> str:
     """Spark SQL for `N;` or `<length>:<text>;`."""
     text = value_text(expression, spark_type, depth)
+    if spark_type.is_nested:
+        # A lambda's argument is computed once; written out twice per level, depth d would cost 2^d.
+        framed = f"concat(char_length(t{depth}), ':', t{depth}, ';')"
+        return f"coalesce(element_at(transform(array({text}), t{depth} -> {framed}), 1), 'N;')"
     return f"coalesce(concat(char_length({text}), ':', {text}, ';'), 'N;')"
 
 
