@@ -276,7 +276,8 @@ class StreamWorker:
         parked = Parked(self.stream.name, type(error).__name__, reason, self._clock.now().isoformat())
         self._parking.park(parked)
         with self._lock:
-            self._parked, self._next, self._reason = True, None, reason
+            # The position stays known, so that `status` can say how far the stream is behind.
+            self._parked, self._reason = True, reason
         self._report(StreamReport(self.stream.name, "parked", reason))
 
 
