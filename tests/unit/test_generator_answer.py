@@ -149,11 +149,11 @@ def test_every_kind_of_declared_dirt_is_there(made: tuple[Path, Answer]) -> None
         "quiz_score_maximum": 12,
         "quiz_score_minimum": 6,
         "quiz_score_required": 9,
-        "structure": 6,
+        "csv": 6,
         "type": 6,
     }
     assert (quiz.duplicate, quiz.conflicting) == (15, 6)
-    declared = {rule.name for stream in PIPELINE.streams for rule in stream.rules} | {"structure", "type"}
+    declared = {rule.name for stream in PIPELINE.streams for rule in stream.rules} | {"csv", "json", "type"}
     for stream in answer.streams.values():
         assert set(stream.quarantined) <= declared
         assert stream.rows == (
