@@ -18,10 +18,12 @@ from contracts.endpoints import Endpoints, PostgresEndpoint
 from contracts.errors import Conflict, Fatal
 from contracts.settings import PostgresSettings, Settings
 from infra.jars import ensure_jars
+from infra.java import find_java, java
 from infra.local import connect, hdfs, hive, kafka, layout, postgres, probes, process
 from infra.local.layout import Layout, data_dir, open_layout
 from infra.local.part import External, NotReady, Part, PartStatus
 from infra.local.start import Progress, silent, start_all
+from infra.preflight import preflight
 
 PARTS = ("postgres", "kafka", "connect", "namenode", "datanode1", "datanode2", "metastore", "sql")
 # What `reset` deletes. Named one by one: data_dir may be a folder in which the user keeps other things. Ports and
@@ -78,6 +80,8 @@ def up(
         raise Fatal(f"no such part: {', '.join(sorted(unknown))}", next_step=f"choose among {', '.join(PARTS)}")
     with _locked(settings):
         here = open_layout(settings)
+        if not process.records(here.data_dir):
+            _look_before(here.data_dir, progress)
         local, external = _describe(here, wanted)
         ensure_jars(lambda message: progress("jars", message))
         names = tuple(part.name for part in local)
@@ -150,6 +154,16 @@ def reset(settings: Settings, progress: Progress = silent) -> None:
         for file in data_dir(settings).glob(_PROCESS_FILES):
             file.unlink()
     progress("deployment", "all local data are gone")
+
+
+def _look_before(folder: Path, progress: Progress) -> None:
+    """Tells what this machine lacks; Fatal when that would stop every part."""
+    if find_java() is None:
+        java()  # installs it where that is allowed, else says how
+    for finding in preflight(folder):
+        if finding.stops:
+            raise Fatal(finding.what, state="Nothing was started.", next_step=finding.do)
+        progress("preflight", f"{finding.what}: {finding.do}")
 
 
 def _describe(here: Layout, wanted: set[str]) -> tuple[list[Part], list[External]]:
