@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -58,7 +59,9 @@ class Lake:
     """A topic as a list of records, and the tables that it goes into."""
 
     def __init__(self, spark: SparkSession, stream: Stream, url: str) -> None:
-        self.spark, self.stream, self.url = spark, stream, url
+        # A pipeline of its own: the session's catalog outlives a test.
+        self.stream = stream = replace(stream, pipeline=f"p{uuid.uuid4().hex[:12]}")
+        self.spark, self.url = spark, url
         self.records: list[Record] = []
         create_quarantine(spark, stream.pipeline, url)
         create_history(spark, stream, url)
@@ -96,20 +99,13 @@ class Lake:
 
 
 @pytest.fixture
-def lakes(spark: SparkSession, tmp_path: Path) -> Iterator[type[Lake]]:
-    yield Lake
-    for table in spark.catalog.listTables("p_lake"):
-        spark.sql(f"drop table p_lake.{table.name}")
+def things(spark: SparkSession, tmp_path: Path) -> Lake:
+    return Lake(spark, CDC, str(tmp_path))
 
 
 @pytest.fixture
-def things(spark: SparkSession, tmp_path: Path, lakes: type[Lake]) -> Lake:
-    return lakes(spark, CDC, str(tmp_path))
-
-
-@pytest.fixture
-def scores(spark: SparkSession, tmp_path: Path, lakes: type[Lake]) -> Lake:
-    return lakes(spark, FILES, str(tmp_path))
+def scores(spark: SparkSession, tmp_path: Path) -> Lake:
+    return Lake(spark, FILES, str(tmp_path))
 
 
 def change(op: str, key: int, price: str | None = "1.00") -> Record:
@@ -200,7 +196,7 @@ def test_a_replay_accepts_what_a_corrected_contract_allows(things: Lake) -> None
     things.records = [change("c", 1), change("c", 2, "1000.00"), change("c", 3, "1.005")]
     things.run(things.range(0, 3))
     assert len(things.quarantined()) == 2
-    strict = replace(CDC, rules=(Rule("small", "price < 10", "price"),))
+    strict = replace(things.stream, rules=(Rule("small", "price < 10", "price"),))
     things.run(things.range(0, 3), kind="replay", stream=strict)
     assert [r.state for r in things.quarantined()] == ["open", "open"]
     unchanged = things.history()
@@ -287,13 +283,13 @@ file_rows = st.lists(
 @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=file_rows, seed=st.integers(0, 2**16))
 def test_order_and_repetition_of_file_rows_do_not_matter(
-    spark: SparkSession, tmp_path_factory: pytest.TempPathFactory, lakes: type[Lake], rows: list[Row3], seed: int
+    spark: SparkSession, tmp_path_factory: pytest.TempPathFactory, rows: list[Row3], seed: int
 ) -> None:
     records = [line(file, number, f"{key},{score}") for number, (key, score, file) in enumerate(rows, 2)]
     chance = random.Random(seed)
     sent = records + [chance.choice(records) for _ in range(3)]
     chance.shuffle(sent)
-    lake = lakes(spark, replace(FILES, name=f"s{chance.getrandbits(60)}"), str(tmp_path_factory.mktemp("order")))
+    lake = Lake(spark, FILES, str(tmp_path_factory.mktemp("order")))
     lake.records = sent
     cut = chance.randint(0, len(sent))
     lake.run(lake.range(0, cut))
@@ -311,12 +307,11 @@ def test_order_and_repetition_of_file_rows_do_not_matter(
 def test_any_split_and_repetition_of_batches_gives_the_last_change(
     spark: SparkSession,
     tmp_path_factory: pytest.TempPathFactory,
-    lakes: type[Lake],
     changes: Sequence[tuple[str, int, int]],
     seed: int,
 ) -> None:
     chance = random.Random(seed)
-    lake = lakes(spark, replace(CDC, name=f"t{chance.getrandbits(60)}"), str(tmp_path_factory.mktemp("split")))
+    lake = Lake(spark, CDC, str(tmp_path_factory.mktemp("split")))
     lake.records = [change(op, key, str(price)) for op, key, price in changes]
     end = 0
     while end < len(changes):
