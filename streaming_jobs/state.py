@@ -33,7 +33,7 @@ select coalesce(max(m._version) filter (where m._snapshot like 'first%' and m._v
 from {marker} as m cross join newest as n where n.last is not null group by n.last
 """
 _NEWEST = """
-select * except (n, _op, _version), if(_version < :first, :last, _version) as _version,
+select * except (n, _op, _version), _version as _was, if(_version < :first, :last, _version) as _version,
        _op = 'd' or _version < :first as _deleted, cast(:number as bigint) as _merged
 from (select *, row_number() over (partition by _key order by _version desc) as n from {news}) where n = 1
 """
@@ -147,7 +147,7 @@ def _merge(spark: SparkSession, stream: Stream, path: str, news: DataFrame, snap
         args={"first": first, "last": last, "number": number},
         news=news.select(*columns, "_op", "_version", "_key", "_hash", "_event_time"),
     )
-    newer = "s._version > t._version"
+    newer = "s._was > t._version"
     late = f"(t._deleted and t._version = {last} and s._version >= {first} and s._version < {last})"
     try:
         result = (
