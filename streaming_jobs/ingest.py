@@ -108,7 +108,7 @@ def ingest(
         clock.lap("plan")
         written = transaction.write(_history_rows(counter.observe(classified), stream, now))
         clock.lap("write")
-        counts = counter.of(classified, written, expected)
+        counts = counter.of(classified, written, expected, recount=kind == "replay")
         by_range = per_range(unread, counts)
         by_file = per_file(counts)
         metadata = commit_metadata(kind, run, now.isoformat(), by_range, by_file)

@@ -61,7 +61,7 @@ def _steps(stream: Stream) -> tuple[tuple[str, ...], ...]:
                 f"_format <> '{source.format}'",
                 refusal("wire", "", f"concat('the row is ', _format, ', the contract says {source.format}')"),
             ),
-            ("not is_valid_utf8(_text)", refusal("encoding", "", "'the row is not UTF-8'")),
+            ("not is_valid_utf8(cast(_raw as string))", refusal("encoding", "", "'the row is not UTF-8'")),
             *unreadable,
         ]
     )
@@ -88,7 +88,7 @@ def _from_name(stream: Stream, group: str) -> str:
 
 def _json() -> tuple[tuple[tuple[str, ...], ...], str, list[tuple[str, str]]]:
     parse, seal = json_object("_text")
-    steps = ((f"if(is_valid_utf8(_text), {parse}, null) as _parsed",),)
+    steps = ((f"if(is_valid_utf8(cast(_raw as string)), {parse}, null) as _parsed",),)
     fields = sealed_json("_parsed", seal, "_text")
     whole = "'the row is not one JSON object with nothing before or after it'"
     unreadable = [
@@ -131,7 +131,11 @@ def _csv(stream: Stream) -> tuple[tuple[tuple[str, ...], ...], str, list[tuple[s
     def head(array: str, length: str) -> str:
         return f"slice({array}, 1, greatest(0, coalesce(cast({length} as int), 0)))"
 
-    first = (f"if(is_valid_utf8(_text), {parse('_text')}, null) as _row", f"{parse('_header')} as _head", "_header")
+    first = (
+        f"if(is_valid_utf8(cast(_raw as string)), {parse('_text')}, null) as _row",
+        f"{parse('_header')} as _head",
+        "_header",
+    )
     second = (f"{values('_row')} as _values", f"{values('_head')} as _names", "_header")
     third = (
         "_values",

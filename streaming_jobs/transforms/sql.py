@@ -48,14 +48,26 @@ def sealed_json(parsed: str, seal: str, json: str) -> str:
     )
 
 
+def _whole_exact(json: str, element: str, seal: str) -> str:
+    # Spark reads a number with a fraction as a double before it becomes a string: 12.30 -> 12.3, and of 20 digits 17
+    # are left. So such numbers, outside of strings, are made strings first; the seal is of the text as it came.
+    strings = r'"(?:[^"\\]++|\\.)*+"'
+    number = rf'\G((?:[^"0-9-]++|{strings}|-(?![0-9]))*+)(-?[0-9]++(?:[.][0-9]++)?(?:[eE][+-]?[0-9]++)?)'
+    quoted = f"regexp_replace({json}, {text(number)}, '$1\"$2\"')"
+    exact = f"if({json} rlike '[0-9][.eE][0-9+-]', {quoted}, {json})"
+    head, tail = seal.split("%s")
+    wrapped = f"concat('[', {exact}, {text(',' + head)}, xxhash64({json}), {text(tail + ']')})"
+    return f"from_json({wrapped}, 'array<{element}>', map({_CLOSED}))"
+
+
 def json_object(json: str) -> tuple[str, str]:
-    """SQL for the parse of one JSON object into `map<string,string>` and, given its name, for reading it."""
-    return whole_json(json, "map<string,string>", '{"end":"%s"}'), "['end']"
+    """SQL for the parse of one JSON object into `map<string,string>`, digits as written, and the path to its seal."""
+    return _whole_exact(json, "map<string,string>", '{"end":"%s"}'), "['end']"
 
 
 def json_array(json: str) -> tuple[str, str]:
-    """SQL for the parse of one JSON array into `array<string>` and the path to its seal."""
-    return whole_json(json, "array<string>", '["%s"]'), "[0]"
+    """SQL for the parse of one JSON array into `array<string>`, digits as written, and the path to its seal."""
+    return _whole_exact(json, "array<string>", '["%s"]'), "[0]"
 
 
 def let(variable: str, value: str, body: str) -> str:
