@@ -56,7 +56,7 @@ def faithful_sql(source: str, spark_type: SparkType, depth: int = 0) -> str:
     if kind == "string":
         return f"not contains({source}, chr(0))"
     if kind in INTEGERS:
-        return f"({source} rlike '^[+-]?[0-9]+([.]0+)?$' and {value} is not null)"
+        return f"({source} rlike '^[+-]?[0-9]+([.]0+)?\\\\z' and {value} is not null)"
     if kind == "decimal":
         return f"({_decimal_spelling(source, spark_type.scale)} and {value} is not null)"
     if kind in ("double", "float"):
@@ -64,10 +64,10 @@ def faithful_sql(source: str, spark_type: SparkType, depth: int = 0) -> str:
     if kind == "boolean":
         return f"(lower({source}) in ('true', 'false'))"
     if kind == "date":
-        return f"({source} rlike '^{_DATE}Z?$' and {value} is not null)"
+        return f"({source} rlike '^{_DATE}Z?\\\\z' and {value} is not null)"
     if kind in ("timestamp", "timestamp_ntz"):
         zone = "(Z|[+-][0-9]{2}(:?[0-9]{2})?)?" if kind == "timestamp" else "Z?"
-        return f"({source} rlike '^{_DATE}{_TIME}{zone}$' and {value} is not null)"
+        return f"({source} rlike '^{_DATE}{_TIME}{zone}\\\\z' and {value} is not null)"
     if kind == "binary":
         return f"(base64({value}) = {source})"
     item = f"f{depth}"
@@ -77,18 +77,18 @@ def faithful_sql(source: str, spark_type: SparkType, depth: int = 0) -> str:
 
 def _decimal_spelling(source: str, scale: int) -> str:
     fraction = f"[0-9]{{0,{scale}}}0*"
-    plain = f"{source} rlike '^[+-]?([0-9]+([.]{fraction})?|[.](?=[0-9]){fraction})$'"
+    plain = f"{source} rlike '^[+-]?([0-9]+([.]{fraction})?|[.](?=[0-9]){fraction})\\\\z'"
     digits = f"length(trim(trailing '0' from regexp_extract({source}, '[.]([0-9]+)', 1)))"
     exponent = f"try_cast(regexp_extract({source}, '[eE]([+-]?[0-9]+)', 1) as int)"
-    scientific = f"{source} rlike '^[+-]?[0-9]+([.][0-9]+)?[eE][+-]?[0-9]{{1,3}}$'"
+    scientific = f"{source} rlike '^[+-]?[0-9]+([.][0-9]+)?[eE][+-]?[0-9]{{1,3}}\\\\z'"
     return f"({plain} or ({scientific} and {digits} - {exponent} <= {scale}))"
 
 
 def _floating(source: str, value: str, digits: int) -> str:
-    mantissa = f"regexp_replace({source}, '[eE].*$', '')"
-    significant = f"regexp_replace(regexp_replace({mantissa}, '[+.-]', ''), '^0+|0+$', '')"
+    mantissa = f"regexp_replace({source}, '[eE].*\\\\z', '')"
+    significant = f"regexp_replace(regexp_replace({mantissa}, '[+.-]', ''), '^0+|0+\\\\z', '')"
     finite = (
-        f"{source} rlike '^{_NUMBER}$' and length({significant}) <= {digits} "
+        f"{source} rlike '^{_NUMBER}\\\\z' and length({significant}) <= {digits} "
         f"and abs({value}) < double('Infinity') and ({value} <> 0 or {significant} = '')"
     )
     return f"({source} in ('NaN', 'Infinity', '-Infinity') or ({finite}))"

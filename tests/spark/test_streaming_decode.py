@@ -207,7 +207,7 @@ def test_csv_by_the_files_own_header(spark: SparkSession) -> None:
         ("csv", ""),
         ("csv", ""),
         ("csv", ""),
-        ("csv", ""),
+        ("type", "score"),
         ("in_range", "score"),
     ]
     assert found[3]._refusal.reason == "2 fields, the header has 3"
