@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -51,8 +52,9 @@ def total(counts: Sequence[Counts]) -> Counts:
 class GroupCounter:
     """Counts outcomes per group during the write, in one aggregate.
 
-    One histogram over the number (group, outcome) is exact while it has a bin for each; a sum per group and outcome
-    would cost more than the rest of the batch. Spark observes a task twice when it is retried: see `of`.
+    One histogram over the number (group, outcome) is exact while it has a bin for each: it joins the closest bins
+    first, and those of one number are closest. A sum per group and outcome would cost more than the rest of a batch
+    with many groups. Spark observes a task twice when it is retried: see `of`.
     """
 
     def __init__(self, groups: Sequence[Group]) -> None:
@@ -87,9 +89,12 @@ class GroupCounter:
         """
         found = self._observation.get
         if "bins" in found:
-            observed = {int(bar["x"]): int(bar["y"]) for bar in json.loads(found["bins"] or "[]")}
+            # Histograms of two tasks are merged by laying their bins side by side: one number may have several.
+            observed = Counter[int]()
+            for bar in json.loads(found["bins"] or "[]"):
+                observed[int(bar["x"])] += int(bar["y"])
         else:
-            observed = {int(number): int(rows) for number, rows in found.items()}
+            observed = Counter({int(number): int(rows) for number, rows in found.items()})
         counts = self._collect(observed)
         if recount or not _agrees(counts, written, expected):
             again = frame.groupBy((F.expr(self._number(frame)) * 8 + F.col("_outcome")).alias("number")).count()

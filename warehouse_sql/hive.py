@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pyhive import hive
@@ -14,9 +14,15 @@ from contracts.errors import Fatal, ServiceUnavailable
 
 
 def query(
-    endpoint: Endpoints, sql: str, limit: int = 1000, database: str = "default"
+    endpoint: Endpoints,
+    sql: str,
+    limit: int = 1000,
+    database: str = "default",
+    parameters: Mapping[str, object] | None = None,
 ) -> tuple[list[str], list[Sequence[object]]]:
     """Run one statement; column names and at most `limit` rows. Fetches no more than it returns.
+
+    `parameters` are bound to `%(name)s` in the statement; without any a percent sign is just that.
 
     Raises:
         ServiceUnavailable: nothing answers there. Fatal: the statement was refused.
@@ -30,7 +36,7 @@ def query(
         ) from error
     try:
         with connection.cursor(arraysize=min(limit, 1000)) as cursor:
-            cursor.execute(sql.strip().rstrip(";"))
+            cursor.execute(sql.strip().rstrip(";"), parameters)
             if cursor.description is None:
                 return [], []
             columns = [name.rpartition(".")[2] for name, *_ in cursor.description]
