@@ -16,7 +16,6 @@ from pathlib import Path
 
 import psutil
 import psycopg2
-from rich.console import Console
 
 from connectors.load import load, run_sql_file
 from connectors.plan import apply
@@ -25,7 +24,7 @@ from headrace.app import App
 from headrace.background import RUN, processes
 from headrace.demo_answer import answer_findings
 from headrace.lake import rows_of
-from headrace.output import render, show
+from headrace.output import render, result_console, show
 from headrace.overview import files_overview
 from headrace.planning import planned
 from headrace.proof import Finding, proof, until_equal
@@ -61,7 +60,7 @@ class Demo:
     def __init__(self, app: App, scale: float) -> None:
         self.app = app
         self._scale = scale
-        self._console = Console()
+        self._console = result_console()
         self._began = time.monotonic()
         self._sample = app.settings.data_dir / "sample"
 
@@ -117,10 +116,14 @@ class Demo:
             load(self._sample / table.file, source.qualified, self.app.endpoints.source)
 
     def _files(self, answer: Answer) -> tuple[list[Path], list[Path], list[Path]]:
-        paths = {file: self._sample / file.file for file in answer.files}
-        first = [path for file, path in paths.items() if file.unit == str(BATCH_DATES[0]) and not file.correction]
-        second = [path for file, path in paths.items() if file.unit != str(BATCH_DATES[0]) and not file.correction]
-        return first, second, [path for file, path in paths.items() if file.correction]
+        def chosen(correction: bool, first: bool) -> list[Path]:
+            return [
+                self._sample / file.file
+                for file in answer.files
+                if file.correction == correction and (correction or (file.unit == str(BATCH_DATES[0])) == first)
+            ]
+
+        return chosen(False, True), chosen(False, False), chosen(True, True)
 
     def _start_processes(self) -> None:
         deployment.up(self.app.settings, parts=(), extra=processes(self.app, ("--merge-every", "5s")))

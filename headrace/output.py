@@ -11,6 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+WIDTH_OF_A_FILE = 180
+
 
 def show(rows: Iterable[Mapping[str, Any]], *, as_json: bool, title: str = "", empty: str = "nothing") -> None:
     """Print rows that share their names; JSON is one array, so that it can be piped into jq."""
@@ -18,11 +20,17 @@ def show(rows: Iterable[Mapping[str, Any]], *, as_json: bool, title: str = "", e
     if as_json:
         print(json.dumps(rows, default=_plain, ensure_ascii=False, indent=2))  # noqa: T201
         return
-    console = Console()
+    console = result_console()
     if not rows:
         console.print(f"{title}: {empty}" if title else empty, markup=False)
         return
     console.print(render(title, list(rows[0]), [list(row.values()) for row in rows]))
+
+
+def result_console() -> Console:
+    """Stdout; a pipe or a file gets long lines instead of cells folded at 80 columns."""
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDTH_OF_A_FILE)
 
 
 def render(title: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
@@ -41,10 +49,8 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
     if isinstance(value, float):
-        return f"{value:,.2f}"
+        return f"{value:.2f}"
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value).hex()
     if isinstance(value, datetime):

@@ -156,7 +156,7 @@ def gaps_are_harmless(app: App) -> Finding:
         )
         for row in rows_of(app, f"select {columns} from {app.pipeline.name}_lake.ledger where kind = 'batch'")  # noqa: S608
     ]
-    readings = read_ranges(app.endpoints.kafka, _joined(booked))
+    readings = read_ranges(app.endpoints.kafka, booked)
     problems = [
         f"{r.booked.topic}-{r.booked.partition} {r.booked.first}-{r.booked.next - 1}: {r.problem}"
         for r in readings
@@ -172,26 +172,6 @@ def gaps_are_harmless(app: App) -> Finding:
         not problems and gaps == aborted + control,
         "; ".join(problems[:3]),
     )
-
-
-def _joined(booked: Sequence[Booked]) -> list[Booked]:
-    """Neighbouring ranges as one: each partition is read once, not once per batch."""
-    joined: list[Booked] = []
-    for item in sorted(booked, key=lambda each: (each.topic, each.topic_id, each.partition, each.first)):
-        last = joined[-1] if joined else None
-        if last and (last.topic_id, last.partition, last.next) == (item.topic_id, item.partition, item.first):
-            joined[-1] = Booked(
-                last.topic,
-                last.topic_id,
-                last.partition,
-                last.first,
-                item.next,
-                last.rows + item.rows,
-                last.gap + item.gap,
-            )
-        else:
-            joined.append(item)
-    return joined
 
 
 def until_equal(check: Callable[[], list[Finding]], *, timeout_s: float, every_s: float = 2.0) -> list[Finding]:

@@ -282,4 +282,5 @@ class StreamWorker:
 
 
 def _text(error: Exception) -> str:
-    return str(error) if isinstance(error, HeadraceError) else f"{type(error).__name__}: {str(error)[:2000]}"
+    # Spark prints the whole query plan after the first line.
+    return str(error) if isinstance(error, HeadraceError) else f"{type(error).__name__}: {str(error).splitlines()[0]}"

@@ -51,7 +51,11 @@ def status(app: App, as_json: bool) -> None:
     else:
         show(parts_overview(parts), as_json=False, title=f"Parts (logs in {app.settings.data_dir / 'log'})")
         click.echo()
-        show(streams, as_json=False, title=f"Streams of {app.pipeline.name}", empty="`headrace run` has not run yet")
+        brief = [{name: value for name, value in row.items() if name != "reason"} for row in streams]
+        show(brief, as_json=False, title=f"Streams of {app.pipeline.name}", empty="`headrace run` has not run yet")
+        for row in streams:
+            if row["reason"]:
+                click.secho(f"\n{row['stream']} is {row['state']}: {row['reason']}", fg="red", err=True)
         for part in parts:
             if part.state == "crashed":
                 click.secho(f"\n{part.name} crashed; the end of {part.log}:", fg="red", err=True)

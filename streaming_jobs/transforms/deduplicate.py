@@ -30,7 +30,7 @@ def outcome_of_file_rows(frame: DataFrame, present: DataFrame) -> DataFrame:
     known = known.toDF("_known_file", "_known_key", "_known_hashes")
     columns = [f"`{column}`" for column in frame.columns]
     # A refused row has no key; it must neither meet the others nor fill one partition.
-    event = "_file_hash, coalesce(_key, cast(_offset as binary))"
+    event = "_file_hash, coalesce(_key, cast(cast(_offset as string) as binary))"
     ranked = frame.selectExpr(
         *columns,
         f"row_number() over (partition by {event}, _hash order by _offset) as _nth",
