@@ -72,7 +72,7 @@ down: $(READY) ## stop it; data stay
 bench: $(READY) ## figures and ratios, written to tests/bench/out
 	$(PYTEST) tests/bench -s
 chaos: $(READY) ## random kills with more seeds than the gate
-	$(PYTEST) tests/e2e -m chaos -s
+	HEADRACE_CHAOS_SEEDS=50 $(PYTEST) tests/e2e/test_random_kills.py -s
 
 .PHONY: clean
 clean: ## remove what was installed and generated in this folder; data (.headrace) and the jar cache stay

@@ -5,12 +5,11 @@ Works for any pipeline that declares sample data; it knows no table by name.
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 
@@ -19,7 +18,7 @@ import psycopg2
 
 from connectors.load import load, run_sql_file
 from connectors.plan import apply
-from contracts.errors import Fatal, ServiceUnavailable
+from contracts.errors import Fatal, Retryable
 from headrace.app import App
 from headrace.background import RUN, processes
 from headrace.demo_answer import answer_findings
@@ -62,7 +61,7 @@ class Demo:
         self._scale = scale
         self._console = result_console()
         self._began = time.monotonic()
-        self._sample = app.settings.data_dir / "sample"
+        self.sample = app.settings.data_dir / "sample"
 
     def say(self, text: str) -> None:
         """One line for the person watching."""
@@ -81,63 +80,72 @@ class Demo:
     def run(self) -> bool:
         """The demonstration, from an empty folder to the verdict."""
         app = self.app
-        with self.step("Start Postgres, Kafka, Connect, HDFS, metastore and the SQL endpoint"):
-            deployment.reset(app.settings)
-            deployment.up(app.settings)
-        with self.step("Make sample data with known dirt, fill the source database"):
-            answer = generate_sample(app, self._sample, scale=self._scale, seed=None, batch_dates=BATCH_DATES)
-            self._fill_source(answer)
-        with self.step("Apply the pipeline: topics, access, connector, tables"):
-            apply(planned(app))
-        with self.step("Start the streams and the merges"):
-            self._start_processes()
-        with self._workload(), self.step("Push files while Postgres changes; kill -9 the streaming job in the middle"):
+        answer = self.prepare(BATCH_DATES)
+        with self.workload(), self.step("Push files while Postgres changes; kill -9 the streaming job in the middle"):
             first, second, corrected = self._files(answer)
             push(first, app.pipeline, app.endpoints.kafka)
-            killed = threading.Timer(1.0, self._kill_run)
+            killed = threading.Timer(1.0, self.kill, [RUN])
             killed.start()
             push(second, app.pipeline, app.endpoints.kafka)
             killed.join()
-        with self._workload(), self.step("Start it again; push a corrected file"):
-            self._start_processes()
+        with self.workload(), self.step("Start it again; push a corrected file"):
+            self.start_processes()
             push(corrected, app.pipeline, app.endpoints.kafka)
         with self.step("Stop the workload, wait for the last merge, compare everything"):
-            findings = until_equal(lambda: self._findings(answer), timeout_s=PROOF_WITHIN_S)
+            findings = until_equal(lambda: self.findings(answer), timeout_s=PROOF_WITHIN_S)
         self._show_results(findings)
         holds = all(finding.equal for finding in findings)
         verdict = "[bold green]Every row arrived.[/bold green]" if holds else "[bold red]Something differs.[/bold red]"
         self.say(f"\n{verdict} {time.monotonic() - self._began:.0f} s in all.")
         return holds
 
+    def prepare(self, batch_dates: Sequence[date]) -> Answer:
+        """An emptied deployment with the source filled, the pipeline applied and its processes running."""
+        app = self.app
+        with self.step("Start Postgres, Kafka, Connect, HDFS, metastore and the SQL endpoint"):
+            deployment.reset(app.settings)
+            deployment.up(app.settings)
+        with self.step("Make sample data with known dirt, fill the source database"):
+            answer = generate_sample(app, self.sample, scale=self._scale, seed=None, batch_dates=batch_dates)
+            self._fill_source(answer)
+        with self.step("Apply the pipeline: topics, access, connector, tables"):
+            apply(planned(app))
+        with self.step("Start the streams and the merges"):
+            self.start_processes()
+        return answer
+
     def _fill_source(self, answer: Answer) -> None:
         run_sql_file(self.app.endpoints.source, self.app.pipeline.connectors_dir / "source_ddl.sql")
         for table in answer.tables:
             source = self.app.pipeline.stream(table.stream).table_source
-            load(self._sample / table.file, source.qualified, self.app.endpoints.source)
+            load(self.sample / table.file, source.qualified, self.app.endpoints.source)
 
     def _files(self, answer: Answer) -> tuple[list[Path], list[Path], list[Path]]:
         def chosen(correction: bool, first: bool) -> list[Path]:
             return [
-                self._sample / file.file
+                self.sample / file.file
                 for file in answer.files
                 if file.correction == correction and (correction or (file.unit == str(BATCH_DATES[0])) == first)
             ]
 
         return chosen(False, True), chosen(False, False), chosen(True, True)
 
-    def _start_processes(self) -> None:
-        deployment.up(self.app.settings, parts=(), extra=processes(self.app, ("--merge-every", "5s")))
+    def start_processes(self) -> None:
+        """Start `headrace run` and the monitor where they do not run, and whatever else of the deployment is down."""
+        deployment.up(self.app.settings, extra=processes(self.app, ("--merge-every", "5s")))
 
-    def _kill_run(self) -> None:
-        pid = next(part.pid for part in deployment.status(self.app.settings) if part.name == RUN)
+    def kill(self, part: str) -> None:
+        """kill -9 one part of the deployment with all its processes."""
+        pid = next((one.pid for one in deployment.status(self.app.settings) if one.name == part), None)
         if pid is None:
-            raise Fatal("`headrace run` ended before the demo could kill it", next_step=f"headrace logs {RUN}")
-        family = psutil.Process(pid).children(recursive=True)
-        for process in [psutil.Process(pid), *family]:
-            os.kill(process.pid, signal.SIGKILL)
+            raise Fatal(f"{part} does not run, so it cannot be killed", next_step=f"headrace logs {part}")
+        victim = psutil.Process(pid)
+        for process in [victim, *victim.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGKILL)
 
     @contextmanager
-    def _workload(self) -> Iterator[None]:
+    def workload(self) -> Iterator[None]:
         """Runs the pipeline's `workload.sql` over and over beside the body, if there is one."""
         file = self.app.pipeline.connectors_dir / "workload.sql"
         stop = threading.Event()
@@ -160,10 +168,11 @@ class Demo:
             if worker.ident is not None:
                 worker.join()
 
-    def _findings(self, answer: Answer) -> list[Finding]:
+    def findings(self, answer: Answer) -> list[Finding]:
+        """Known answer and proof; one unequal finding while something cannot be read yet."""
         try:
             return [*answer_findings(self.app, answer), *proof(self.app)]
-        except (Fatal, ServiceUnavailable) as error:
+        except (Fatal, Retryable) as error:
             return [Finding("everything can be read", "yes", "not yet", False, error.what)]
 
     def _show_results(self, findings: list[Finding]) -> None:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from pyspark.sql import SparkSession
 
+from connectors.marker import emit
 from contracts.errors import Conflict, HeadraceError, Retryable
 from headrace.app import App
 from headrace.lease import Lease
@@ -39,6 +40,7 @@ class Rhythm:
 
     merge_s: float
     prove_s: float = 300.0
+    nudge_s: float = 60.0
     maintain_s: float = 600.0
 
 
@@ -100,6 +102,10 @@ def _rounds(app: App, spark: SparkSession, lease: Lease, rhythm: Rhythm, merges:
         ),
         (rhythm.maintain_s, lambda: maintain(spark, app.pipeline, lake_url(app))),
     ]
+    if app.pipeline.cdc_streams:
+        # A Debezium that was restarted over an idle database waits for the next WAL message; until then it sends no
+        # heartbeat and the slot keeps WAL.
+        tasks.append((rhythm.nudge_s, lambda: emit(app.endpoints.source)))
     due = [time.monotonic() + every for every, _ in tasks]
     while not stop.wait(0.2):
         for index, (every, task) in enumerate(tasks):

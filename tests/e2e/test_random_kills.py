@@ -1,0 +1,81 @@
+"""kill -9 of whatever it hits, while Postgres changes and files are pushed: afterwards every row is there, once."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date, timedelta
+
+import pytest
+
+from contracts.errors import Retryable
+from contracts.settings import Settings
+from headrace.app import App
+from headrace.demo import Demo
+from headrace.proof import until_equal
+from infra.local import deployment
+from producers.generator.answer import Answer
+from producers.push import push
+
+KILLABLE = ("run", "connect", "kafka", "datanode1")
+KILLS = 3
+SEEDS = tuple(range(1, 1 + int(os.environ.get("HEADRACE_CHAOS_SEEDS", "3"))))
+DAYS = tuple(date(2026, 2, 1) + timedelta(days=n) for n in range(len(SEEDS)))
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Demo, Answer]]:
+    demo = Demo(App(Settings(data_dir=tmp_path_factory.mktemp("kills"))), scale=0.2)
+    try:
+        yield demo, demo.prepare(DAYS)
+    finally:
+        deployment.reset(demo.app.settings)
+
+
+def kill_and_restart(demo: Demo, chance: random.Random, stop: threading.Event) -> list[str]:
+    killed = []
+    for _ in range(KILLS):
+        if stop.wait(chance.uniform(0.5, 5)):
+            break
+        victim = chance.choice(KILLABLE)
+        demo.kill(victim)
+        killed.append(victim)
+        time.sleep(chance.uniform(0, 2))
+        demo.start_processes()
+    return killed
+
+
+def push_until_sent(demo: Demo, answer: Answer, unit: str) -> None:
+    files = [demo.sample / file.file for file in answer.files if file.unit == unit and not file.correction]
+    deadline = time.monotonic() + 180
+    while True:
+        try:
+            results = push(files, demo.app.pipeline, demo.app.endpoints.kafka)
+        except Retryable:
+            results = []
+        if results and all(result.state in ("sent", "already_sent") for result in results):
+            return
+        assert time.monotonic() < deadline, results
+        time.sleep(1)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_row_arrives_through_random_kills(demo: tuple[Demo, Answer], seed: int) -> None:
+    scene, answer = demo
+    chance = random.Random(seed)
+    unit = str(DAYS[SEEDS.index(seed)])
+    stop = threading.Event()
+    with scene.workload():
+        pusher = threading.Thread(target=push_until_sent, args=(scene, answer, unit))
+        pusher.start()
+        killed = kill_and_restart(scene, chance, stop)
+        pusher.join()
+    arrived = [file for file in answer.files if file.unit <= unit and not file.correction]
+    so_far = replace(answer, files=tuple(arrived), streams={})
+    findings = until_equal(lambda: scene.findings(so_far), timeout_s=240)
+    wrong = [finding for finding in findings if not finding.equal]
+    assert not wrong, f"seed {seed}, killed {killed}: {wrong}"
