@@ -89,6 +89,8 @@ def configure_logging(verbose: bool) -> None:
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler], force=True)
     for noisy in ("py4j", "urllib3", "pyhive", "faust", "aiokafka"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # Every analysis error comes as an exception as well.
+    logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
     # What kafka-python has to say about an absent broker comes as one error with a next step.
     logging.getLogger("kafka").setLevel(logging.DEBUG if verbose else logging.CRITICAL)
 

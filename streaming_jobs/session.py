@@ -10,6 +10,8 @@ from pyspark.sql import SparkSession
 from contracts.endpoints import Endpoints
 from contracts.settings import SparkSettings
 
+_LOGGING = Path(__file__).with_name("log4j2.properties")
+
 _DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
@@ -43,7 +45,9 @@ _SMALL_BATCHES = {
     "spark.cleaner.referenceTracking.blocking": "false",
     "spark.kafka.consumer.cache.capacity": "128",
     # The generated code of a wide stream is above the JVM's 8000-byte limit for compilation.
-    "spark.driver.extraJavaOptions": "-XX:-DontCompileHugeMethods -XX:ReservedCodeCacheSize=256m",
+    "spark.driver.extraJavaOptions": (
+        f"-XX:-DontCompileHugeMethods -XX:ReservedCodeCacheSize=256m -Dlog4j2.configurationFile={_LOGGING.as_uri()}"
+    ),
 }
 
 
