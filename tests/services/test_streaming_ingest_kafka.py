@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -14,30 +13,18 @@ from pyspark.sql import SparkSession
 
 from contracts.endpoints import Endpoints
 from contracts.errors import OffsetsLost
-from contracts.settings import SparkSettings
 from contracts.stream import Column, Stream, TableSource
-from infra.jars import spark_jars
 from streaming_jobs.counts import Counts
 from streaming_jobs.ingest import ingest
 from streaming_jobs.lake import table_path
 from streaming_jobs.positions import topic_ids
 from streaming_jobs.ranges import Range
-from streaming_jobs.session import build_session
 from streaming_jobs.tables import create_history, create_quarantine
 
 NOW = datetime(2025, 3, 1, tzinfo=UTC)
 
 
-@pytest.fixture(scope="module")
-def cluster_spark(endpoints: Endpoints) -> Iterator[SparkSession]:
-    session = build_session(endpoints, SparkSettings(driver_memory="2g"), spark_jars(), "headrace services tests")
-    yield session
-    session.stop()
-
-
-def test_aborted_records_never_arrive_and_leave_a_counted_gap(
-    cluster_spark: SparkSession, endpoints: Endpoints
-) -> None:
+def test_aborted_records_never_arrive_and_leave_a_counted_gap(spark: SparkSession, endpoints: Endpoints) -> None:
     name = f"c{uuid.uuid4().hex[:8]}"
     stream = Stream(
         name,
@@ -62,22 +49,22 @@ def test_aborted_records_never_arrive_and_leave_a_counted_gap(
         else:
             producer.flush(30)
             producer.abort_transaction(30)
-    create_quarantine(cluster_spark, name, lake_url)
-    create_history(cluster_spark, stream, lake_url)
+    create_quarantine(spark, name, lake_url)
+    create_history(spark, stream, lake_url)
     whole = Range(stream.topic, topic_ids(endpoints.kafka, [stream.topic])[stream.topic], 0, 0, 12)
 
-    result = ingest(cluster_spark, stream, [whole], lake_url, endpoints.kafka, "run", "batch", NOW)
-    again = ingest(cluster_spark, stream, [whole], lake_url, endpoints.kafka, "run", "batch", NOW)
+    result = ingest(spark, stream, [whole], lake_url, endpoints.kafka, "run", "batch", NOW)
+    again = ingest(spark, stream, [whole], lake_url, endpoints.kafka, "run", "batch", NOW)
 
     assert result.counts == Counts(accepted=6)  # of 12 offsets: 3 aborted, 3 control
     assert again.version is None
-    rows = cluster_spark.table(stream.history).orderBy("_offset").collect()
+    rows = spark.table(stream.history).orderBy("_offset").collect()
     assert [(row.id, row._offset) for row in rows] == [(0, 0), (1, 1), (2, 2), (6, 8), (7, 9), (8, 10)]
     path = table_path(lake_url, name, "things")
-    cluster_spark.sql(f"delete from delta.`{path}` where _offset < 9")
-    healed = ingest(cluster_spark, stream, [whole], lake_url, endpoints.kafka, "run", "replay", NOW)
+    spark.sql(f"delete from delta.`{path}` where _offset < 9")
+    healed = ingest(spark, stream, [whole], lake_url, endpoints.kafka, "run", "replay", NOW)
     assert healed.counts == Counts(accepted=4, duplicate=2)
-    assert cluster_spark.table(stream.history).orderBy("_offset").collect() == rows
+    assert spark.table(stream.history).orderBy("_offset").collect() == rows
     admin.delete_records([TopicPartition(stream.topic, 0, 5)])[TopicPartition(stream.topic, 0, 5)].result(30)
     with pytest.raises(OffsetsLost):
-        ingest(cluster_spark, stream, [whole], lake_url, endpoints.kafka, "run", "replay", NOW)
+        ingest(spark, stream, [whole], lake_url, endpoints.kafka, "run", "replay", NOW)

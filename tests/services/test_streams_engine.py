@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -26,7 +26,8 @@ from pyspark.sql import DataFrame, SparkSession
 from contracts.endpoints import Endpoints
 from contracts.settings import RunSettings, Settings
 from contracts.stream import Column, Pipeline, Stream, TableSource
-from streaming_jobs.lake import table_path
+from streaming_jobs.lake import create_derived, table_path
+from streaming_jobs.ledger import balance, refresh_ledger
 from streaming_jobs.stream_status import StreamStatus, read_status
 from streaming_jobs.stream_worker import StreamReport
 from streaming_jobs.streams import parking_of, run_streams
@@ -196,3 +197,42 @@ def test_a_killed_process_loses_and_doubles_nothing(shop: Shop, wait_until: Wait
         wait_until(lambda: shop.read("orders") == sent and shop.read("refunds") == 10, WAIT_S, "the rest")
     assert shop.offsets("orders") == list(range(sent))
     assert shop.offsets("refunds") == list(range(10))
+
+
+def test_a_kill_at_every_failpoint_books_each_offset_once(shop: Shop, wait_until: WaitUntil, tmp_path: Path) -> None:
+    """One kill after another, each in the batch that the one before it left half done."""
+    orders, refunds = shop.pipeline.streams
+    pipeline = replace(shop.pipeline, streams=(replace(orders, quarantine_limit=1.0), refunds))
+    arguments = tmp_path / "arguments.pickle"
+    arguments.write_bytes(pickle.dumps((pipeline, shop.endpoints, shop.settings, shop.status_file)))
+    command = [sys.executable, str(Path(__file__).parent / "streams_process.py"), str(arguments)]
+    bad: list[int] = []
+    sent = 0
+    uncommitted = ("before_quarantine_commit", "after_quarantine_commit", "before_history_commit")
+    for place in (*uncommitted, "after_history_commit"):
+        shop.send("orders", [change(sent), b"no JSON", *(change(sent + n) for n in range(2, 10))])
+        bad.append(sent + 1)
+        sent += 10
+        killed = subprocess.run(
+            command,
+            env={**os.environ, "HEADRACE_FAILPOINT": place},
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            timeout=WAIT_S,
+        )
+        assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-3000:]
+        assert len(shop.offsets("orders")) == (0 if place in uncommitted else sent - len(bad)), place
+
+    shop.send_rows("orders", sent, 10)
+    sent += 10
+    with shop.flowing():
+        wait_until(lambda: shop.read("orders") == sent, WAIT_S, "the rest")
+    assert shop.offsets("orders") == [offset for offset in range(sent) if offset not in bad]
+    assert sorted(row["offset"] for row in shop.table("quarantine").collect()) == bad
+
+    lake_url = f"{shop.endpoints.hdfs_url}/lake"
+    create_derived(shop.spark, pipeline, lake_url)
+    refresh_ledger(shop.spark, pipeline, lake_url)
+    booked, _ = balance(shop.spark, pipeline)
+    assert booked.findings == ()
+    assert (booked.rows, booked.accepted, booked.quarantined, booked.gap) == (sent, sent - len(bad), len(bad), 0)

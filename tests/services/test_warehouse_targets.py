@@ -57,7 +57,7 @@ class Lake:
 
     @property
     def url(self) -> str:
-        return f"{self.folder}/warehouse"
+        return f"file://{self.folder}/warehouse"
 
     def open(self) -> None:
         """Register everything in this session's catalog; makes what is missing."""
@@ -76,7 +76,7 @@ class Lake:
     def _table(self, name: str, columns: str) -> None:
         schema = self.pipeline.streams[0].lake_schema
         self.spark.sql(
-            f"create table if not exists {schema}.{name} ({columns}) using delta location '{self.folder}/lake/{name}'"
+            f"create table if not exists {schema}.{name} ({columns}) using delta location 'file://{self.folder}/lake/{name}'"
         )
 
     def change(self, stream_name: str, merged: int, *rows: dict[str, object], deleted: bool = False) -> None:

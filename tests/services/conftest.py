@@ -1,0 +1,23 @@
+"""The Spark session of this tier: on the stack's HDFS and metastore, as in production."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from pyspark.sql import SparkSession
+
+from contracts.endpoints import Endpoints
+from contracts.settings import Settings, SparkSettings
+from infra.jars import spark_jars
+from infra.local.deployment import spark_conf
+from streaming_jobs.session import build_session
+
+
+@pytest.fixture(scope="session")
+def spark(endpoints: Endpoints, deployment: Settings) -> Iterator[SparkSession]:
+    """One for all files: a process has one session, and each start costs a quarter of a minute."""
+    settings = SparkSettings(master="local[2]", driver_memory="2g")
+    session = build_session(endpoints, settings, spark_jars(), "headrace services tests", conf=spark_conf(deployment))
+    yield session
+    session.stop()
