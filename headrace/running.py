@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
 
 from pyspark.sql import SparkSession
 
 from connectors.marker import emit
 from contracts.errors import Conflict, HeadraceError, Retryable
+from contracts.settings import Settings
 from headrace.app import App
+from headrace.declaration import Declaration
 from headrace.lease import Lease
 from headrace.tables import create_all_tables, lake_url
 from infra.jars import spark_jars
@@ -31,7 +32,7 @@ from warehouse_sql.merge import merge_round
 
 log = logging.getLogger("headrace.run")
 
-Why = Literal["stopped", "declaration changed"]
+ROUND_MAY_TAKE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def merge_once(app: App, spark: SparkSession) -> int:
     refresh_files(spark, app.pipeline, app.endpoints.kafka, lake_url(app))
     refresh_ledger(spark, app.pipeline, lake_url(app))
     merge_states(spark, app.pipeline, lake_url(app))
-    report = merge_round(spark, app.pipeline, app.endpoints, now=datetime.now(UTC))
+    report = merge_round(spark, app.pipeline, app.endpoints, now=_now())
     for table in report.tables:
         if table.rows:
             log.info("%s: %s rows into %s in %.1f s", table.table, f"{table.rows:,}", table.target, table.seconds)
@@ -71,43 +72,71 @@ def merge_once(app: App, spark: SparkSession) -> int:
     return report.rows
 
 
-def run_forever(app: App, rhythm: Rhythm, *, merges: bool, stop: threading.Event) -> None:
+def run_forever(settings: Settings, rhythm: Rhythm, *, merges: bool, stop: threading.Event) -> None:
     """Streams and rounds until `stop` is set; the batches under way are finished.
 
-    Holds the pipeline's lease. Raises `LeaseHeld` at once if another process has it, `Retryable` when the lease is
-    lost: the caller starts again with back-off. Everything committed stands.
+    Holds the pipeline's lease. A changed declaration (contract, SQL file) is taken up within seconds, in the same Spark
+    application; one that is wrong is logged, and the old one goes on. Raises `LeaseHeld` at once if another process
+    has the lease, `Retryable` when it is lost: the caller starts again with back-off. Everything committed stands.
     """
+    app = App(settings)
     with Lease(app.endpoints.warehouse, f"{app.pipeline.name} run") as lease:
         spark = start_spark(app, "run")
         try:
-            create_all_tables(app, spark)
-            rounds = threading.Thread(
-                target=_rounds, args=(app, spark, lease, rhythm, merges, stop), name="rounds", daemon=True
-            )
-            rounds.start()
-            run_streams(spark, app.pipeline, app.endpoints, app.settings, stop, _tell, status_file=app.status_file)
-            rounds.join(timeout=120)
-            lease.check()
+            while not stop.is_set():
+                _run_declared(app, spark, lease, rhythm, merges, stop)
+                lease.check()
+                app = App(settings)
         finally:
             spark.stop()
 
 
-def _rounds(app: App, spark: SparkSession, lease: Lease, rhythm: Rhythm, merges: bool, stop: threading.Event) -> None:
-    spark.sparkContext.setLocalProperty("spark.scheduler.pool", "rounds")
+def _run_declared(
+    app: App, spark: SparkSession, lease: Lease, rhythm: Rhythm, merges: bool, stop: threading.Event
+) -> None:
+    """Run the pipeline as it is declared now, until `stop`, a lost lease or a new declaration."""
+    create_all_tables(app, spark)
+    halt = threading.Event()
+    rounds = threading.Thread(
+        target=_rounds, args=(app, spark, lease, _tasks(app, spark, rhythm, merges), stop, halt), name="rounds"
+    )
+    rounds.start()
+    try:
+        run_streams(spark, app.pipeline, app.endpoints, app.settings, halt, _tell, status_file=app.status_file)
+    finally:
+        halt.set()
+        rounds.join(timeout=ROUND_MAY_TAKE_S)
+
+
+def _tasks(app: App, spark: SparkSession, rhythm: Rhythm, merges: bool) -> list[tuple[float, Callable[[], object]]]:
+    merge = (lambda: merge_once(app, spark)) if merges else (lambda: _book(app, spark))
     tasks: list[tuple[float, Callable[[], object]]] = [
-        (rhythm.merge_s, (lambda: merge_once(app, spark)) if merges else (lambda: _book(app, spark))),
-        (
-            rhythm.prove_s,
-            lambda: prove_gaps(spark, app.pipeline, app.endpoints.kafka, lake_url(app), now=datetime.now(UTC)),
-        ),
+        (rhythm.merge_s, merge),
+        (rhythm.prove_s, lambda: prove_gaps(spark, app.pipeline, app.endpoints.kafka, lake_url(app), now=_now())),
         (rhythm.maintain_s, lambda: maintain(spark, app.pipeline, lake_url(app))),
     ]
     if app.pipeline.cdc_streams:
         # A Debezium that was restarted over an idle database waits for the next WAL message; until then it sends no
         # heartbeat and the slot keeps WAL.
         tasks.append((rhythm.nudge_s, lambda: emit(app.endpoints.source)))
+    return tasks
+
+
+def _rounds(
+    app: App,
+    spark: SparkSession,
+    lease: Lease,
+    tasks: list[tuple[float, Callable[[], object]]],
+    stop: threading.Event,
+    halt: threading.Event,
+) -> None:
+    spark.sparkContext.setLocalProperty("spark.scheduler.pool", "rounds")
+    declared = Declaration(app.settings, app.pipeline)
     due = [time.monotonic() + every for every, _ in tasks]
-    while not stop.wait(0.2):
+    while not halt.wait(0.2):
+        if stop.is_set() or declared.changed():
+            halt.set()
+            return
         for index, (every, task) in enumerate(tasks):
             if stop.is_set() or time.monotonic() < due[index]:
                 continue
@@ -115,17 +144,25 @@ def _rounds(app: App, spark: SparkSession, lease: Lease, rhythm: Rhythm, merges:
                 lease.check()
             except Retryable as error:
                 log.error("%s", error)
-                stop.set()
+                halt.set()
                 return
-            try:
-                task()
-            except Conflict as error:
-                log.info("a round met another writer and is repeated: %s", error)
-            except HeadraceError as error:
-                log.error("a round failed and is repeated: %s", error)
-            except Exception:
-                log.exception("a round failed and is repeated")
+            _attempt(task)
             due[index] = time.monotonic() + every
+
+
+def _attempt(task: Callable[[], object]) -> None:
+    try:
+        task()
+    except Conflict as error:
+        log.info("a round met another writer and is repeated: %s", error)
+    except HeadraceError as error:
+        log.error("a round failed and is repeated: %s", error)
+    except Exception:
+        log.exception("a round failed and is repeated")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _book(app: App, spark: SparkSession) -> None:

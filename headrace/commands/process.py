@@ -36,7 +36,7 @@ def run(app: App, merge_every: str | None, no_merge: bool) -> None:
         before_sleep=before_sleep_log(log, 30),
         reraise=True,
     )
-    again(run_forever, app, rhythm, merges=not no_merge, stop=stop)
+    again(run_forever, app.settings, rhythm, merges=not no_merge, stop=stop)
 
 
 @click.command()
