@@ -10,8 +10,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-from delta.exceptions import DeltaConcurrentModificationException
 from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
 from contracts.errors import Conflict, Fatal
@@ -111,8 +111,8 @@ class TableTransaction:
         operation = write_operation(mode, none, none, user_metadata, none, none, none, none, none)
         try:
             version = int(self._txn.commit(sequence, operation))
-        except (Py4JJavaError, DeltaConcurrentModificationException) as error:
-            # Once any module has imported `delta`, Delta's errors arrive as its Python classes.
+        except (Py4JJavaError, PySparkException) as error:
+            # Once any module has imported `delta`, Delta's errors arrive as Python classes that share no base.
             java = getattr(error, "java_exception", None)
             name = str(java.getClass().getSimpleName()) if java else type(error).__name__
             if "Concurrent" in name or "MetadataChanged" in name or "ProtocolChanged" in name:
