@@ -28,6 +28,7 @@ from contracts.settings import RunSettings, Settings
 from contracts.stream import Column, Pipeline, Stream, TableSource
 from streaming_jobs.lake import create_derived, table_path
 from streaming_jobs.ledger import balance, refresh_ledger
+from streaming_jobs.state import merge_states
 from streaming_jobs.stream_status import StreamStatus, read_status
 from streaming_jobs.stream_worker import StreamReport
 from streaming_jobs.streams import parking_of, run_streams
@@ -50,6 +51,22 @@ class Shop:
     @property
     def status_file(self) -> Path:
         return self.settings.data_dir / "status.json"
+
+    @property
+    def lake_url(self) -> str:
+        return f"{self.endpoints.hdfs_url}/lake"
+
+    def command(self, what: str) -> list[str]:
+        """Another process that does `what` with this pipeline."""
+        arguments = self.settings.data_dir / "arguments.pickle"
+        arguments.write_bytes(pickle.dumps((self.pipeline, self.endpoints, self.settings, self.status_file)))
+        return [sys.executable, str(Path(__file__).parent / "streams_process.py"), str(arguments), what]
+
+    def kill_at(self, place: str, what: str) -> None:
+        """That process, until it kills itself at a failpoint."""
+        environment = {**os.environ, "HEADRACE_FAILPOINT": place}
+        killed = subprocess.run(self.command(what), env=environment, capture_output=True, timeout=WAIT_S)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-3000:]
 
     def send(self, stream: str, values: list[bytes]) -> None:
         producer = Producer({"bootstrap.servers": self.endpoints.kafka, "linger.ms": 5})
@@ -135,10 +152,11 @@ def shop(spark: SparkSession, endpoints: Endpoints, deployment: Settings, tmp_pa
     admin.close()
 
 
-def change(number: int) -> bytes:
-    after = {"id": number, "price": f"{number % 100}.50"}
+def change(number: int, price: str = "", op: str = "c") -> bytes:
+    row = {"id": number, "price": price or f"{number % 100}.50"}
     source = {"ts_us": 1_760_000_000_000_000 + number, "snapshot": "false"}
-    return json.dumps({"before": None, "after": after, "source": source, "op": "c"}).encode()
+    before, after = (row, None) if op == "d" else (None, row)
+    return json.dumps({"before": before, "after": after, "source": source, "op": op}).encode()
 
 
 def test_a_bad_stream_is_parked_alone_and_rejoins(shop: Shop, wait_until: WaitUntil) -> None:
@@ -176,11 +194,8 @@ def test_a_lost_checkpoint_changes_nothing(shop: Shop, wait_until: WaitUntil) ->
 
 
 def test_a_killed_process_loses_and_doubles_nothing(shop: Shop, wait_until: WaitUntil, tmp_path: Path) -> None:
-    arguments = tmp_path / "arguments.pickle"
-    arguments.write_bytes(pickle.dumps((shop.pipeline, shop.endpoints, shop.settings, shop.status_file)))
     log = (tmp_path / "streams.log").open("wb")
-    command = [sys.executable, str(Path(__file__).parent / "streams_process.py"), str(arguments)]
-    process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    process = subprocess.Popen(shop.command("run"), stdout=log, stderr=log, start_new_session=True)
     try:
         sent = 0
         while shop.read("orders") == 0 or sent < 2000:
@@ -199,13 +214,10 @@ def test_a_killed_process_loses_and_doubles_nothing(shop: Shop, wait_until: Wait
     assert shop.offsets("refunds") == list(range(10))
 
 
-def test_a_kill_at_every_failpoint_books_each_offset_once(shop: Shop, wait_until: WaitUntil, tmp_path: Path) -> None:
+def test_a_kill_at_every_failpoint_books_each_offset_once(shop: Shop, wait_until: WaitUntil) -> None:
     """One kill after another, each in the batch that the one before it left half done."""
     orders, refunds = shop.pipeline.streams
-    pipeline = replace(shop.pipeline, streams=(replace(orders, quarantine_limit=1.0), refunds))
-    arguments = tmp_path / "arguments.pickle"
-    arguments.write_bytes(pickle.dumps((pipeline, shop.endpoints, shop.settings, shop.status_file)))
-    command = [sys.executable, str(Path(__file__).parent / "streams_process.py"), str(arguments)]
+    shop.pipeline = replace(shop.pipeline, streams=(replace(orders, quarantine_limit=1.0), refunds))
     bad: list[int] = []
     sent = 0
     uncommitted = ("before_quarantine_commit", "after_quarantine_commit", "before_history_commit")
@@ -213,14 +225,7 @@ def test_a_kill_at_every_failpoint_books_each_offset_once(shop: Shop, wait_until
         shop.send("orders", [change(sent), b"no JSON", *(change(sent + n) for n in range(2, 10))])
         bad.append(sent + 1)
         sent += 10
-        killed = subprocess.run(
-            command,
-            env={**os.environ, "HEADRACE_FAILPOINT": place},
-            cwd=Path(__file__).parents[2],
-            capture_output=True,
-            timeout=WAIT_S,
-        )
-        assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-3000:]
+        shop.kill_at(place, "run")
         assert len(shop.offsets("orders")) == (0 if place in uncommitted else sent - len(bad)), place
 
     shop.send_rows("orders", sent, 10)
@@ -230,9 +235,37 @@ def test_a_kill_at_every_failpoint_books_each_offset_once(shop: Shop, wait_until
     assert shop.offsets("orders") == [offset for offset in range(sent) if offset not in bad]
     assert sorted(row["offset"] for row in shop.table("quarantine").collect()) == bad
 
-    lake_url = f"{shop.endpoints.hdfs_url}/lake"
-    create_derived(shop.spark, pipeline, lake_url)
-    refresh_ledger(shop.spark, pipeline, lake_url)
-    booked, _ = balance(shop.spark, pipeline)
+    create_derived(shop.spark, shop.pipeline, shop.lake_url)
+    refresh_ledger(shop.spark, shop.pipeline, shop.lake_url)
+    booked, _ = balance(shop.spark, shop.pipeline)
     assert booked.findings == ()
     assert (booked.rows, booked.accepted, booked.quarantined, booked.gap) == (sent, sent - len(bad), len(bad), 0)
+
+
+def test_a_kill_while_the_state_is_merged_is_seen_by_no_reader(shop: Shop, wait_until: WaitUntil) -> None:
+    create_derived(shop.spark, shop.pipeline, shop.lake_url)
+
+    def flow(values: list[bytes], end: int) -> None:
+        shop.send("orders", values)
+        with shop.flowing():
+            wait_until(lambda: shop.read("orders") == end, WAIT_S, f"position {end}")
+
+    def current() -> list[tuple[int, str]]:
+        view = f"{shop.pipeline.stream('orders').history}_current"
+        shop.spark.catalog.clearCache()
+        return sorted((row["id"], str(row["price"])) for row in shop.spark.table(view).collect())
+
+    flow([change(number) for number in range(6)], 6)
+    merge_states(shop.spark, shop.pipeline, shop.lake_url)
+    flow([change(0, "7.00"), change(1, op="d"), change(6)], 9)
+    expected = [(0, "7.00"), *((number, f"{number}.50") for number in range(2, 7))]
+    assert current() == expected
+    shop.kill_at("before_state_commit", "merge")
+    assert current() == expected
+    shop.kill_at("after_state_commit", "merge")
+    assert current() == expected
+    flow([change(1, "8.00"), change(0, op="d")], 11)
+    merge_states(shop.spark, shop.pipeline, shop.lake_url)
+    assert current() == [(1, "8.00"), *expected[1:]]
+    state = {row["id"]: row["_deleted"] for row in shop.table("orders_state").collect()}
+    assert state == {number: number == 0 for number in range(7)}
