@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -45,8 +46,10 @@ class Rhythm:
     maintain_s: float = 600.0
 
 
-def start_spark(app: App, name: str) -> SparkSession:
-    """The Spark application of a long command."""
+def start_spark(app: App, name: str, *, brief: bool = True) -> SparkSession:
+    """The Spark application of one command; `brief` for one that ends within minutes."""
+    if brief:
+        prefer_quick_start()
     return build_session(
         app.endpoints,
         app.settings.spark,
@@ -54,6 +57,14 @@ def start_spark(app: App, name: str) -> SparkSession:
         f"headrace {app.pipeline.name} {name}",
         conf=spark_conf(app.settings),
     )
+
+
+def prefer_quick_start() -> None:
+    """Let the JVMs that this process starts do without the optimising compiler, unless the user says otherwise.
+
+    On two cores a JVM that lives for minutes is done in less than half of the time.
+    """
+    os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
 
 
 def merge_once(app: App, spark: SparkSession) -> int:
@@ -81,7 +92,7 @@ def run_forever(settings: Settings, rhythm: Rhythm, *, merges: bool, stop: threa
     """
     app = App(settings)
     with Lease(app.endpoints.warehouse, f"{app.pipeline.name} run") as lease:
-        spark = start_spark(app, "run")
+        spark = start_spark(app, "run", brief=False)
         try:
             while not stop.is_set():
                 _run_declared(app, spark, lease, rhythm, merges, stop)
