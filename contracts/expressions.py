@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import date, datetime
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from contracts.raising import reason_to_refuse
 from contracts.spark_types import SparkType
 
 _NUMERIC = ("tinyint", "smallint", "int", "bigint", "decimal", "double", "float")
@@ -70,11 +71,11 @@ def literal(value: object, spark_type: SparkType) -> str:
     raise ValueError(f"a {spark_type.simple()} cannot be compared with {value!r}")
 
 
-def check_row_rule(expression: str, columns: Collection[str]) -> None:
+def check_row_rule(expression: str, columns: Mapping[str, SparkType]) -> None:
     """Refuse (ValueError) what is not one Spark SQL expression over these columns of one row.
 
     Functions of the clock, of chance or of the session are refused too: a replay must judge a row as the first run
-    did.
+    did. So is what raises on some rows: a rule must refuse a row and never stop the stream.
     """
     try:
         tree = sqlglot.parse_one(f"SELECT {expression}", read="spark")
@@ -92,6 +93,8 @@ def check_row_rule(expression: str, columns: Collection[str]) -> None:
             raise ValueError(f"{expression!r}: {node.sql('spark')!r} gives another answer on a replay")
         if isinstance(node, exp.Column):
             _check_column(node, expression, columns)
+    if reason := reason_to_refuse(rule, columns):
+        raise ValueError(f"{expression!r}: {reason}")
     if isinstance(rule, exp.Column | exp.Boolean | exp.Func | exp.Paren | exp.Predicate | exp.Connector | exp.Not):
         return
     raise ValueError(f"{expression!r} is not a condition: it must be true or false")
