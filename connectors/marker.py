@@ -19,6 +19,8 @@ from contracts.stream import Pipeline
 
 Offsets = Mapping[tuple[str, int], int]
 
+_AGAIN_S = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class Marker:
@@ -39,7 +41,7 @@ def emit(source: PostgresEndpoint) -> Marker:
 
 
 def quiesced(pipeline: Pipeline, endpoints: Endpoints, *, timeout_s: float = 60.0) -> Offsets:
-    """Emits a marker, waits until it came out of Kafka, and returns the end offset of each CDC topic's partition.
+    """Emits a marker, waits until one came out of Kafka, and returns the end offset of each CDC topic's partition.
 
     Every change that was committed at the source before the call lies below these offsets: Connect sends changes and
     marker in WAL order, in one sequence of transactions. If nothing writes meanwhile the lake equals the source once
@@ -56,8 +58,7 @@ def quiesced(pipeline: Pipeline, endpoints: Endpoints, *, timeout_s: float = 60.
     try:
         consumer.assign([topic])
         consumer.seek(topic, consumer.end_offsets([topic])[topic])
-        marker = emit(endpoints.source)
-        _wait(consumer, marker, timeout_s, pipeline)
+        _wait(consumer, endpoints.source, timeout_s, pipeline)
         partitions = [TopicPartition(stream.topic, 0) for stream in pipeline.cdc_streams]
         ends = consumer.end_offsets(partitions)
         return {(partition.topic, partition.partition): int(end) for partition, end in ends.items()}
@@ -65,14 +66,21 @@ def quiesced(pipeline: Pipeline, endpoints: Endpoints, *, timeout_s: float = 60.
         consumer.close()
 
 
-def _wait(consumer: KafkaConsumer, marker: Marker, timeout_s: float, pipeline: Pipeline) -> None:
+def _wait(consumer: KafkaConsumer, source: PostgresEndpoint, timeout_s: float, pipeline: Pipeline) -> None:
     deadline = time.monotonic() + timeout_s
+    emitted: list[Marker] = []
+    emit_at = 0.0
     while time.monotonic() < deadline:
+        if time.monotonic() >= emit_at:
+            # Once more now and then: what is older than a snapshot that begins meanwhile never comes out of Debezium.
+            emitted.append(emit(source))
+            emit_at = time.monotonic() + _AGAIN_S
+        tokens = {marker.token for marker in emitted}
         for records in consumer.poll(timeout_ms=200).values():
-            if any(_token(record.value) == marker.token for record in records):
+            if any(_token(record.value) in tokens for record in records):
                 return
     raise ServiceUnavailable(
-        f"a marker written at LSN {marker.lsn} did not reach Kafka within {timeout_s:.0f} s",
+        f"no marker written from LSN {emitted[0].lsn if emitted else 'unknown'} on reached Kafka in {timeout_s:.0f} s",
         next_step="see that the connector runs and has finished its first snapshot: `headrace status`",
         topic=debezium.message_topic(pipeline),
     )

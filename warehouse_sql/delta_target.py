@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from delta.tables import DeltaTable
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
@@ -35,6 +36,11 @@ def create_delta_tables(spark: SparkSession, warehouse: Warehouse, warehouse_url
     name = warehouse.pipeline
     spark.sql(f"create database if not exists {name} location '{warehouse_url.rstrip('/')}/{name}'")
     session = _session(spark, name)
+    for known in (*(table.name for table in warehouse.tables), POSITIONS):
+        # Delta makes no table of its own where files are: what a lost metastore knew is registered by its place.
+        location = f"{warehouse_url.rstrip('/')}/{name}/{known}"
+        if not session.catalog.tableExists(known) and DeltaTable.isDeltaTable(session, location):
+            session.sql(f"create table if not exists {known} using delta location '{location}'")
     for table in warehouse.tables:
         for statement in warehouse.sql("delta", "ddl", table.name):
             session.sql(statement)

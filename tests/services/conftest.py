@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +18,8 @@ from streaming_jobs.session import build_session
 @pytest.fixture(scope="session")
 def spark(endpoints: Endpoints, deployment: Settings) -> Iterator[SparkSession]:
     """One for all files: a process has one session, and each start costs a quarter of a minute."""
+    # Tests are over before the optimising compiler has earned what it costs; read by spark-submit, also of children.
+    os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1")
     settings = SparkSettings(master="local[2]", driver_memory="2g")
     session = build_session(endpoints, settings, spark_jars(), "headrace services tests", conf=spark_conf(deployment))
     yield session

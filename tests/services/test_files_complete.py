@@ -69,11 +69,12 @@ class Files:
              AT, AT, "f", file_hash, line)
             for line, key in enumerate(ids)
         ]  # fmt: skip
-        self.spark.createDataFrame(rows, history_ddl(self.stream)).write.mode("append").saveAsTable(self.stream.history)
+        history = self.spark.createDataFrame(rows, history_ddl(self.stream)).write.format("delta")
+        history.mode("append").saveAsTable(self.stream.history)
         booked = [("events", file_hash, len(ids), 0, 0, 0, 1)]
         ddl = ", ".join(f"`{column}` {kind}" for column, kind in DERIVED["ledger_files"])
         table = f"{self.pipeline.name}_lake.ledger_files"
-        self.spark.createDataFrame(booked, ddl).write.mode("append").saveAsTable(table)
+        self.spark.createDataFrame(booked, ddl).write.format("delta").mode("append").saveAsTable(table)
 
     def refresh(self) -> int:
         added = refresh_files(self.spark, self.pipeline, self.kafka, self.lake_url, timeout_s=20)
