@@ -33,7 +33,9 @@ ALL = dict(commands())
 def test_every_command_has_help_and_stands_in_the_readme(path: str) -> None:
     command = ALL[path]
     assert summary(command), f"{path} has no help"
-    arguments = " ".join(p.make_metavar(click.Context(command)) for p in command.params if isinstance(p, click.Argument))
+    arguments = " ".join(
+        p.make_metavar(click.Context(command)) for p in command.params if isinstance(p, click.Argument)
+    )
     line = f"| `{path}{' ' + arguments if arguments else ''}` | {summary(command)} |"
     assert line in README, f"README lacks this line: {line}"
 
