@@ -19,21 +19,25 @@ from contracts.failpoints import failpoint
 from contracts.stream import Pipeline, Stream
 from streaming_jobs.commit_log import headrace_commits, table_exists
 from streaming_jobs.delta_commit import TableTransaction
-from streaming_jobs.lake import table_path
+from streaming_jobs.lake import issue_view, table_path
 from streaming_jobs.ranges import VERSIONS_PER_EPOCH, epoch_of
 
-# Per table, the newest snapshot that ran to its end: from its first row (S) to its last (L). An interrupted snapshot
+# Per table, the newest snapshot that ran to its end: from its first row to its last. An interrupted snapshot
 # leaves a `first` without a `last`; the next one begins with a `first` of its own. Incremental snapshots interleave
 # with changes and never sweep.
 _MARKER = "_snapshot in ('first', 'first_in_data_collection', 'last', 'last_in_data_collection')"
+_OF_SNAPSHOT = f"({_MARKER} or _snapshot = 'true')"
 _SNAPSHOT = """
-with newest as (select max(_version) as last from {marker} where _snapshot like 'last%')
-select coalesce(max(m._version) filter (where m._snapshot like 'first%' and m._version <= n.last), n.last) as first,
-       n.last as last
-from {marker} as m cross join newest as n where n.last is not null group by n.last
+with newest as (select max(_version) as last from {rows} where _snapshot like 'last%'),
+before as (select coalesce(max(_version), -1) as last from {rows}, newest as n
+           where _snapshot like 'last%' and _version < n.last)
+select n.last as last, count(*) as rows, max(r._version) filter (where r._snapshot like 'first%') as first
+from {rows} as r, newest as n, before as b where r._version > b.last and r._version <= n.last group by n.last
 """
+# What a snapshot overruled is deleted with the version of its first row: above all that was before, and below each of
+# the snapshot's other rows, so that one that comes late (it was quarantined, then replayed) is simply newer.
 _NEWEST = """
-select * except (n, _op, _version), _version as _was, if(_version < :first, :last, _version) as _version,
+select * except (n, _op, _version), _version as _was, greatest(_version, :first) as _version,
        _op = 'd' or _version < :first as _deleted, cast(:number as bigint) as _merged
 from (select *, row_number() over (partition by _key order by _version desc) as n from {news}) where n = 1
 """
@@ -95,7 +99,7 @@ def merge_state(spark: SparkSession, stream: Stream, lake_url: str) -> StateMerg
     if newest is not None and newest["version"] is not None:
         snapshot = _known_snapshot(stream, known)
         if newest["markers"]:
-            snapshot = complete_snapshot(spark, history)
+            snapshot = complete_snapshot(spark, history) or snapshot
         changed = _merge(spark, stream, state_path, news, snapshot)
         if snapshot:
             swept = _sweep(spark, state_path, snapshot)
@@ -116,9 +120,15 @@ def _known_snapshot(stream: Stream, known: Mapping[str, int]) -> Snapshot | None
 
 
 def complete_snapshot(spark: SparkSession, history: DataFrame) -> Snapshot | None:
-    """The newest snapshot in this history that ran to its end, None if none did."""
-    row = spark.sql(_SNAPSHOT, marker=history.where(_MARKER).select("_version", "_snapshot")).first()
-    return Snapshot(int(row["first"]), int(row["last"])) if row else None
+    """The newest snapshot in this history that ran to its end, None if none did.
+
+    None also while its first row is missing (it was quarantined): where it began is not known, and all that it read
+    would look older. Of a table of one row there is only a last one.
+    """
+    row = spark.sql(_SNAPSHOT, rows=history.where(_OF_SNAPSHOT).select("_version", "_snapshot")).first()
+    if row is None or (row["first"] is None and row["rows"] > 1):
+        return None
+    return Snapshot(int(row["last"] if row["first"] is None else row["first"]), int(row["last"]))
 
 
 def _replay_filters(spark: SparkSession, path: str, span: tuple[int, int], positions: Mapping[str, int]) -> list[str]:
@@ -135,26 +145,23 @@ def _replay_filters(spark: SparkSession, path: str, span: tuple[int, int], posit
 def _merge(spark: SparkSession, stream: Stream, path: str, news: DataFrame, snapshot: Snapshot | None) -> int:
     """MERGE the newest change of each key, if it is newer than what the state holds.
 
-    A change older than the snapshot's first row is one that the snapshot overruled. A row of the snapshot itself that
-    comes late (it was quarantined, then replayed) is older than the sweep's version and yet proves the key alive.
+    A change older than the snapshot's first row is one that the snapshot overruled.
     """
-    first, last = (snapshot.first, snapshot.last) if snapshot else (0, -1)
+    first = snapshot.first if snapshot else 0
     columns = [column.name for column in stream.columns]
     names = [*columns, "_key", "_version", "_hash", "_deleted", "_event_time", "_merged"]
     number = TableTransaction(spark, path).read_version + 1
     source = spark.sql(
         _NEWEST,
-        args={"first": first, "last": last, "number": number},
+        args={"first": first, "number": number},
         news=news.select(*columns, "_op", "_version", "_key", "_hash", "_event_time"),
     )
-    newer = "s._was > t._version"
-    late = f"(t._deleted and t._version = {last} and s._version >= {first} and s._version < {last})"
     try:
         result = (
             DeltaTable.forPath(spark, path)
             .alias("t")
             .merge(source.alias("s"), "s._key = t._key")
-            .whenMatchedUpdate(f"{newer} or {late}", {name: f"s.`{name}`" for name in names})
+            .whenMatchedUpdate("s._was > t._version", {name: f"s.`{name}`" for name in names})
             .whenNotMatchedInsert(values={name: f"s.`{name}`" for name in names})
             .execute()
         )
@@ -171,7 +178,7 @@ def _sweep(spark: SparkSession, path: str, snapshot: Snapshot) -> int:
     if swept == 0:
         return 0
     number = TableTransaction(spark, path).read_version + 1
-    values: dict[str, str | Column] = {"_deleted": "true", "_version": str(snapshot.last), "_merged": str(number)}
+    values: dict[str, str | Column] = {"_deleted": "true", "_version": str(snapshot.first), "_merged": str(number)}
     try:
         DeltaTable.forPath(spark, path).update(condition=stale, set=values)
     except PySparkException as error:
@@ -199,8 +206,7 @@ def _reissue(spark: SparkSession, stream: Stream, position: int) -> None:
     """State plus the history past the state's position, whose literal prunes the history's files."""
     columns = ", ".join(f"`{column.name}`" for column in stream.columns)
     tail = "_key, _version, _hash, _event_time"
-    spark.sql(f"""
-        create or replace view {stream.history}_current as
+    query = f"""
         with news as (
           select {columns}, {tail}, _op
           from (select *, row_number() over (partition by _key order by _version desc) as n
@@ -210,7 +216,8 @@ def _reissue(spark: SparkSession, stream: Stream, position: int) -> None:
         where not s._deleted and not exists (select 1 from news where news._key = s._key)
         union all
         select {columns}, {tail} from news where _op <> 'd'
-    """)  # noqa: S608  # names of the contract, checked by its loader
+    """  # noqa: S608  # names of the contract, checked by its loader
+    issue_view(spark, f"{stream.history}_current", query)
 
 
 def refresh_file_view(spark: SparkSession, stream: Stream) -> None:
@@ -220,8 +227,7 @@ def refresh_file_view(spark: SparkSession, stream: Stream) -> None:
     """
     columns = ", ".join(f"`{column.name}`" for column in stream.columns)
     out = f"{columns}, _key, _version, _hash, _event_time, _file, _line"
-    spark.sql(f"""
-        create or replace view {stream.history}_current as
+    query = f"""
         select {out} from (
           select h.*, row_number() over (
             partition by h._key order by h._version desc, f.unit, h._hash desc, h._file_hash, h._line) as n
@@ -229,7 +235,8 @@ def refresh_file_view(spark: SparkSession, stream: Stream) -> None:
           join {stream.lake_schema}.files as f on f.file_hash = h._file_hash
           where f.stream = '{stream.name}' and f.newest
         ) where n = 1
-    """)  # noqa: S608  # names of the contract, checked by its loader
+    """  # noqa: S608  # names of the contract, checked by its loader
+    issue_view(spark, f"{stream.history}_current", query)
 
 
 def _ready(spark: SparkSession, stream: Stream, lake_url: str) -> bool:

@@ -15,7 +15,7 @@ from contracts.spark_types import history_columns, history_ddl
 from contracts.stream import Column, Stream, TableSource
 from streaming_jobs.delta_commit import TableTransaction
 from streaming_jobs.lake import create_table, state_columns, table_path
-from streaming_jobs.state import merge_state
+from streaming_jobs.state import Snapshot, complete_snapshot, merge_state
 
 pytestmark = [pytest.mark.spark, pytest.mark.timeout(400)]
 EPOCH = 10**15
@@ -130,7 +130,7 @@ def test_ghosts_of_an_interrupted_snapshot_are_swept_by_the_next_complete_one(
     before = spark.table(f"{table.stream.history}_state").agg({"_merged": "max"}).first()
     table.merge()
     assert table.current() == {1: "a", 3: "c2", 5: "e", 6: "f"}
-    assert table.state()[2] == ("ghost", 6, True)
+    assert table.state()[2] == ("ghost", 3, True)  # below the snapshot's other rows, above all that was before
     swept = spark.table(f"{table.stream.history}_state").where("id = 2").first()
     assert before
     assert swept
@@ -138,6 +138,32 @@ def test_ghosts_of_an_interrupted_snapshot_are_swept_by_the_next_complete_one(
     table.add([(5, "r", 2, "fixed", "true")], kind="replay")  # a row of the snapshot that had been quarantined
     table.merge()
     assert table.current()[2] == "fixed"
+    assert table.state()[2] == ("fixed", 5, False)  # newer than its sweep: a reader that goes by versions takes it
     table.add([(1, "r", 2, "ghost", "true")], kind="replay")
     table.merge()
     assert table.current()[2] == "fixed"
+
+
+def test_a_snapshot_whose_first_row_was_refused_sweeps_when_that_row_is_fixed(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    table = Table(spark, tmp_path, "people")
+    table.add([(0, "c", 1, "a", None), (1, "c", 2, "ghost", None)])
+    table.add([(4, "r", 3, "c", "true"), (5, "r", 4, "d", "last")])
+    table.merge()
+    assert table.current() == {1: "a", 2: "ghost", 3: "c", 4: "d"}  # where it began is not known
+    table.add([(3, "r", 1, "a", "first")], kind="replay")
+    table.merge()
+    assert table.current() == {1: "a", 3: "c", 4: "d"}
+
+
+def test_a_snapshot_of_one_row_has_a_last_one_only(spark: SparkSession, tmp_path: Path) -> None:
+    rows = [(7, "true"), (8, "first"), (9, "last"), (11, "true"), (12, "incremental"), (14, "last")]
+    assert _snapshot(spark, rows[:1]) is None
+    assert _snapshot(spark, rows[:3]) == Snapshot(8, 9)
+    assert _snapshot(spark, rows) is None
+    assert _snapshot(spark, [*rows[:3], (20, "last")]) == Snapshot(20, 20)
+
+
+def _snapshot(spark: SparkSession, rows: Sequence[tuple[int, str]]) -> Snapshot | None:
+    return complete_snapshot(spark, spark.createDataFrame(rows, "_version bigint, _snapshot string"))
