@@ -110,6 +110,8 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
         jars,
         "headrace tests",
         warehouse_dir=str(folder / "warehouse"),
+        # No test runs long enough for the second compiler to pay: it would take half of two cores for itself.
+        conf={"spark.driver.defaultJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"},
     )
     yield session
     session.stop()
