@@ -21,6 +21,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from connectors import debezium, marker
 from connectors.rest import Connect
+from connectors.source import outlast_open_transactions
 from contracts.endpoints import Endpoints
 from contracts.errors import ServiceUnavailable
 from contracts.stream import Pipeline
@@ -81,7 +82,9 @@ def missing(pipeline: Pipeline, found: Reads, running: Mapping[str, str]) -> lis
 
 def request(endpoints: Endpoints, pipeline: Pipeline, tables: Iterable[str], *, timeout_s: float = 120.0) -> None:
     """Asks for a blocking snapshot of `tables` and returns when it has begun, not when it has ended: that may take
-    hours. Asking twice reads twice, which changes no table. ServiceUnavailable if it does not begin in time."""
+    hours. Asking twice reads twice, which changes no table. ServiceUnavailable if it does not begin in time, or if a
+    transaction from before the tables were published stays open."""
+    outlast_open_transactions(endpoints.source, timeout_s=timeout_s)
     kafka = endpoints.kafka
     before = reads(kafka, pipeline).begun
     names = list(tables)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,6 +46,32 @@ def connected(endpoint: PostgresEndpoint, *, autocommit: bool = False) -> Iterat
             connection.commit()
     finally:
         connection.close()
+
+
+def outlast_open_transactions(endpoint: PostgresEndpoint, *, timeout_s: float) -> None:
+    """Returns when every transaction that had written something before the call has ended.
+
+    What a transaction wrote to a table before the publication knew the table is never sent, however late it commits;
+    so the table may be read only after it. Postgres itself waits like this when it makes a slot.
+    ServiceUnavailable, naming the oldest transaction, if one is still open after `timeout_s`.
+    """
+    with connected(endpoint, autocommit=True) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_current_xact_id()::text::bigint")
+        (mine,) = cursor.fetchone() or (0,)
+        deadline = time.monotonic() + timeout_s
+        while True:
+            cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+            (oldest,) = cursor.fetchone() or (0,)
+            if oldest > mine:
+                return
+            if time.monotonic() > deadline:
+                raise ServiceUnavailable(
+                    f"a transaction that began before the tables were published is open after {timeout_s:.0f} s",
+                    state="The tables are published and not read yet.",
+                    next_step="end it (see pg_stat_activity.backend_xid), then `headrace apply` again",
+                    transaction=oldest,
+                )
+            time.sleep(0.2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from psycopg2.extensions import connection as PostgresConnection
 from pyspark.sql import SparkSession
 
 from connectors import debezium, marker
-from connectors.plan import apply, plan
+from connectors.plan import Plan, apply, plan
 from connectors.removal import remove
 from contracts.endpoints import Endpoints
 from contracts.errors import HeadraceError
@@ -74,10 +74,10 @@ class Shop:
             cursor.execute("select id, price from orders order by id")
             return cursor.fetchall()
 
-    def apply(self) -> None:
+    def plan(self) -> Plan:
         planned = plan(self.pipeline, self.endpoints, self.settings)
         assert planned.refusals == []
-        apply(planned)
+        return planned
 
     def through(self) -> int:
         """The topic's end once everything committed at the source is in it."""
@@ -133,6 +133,9 @@ def shop(spark: SparkSession, endpoints: Endpoints, deployment: Settings, tmp_pa
 
 def test_a_transaction_that_is_open_when_the_snapshot_starts_wins_over_the_snapshot(shop: Shop) -> None:
     shop.run("insert into orders values (1, 1), (2, 2)")
+    *before, connector = shop.plan().changes
+    for change in before:
+        change.apply()
     # A slot that is there already, as after any broken first start: the snapshot then waits for nobody.
     slot = debezium.default_name(shop.pipeline)
     with closing(psycopg2.connect(**shop.endpoints.replicator.dsn())) as replicator, replicator.cursor() as cursor:
@@ -141,7 +144,7 @@ def test_a_transaction_that_is_open_when_the_snapshot_starts_wins_over_the_snaps
     with shop.connect() as open_before, open_before.cursor() as cursor:
         cursor.execute("update orders set price = 10 where id = 1; insert into orders values (3, 30)")
         shop.run("insert into orders values (4, 4)")  # moves the WAL on, so that the snapshot's LSN is behind it
-        shop.apply()
+        connector.apply()
         shop.through()
         open_before.commit()
     changes = shop.lsns()
@@ -153,7 +156,7 @@ def test_a_transaction_that_is_open_when_the_snapshot_starts_wins_over_the_snaps
 
 def test_a_delete_that_races_a_new_insert_of_its_key_leaves_the_row_alive(shop: Shop, wait_until: Any) -> None:
     shop.run("insert into orders values (1, 1)")
-    shop.apply()
+    apply(shop.plan())
     with shop.connect() as deleting, deleting.cursor() as cursor:
         cursor.execute("delete from orders where id = 1")
         # Its row is in the WAL before it waits for the deleting transaction on the key.
@@ -186,7 +189,7 @@ def test_rows_of_a_killed_first_read_that_the_source_has_deleted_do_not_stay(
 
     def applied() -> None:
         with suppress(HeadraceError):  # Connect is killed below
-            shop.apply()
+            apply(shop.plan())
 
     applying = threading.Thread(target=applied, daemon=True)
     applying.start()

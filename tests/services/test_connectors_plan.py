@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -184,6 +185,22 @@ def test_a_stream_added_to_a_running_pipeline_gets_the_rows_that_are_there(appli
     # Back to the narrower pipeline, for the tests that follow.
     apply(applied.plan())
     assert applied.plan().changes == []
+
+
+def test_what_a_transaction_wrote_before_its_table_was_published_arrives(applied: Shop) -> None:
+    applied.run("CREATE TABLE late (id bigint PRIMARY KEY, price numeric(10,2), paid_at timestamptz)")
+    wider = applied.with_streams(*applied.pipeline.streams, applied.stream("late"))
+    with source.connected(applied.endpoints.source) as connection, connection.cursor() as cursor:
+        cursor.execute(f"INSERT INTO {applied.schema}.late VALUES (1, 1, NULL)")
+        applying = threading.Thread(target=lambda: apply(applied.plan(wider)))
+        applying.start()
+        applying.join(timeout=15)
+        waited = applying.is_alive()
+    applying.join(timeout=120)
+    assert waited, "the table was read although a transaction of before its publication was open"
+    assert applied.plan(wider).changes == []
+    assert [change["after"]["id"] for change, _ in applied.changes("late")] == [1]
+    apply(applied.plan())
 
 
 def test_more_partitions_are_refused(applied: Shop) -> None:
