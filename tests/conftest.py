@@ -43,8 +43,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test belongs to the tier of its folder: its marker and its time-out come from there."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A test belongs to the tier of its folder: its marker and its time-out come from there.
+
+    What is marked `chaos` repeats a test at more places; it is left out unless `-m` names it.
+    """
+    if "chaos" not in (config.getoption("markexpr") or ""):
+        left_out = [item for item in items if item.get_closest_marker("chaos")]
+        if left_out:
+            config.hook.pytest_deselected(items=left_out)
+            items[:] = [item for item in items if item not in left_out]
     here = Path(__file__).parent
     for item in items:
         tier = item.path.relative_to(here).parts[0]

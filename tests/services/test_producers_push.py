@@ -209,7 +209,7 @@ def test_a_missing_topic_is_named_and_not_created(kafka: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("failpoint", ["before_kafka_commit", "after_kafka_commit"])
-@pytest.mark.parametrize("hit", [1, 3, 60])
+@pytest.mark.parametrize("hit", [1, pytest.param(3, marks=pytest.mark.chaos), 60])
 def test_killed_at_a_commit_and_pushed_again_each_row_is_there_once(
     kafka: str, pipeline: Pipeline, tmp_path: Path, failpoint: str, hit: int
 ) -> None:
