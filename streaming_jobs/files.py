@@ -14,12 +14,11 @@ from contracts.errors import LedgerMismatch, ServiceUnavailable
 from contracts.stream import Pipeline
 from contracts.wire import FileState, decode_file_state
 from streaming_jobs.delta_commit import TableTransaction
-from streaming_jobs.lake import FILES_SENT, table_path
+from streaming_jobs.lake import FILES_SENT, issue_view, table_path
 from streaming_jobs.positions import describe, epoch
 from streaming_jobs.ranges import VERSIONS_PER_EPOCH, app_id, epoch_id
 
 _VIEW = """
-create or replace view {lake}.files as
 with sent as (
   select * except (n) from (
     select *, row_number() over (partition by stream, file_hash order by revision desc) as n from {lake}.files_sent
@@ -55,7 +54,8 @@ def refresh_files(
         ServiceUnavailable: the broker did not answer in time; nothing was written.
         LedgerMismatch: a record is not a file's state; nothing was written.
     """
-    spark.sql(_VIEW.format(lake=f"{pipeline.name}_lake"))
+    lake = f"{pipeline.name}_lake"
+    issue_view(spark, f"{lake}.files", _VIEW.format(lake=lake))
     topic = describe(kafka, [pipeline.files_topic]).get(pipeline.files_topic)
     if topic is None:
         return 0

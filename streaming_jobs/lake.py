@@ -119,6 +119,23 @@ def create_derived(spark: SparkSession, pipeline: Pipeline, lake_url: str) -> No
         )
 
 
+# Per process: the text each view was last given.
+_issued: dict[str, str] = {}
+
+
+def issue_view(spark: SparkSession, name: str, query: str) -> None:
+    """Make a view, or give it another text in one step.
+
+    `create or replace view` drops the view first: a reader meets a moment without it [seen]. A text that this
+    process gave before is not given again. May be called at any time.
+    """
+    if not spark.catalog.tableExists(name):
+        spark.sql(f"create view if not exists {name} as {query}")
+    elif _issued.get(name) != query:
+        spark.sql(f"alter view {name} as {query}")
+    _issued[name] = query
+
+
 def _is_delta(spark: SparkSession, path: str) -> bool:
     from delta.tables import DeltaTable
 

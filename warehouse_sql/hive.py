@@ -54,4 +54,5 @@ def query(
 def _reason(error: HiveError) -> str:
     status = getattr(error.args[0], "status", None) if error.args else None
     message = getattr(status, "errorMessage", None) or str(error)
-    return str(message).split("\n\tat ", 1)[0]
+    # After the first line comes the whole query plan or a stack trace.
+    return str(message).removeprefix("Error running query: ").splitlines()[0]
