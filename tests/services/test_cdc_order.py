@@ -178,6 +178,7 @@ def test_a_delete_that_races_a_new_insert_of_its_key_leaves_the_row_alive(shop: 
     assert shop.current() == shop.source() == [(1, 3)]
 
 
+@pytest.mark.timeout(800)  # Connect starts again
 def test_rows_of_a_killed_first_read_that_the_source_has_deleted_do_not_stay(
     shop: Shop, wait_until: Any, tmp_path: Path
 ) -> None:

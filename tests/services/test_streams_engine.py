@@ -214,6 +214,7 @@ def test_a_killed_process_loses_and_doubles_nothing(shop: Shop, wait_until: Wait
     assert shop.offsets("refunds") == list(range(10))
 
 
+@pytest.mark.timeout(800)  # several starts of a JVM
 def test_a_kill_at_every_failpoint_books_each_offset_once(shop: Shop, wait_until: WaitUntil) -> None:
     """One kill after another, each in the batch that the one before it left half done."""
     orders, refunds = shop.pipeline.streams
@@ -242,6 +243,7 @@ def test_a_kill_at_every_failpoint_books_each_offset_once(shop: Shop, wait_until
     assert (booked.rows, booked.accepted, booked.quarantined, booked.gap) == (sent, sent - len(bad), len(bad), 0)
 
 
+@pytest.mark.timeout(800)  # several starts of a JVM
 def test_a_kill_while_the_state_is_merged_is_seen_by_no_reader(shop: Shop, wait_until: WaitUntil) -> None:
     create_derived(shop.spark, shop.pipeline, shop.lake_url)
 

@@ -412,7 +412,7 @@ def test_a_lost_metastore_is_made_again_from_the_files(lake: Lake) -> None:
         ("postgres", "after_warehouse_commit:5"),
     ],
 )
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)  # of which a child's own 300 at most
 def test_a_kill_at_any_place_and_a_new_round_end_in_the_same_tables(lake: Lake, target: str, place: str) -> None:
     fill(lake)
     child = subprocess.run(
@@ -421,7 +421,7 @@ def test_a_kill_at_any_place_and_a_new_round_end_in_the_same_tables(lake: Lake, 
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=300,
     )
     assert child.returncode == -signal.SIGKILL, child.stderr[-3000:]
     lake.spark.catalog.clearCache()
