@@ -18,11 +18,11 @@ from streaming_jobs.counts import Counts, Group, GroupCounter, commit_metadata, 
 from streaming_jobs.delta_commit import TableTransaction
 from streaming_jobs.kafka_scan import kafka_errors, read_ranges
 from streaming_jobs.lake import sql_text, sql_time, table_path
-from streaming_jobs.quarantine import check_share, commit_refused, mark_fixed, remember, settle, unsettle
+from streaming_jobs.quarantine import NEW_WINDOW, check_share, commit_refused, mark_fixed, remember, settle, unsettle
 from streaming_jobs.ranges import Range, check_disjoint, epoch_id, epoch_of
 from streaming_jobs.transforms.decode_change import decode_change
 from streaming_jobs.transforms.decode_file_row import decode_file_row
-from streaming_jobs.transforms.deduplicate import WRITTEN, outcome_of_changes, outcome_of_file_rows
+from streaming_jobs.transforms.deduplicate import WRITTEN, keep_present, outcome_of_changes, outcome_of_file_rows
 from streaming_jobs.transforms.key import add_key
 from streaming_jobs.transforms.validate import cast_fields, validate
 
@@ -77,7 +77,8 @@ def ingest(
 
     `kind="replay"` reads offsets below the position instead: rows the history holds are duplicates, missing ones are
     written with the version they always had, positions stay. `records` are the records of just these ranges, if the
-    caller has them already; `kafka` is not read then. `park=False` accepts any share of bad rows (to resume a stream).
+    caller has them already; `kafka` is not read then. `park=False` accepts any share of bad rows (to resume a stream);
+    later batches count their share from there on.
 
     Raises:
         Conflict: another writer moved a position; repeat from the table's positions.
@@ -108,10 +109,12 @@ def ingest(
         clock.lap("plan")
         written = transaction.write(_history_rows(counter.observe(classified), stream, now))
         clock.lap("write")
-        counts = counter.of(classified, written, expected, recount=kind == "replay")
+        counts = counter.of(classified, written, expected)
         by_range = per_range(unread, counts)
         by_file = per_file(counts)
         metadata = commit_metadata(kind, run, now.isoformat(), by_range, by_file)
+        if not park:
+            metadata |= NEW_WINDOW
         batch = total(list(by_range.values()))
         if batch.quarantined:
             if park and kind == "batch":
@@ -132,7 +135,7 @@ def ingest(
     failpoint("after_history_commit")
     clock.lap("commit")
     if kind == "batch":
-        remember(history, batch)
+        remember(history, batch, new_window=not park)
     else:
         mark_fixed(spark, stream, lake_url, classified, unread)
     return BatchResult(version, by_range, by_file, skipped, clock.seconds)
@@ -198,7 +201,10 @@ def _classify(
         group = (int(row["partition"]), str(row["hash"]))
         expected[group] = expected.get(group, 0) + int(row["count"])
     present = _rows_of_files(spark, stream, history, {(row["hash"], row["file"]) for row in seen})
-    return outcome_of_file_rows(_judge(raw, stream, epoch), present), sorted(expected), expected
+    classified = outcome_of_file_rows(_judge(raw, stream, epoch), present)
+    if kind == "replay":
+        classified = keep_present(classified, present)
+    return classified, sorted(expected), expected
 
 
 def _judge(raw: DataFrame, stream: Stream, epoch: int) -> DataFrame:

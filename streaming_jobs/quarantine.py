@@ -20,6 +20,8 @@ from streaming_jobs.ranges import Range
 from streaming_jobs.tables import QUARANTINE, QUARANTINE_COLUMNS
 from streaming_jobs.transforms.deduplicate import ACCEPTED, CONFLICTING, DUPLICATE, QUARANTINED
 
+NEW_WINDOW: Mapping[str, object] = {"new_window": True}
+"""In a commit's metadata: its rows and those before it do not count when a later batch is asked for its share."""
 _SHOWN = 3
 _REMEMBERED = 200
 # Per process: partitions whose unfinished rows were removed, and the newest batches' (rows, quarantined) per history.
@@ -170,9 +172,11 @@ def examples_of(refused: DataFrame) -> list[tuple[int, str, str, str]]:
     return [(row["_offset"], row["rule"], row["column_name"], row["reason"]) for row in found]
 
 
-def remember(history: str, batch: Counts) -> None:
-    """A batch was committed: it counts in the window of the next."""
-    if history in _recent:
+def remember(history: str, batch: Counts, *, new_window: bool = False) -> None:
+    """A batch was committed: it counts in the window of the next, or its bad rows were accepted and nothing does."""
+    if new_window:
+        _recent[history] = deque(maxlen=_REMEMBERED)
+    elif history in _recent:
         _recent[history].append((batch.rows, batch.quarantined))
 
 
@@ -183,6 +187,9 @@ def _window(spark: SparkSession, history: str) -> deque[tuple[int, int]]:
         for commit in sorted(commits.collect(), key=lambda row: int(row["version"])):
             said: Mapping[str, object] = json.loads(commit["userMetadata"] or "{}")
             if said.get("headrace") == 1 and said.get("kind") == "batch":
+                if NEW_WINDOW.items() <= said.items():
+                    found.clear()
+                    continue
                 ranges = said["ranges"]
                 assert isinstance(ranges, list)
                 found.append((sum(r["rows"] for r in ranges), sum(r["quarantined"] for r in ranges)))

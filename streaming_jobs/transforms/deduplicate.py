@@ -6,17 +6,18 @@ from pyspark.sql import DataFrame
 
 ACCEPTED, DUPLICATE, CONFLICTING, QUARANTINED, NO_ROW = range(5)
 WRITTEN = f"_outcome in ({ACCEPTED}, {CONFLICTING})"
-_NOT_ACCEPTED = f"when _no_row then {NO_ROW} when _refusal is not null then {QUARANTINED}"
+_NO_ROW = f"when _no_row then {NO_ROW}"
+_REFUSED = f"when _refusal is not null then {QUARANTINED}"
 
 
 def outcome_of_changes(frame: DataFrame, present: DataFrame | None = None) -> DataFrame:
     """Every change is a version of its own and accepted. Duplicate: only where `present`, the history's `_version`s
-    (epoch and offset), holds it, in a replay."""
+    (epoch and offset), holds it, in a replay, whatever the contract says of it now."""
     if present is None:
-        return frame.selectExpr("*", f"case {_NOT_ACCEPTED} else {ACCEPTED} end as _outcome")
+        return frame.selectExpr("*", f"case {_NO_ROW} {_REFUSED} else {ACCEPTED} end as _outcome")
     known = present.selectExpr("_version as _known").distinct()
     joined = frame.join(known, frame["_version"] == known["_known"], "left")
-    outcome = f"case {_NOT_ACCEPTED} when _known is not null then {DUPLICATE} else {ACCEPTED} end as _outcome"
+    outcome = f"case {_NO_ROW} when _known is not null then {DUPLICATE} {_REFUSED} else {ACCEPTED} end as _outcome"
     return joined.selectExpr(*(f"`{column}`" for column in frame.columns), outcome)
 
 
@@ -42,7 +43,17 @@ def outcome_of_file_rows(frame: DataFrame, present: DataFrame) -> DataFrame:
         "left",
     )
     outcome = (
-        f"case {_NOT_ACCEPTED} when _nth > 1 or coalesce(array_contains(_known_hashes, _hash), false) then {DUPLICATE} "
+        f"case {_NO_ROW} {_REFUSED} "
+        f"when _nth > 1 or coalesce(array_contains(_known_hashes, _hash), false) then {DUPLICATE} "
         f"when _known_hashes is not null or _first_hash <> _hash then {CONFLICTING} else {ACCEPTED} end as _outcome"
     )
     return joined.selectExpr(*columns, outcome)
+
+
+def keep_present(frame: DataFrame, present: DataFrame) -> DataFrame:
+    """In a replay: a refused row whose file and line `present` holds is a duplicate; an earlier contract took it."""
+    known = present.selectExpr("_file_hash as _known_file", "_line as _known_line").distinct()
+    same = (frame["_file_hash"] == known["_known_file"]) & (frame["_line"] == known["_known_line"])
+    outcome = f"if(_outcome = {QUARANTINED} and _known_line is not null, {DUPLICATE}, _outcome) as _outcome"
+    columns = (f"`{column}`" for column in frame.columns if column != "_outcome")
+    return frame.join(known, same, "left").selectExpr(*columns, outcome)

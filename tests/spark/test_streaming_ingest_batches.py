@@ -20,7 +20,7 @@ from contracts.errors import Conflict, LedgerMismatch
 from contracts.stream import Column, FileSource, Rule, Stream, TableSource
 from contracts.wire import RowKey, encode_row_key
 from streaming_jobs import quarantine
-from streaming_jobs.counts import Counts
+from streaming_jobs.counts import Counts, GroupCounter
 from streaming_jobs.delta_commit import TableTransaction, read_positions
 from streaming_jobs.ingest import BatchResult, Kind, ingest
 from streaming_jobs.lake import table_path
@@ -193,14 +193,20 @@ def test_an_intact_range_is_replayed_without_a_trace_and_a_damaged_one_is_healed
 
 
 def test_a_replay_accepts_what_a_corrected_contract_allows(things: Lake) -> None:
-    things.records = [change("c", 1), change("c", 2, "1000.00"), change("c", 3, "1.005")]
-    things.run(things.range(0, 3))
-    assert len(things.quarantined()) == 2
+    things.records = [change("c", 1), change("c", 2, "50.00"), change("c", 3, "1.005")]
     strict = replace(things.stream, rules=(Rule("small", "price < 10", "price"),))
-    things.run(things.range(0, 3), kind="replay", stream=strict)
-    assert [r.state for r in things.quarantined()] == ["open", "open"]
-    unchanged = things.history()
-    assert [r.id for r in unchanged] == [1]
+    assert things.run(things.range(0, 3), stream=strict).counts == Counts(accepted=1, quarantined=2)
+    assert [(r.offset, r.rule, r.state) for r in things.quarantined()] == [(1, "small", "open"), (2, "type", "open")]
+    replayed = things.run(things.range(0, 3), kind="replay")
+    assert replayed.counts == Counts(accepted=1, duplicate=1, quarantined=1)
+    assert [(r.offset, r.state) for r in things.quarantined()] == [(1, "fixed"), (2, "open")]
+    healed = things.history()
+    assert [(r.id, r._version, r._offset) for r in healed] == [(1, 10**15, 0), (2, 10**15 + 1, 1)]
+    # What is there stays, also under a contract that would refuse it now.
+    again = things.run(things.range(0, 3), kind="replay", stream=strict)
+    assert again.counts == Counts(duplicate=2, quarantined=1)
+    assert things.history() == healed
+    assert [(r.offset, r.state) for r in things.quarantined()] == [(1, "fixed"), (2, "open")]
 
 
 def test_leftovers_of_an_unfinished_batch_are_removed(things: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,6 +244,11 @@ def test_a_stream_with_too_many_bad_rows_is_parked(things: Lake) -> None:
     assert read_positions(things.spark, things.history_path)["T1:p.s.things-0"] == 9
     assert len(things.quarantined()) == 1
     assert things.run(things.range(9, 21), park=False).counts.quarantined == 12
+    # What was accepted then does not count later, in this process or the next.
+    things.records += [change("c", 1, "bad"), change("c", 2, "bad")]
+    assert things.run(things.range(21, 22)).counts.quarantined == 1
+    quarantine._recent.clear()
+    assert things.run(things.range(22, 23)).counts.quarantined == 1
 
 
 def test_rows_of_files_are_duplicates_conflicts_or_new(scores: Lake) -> None:
@@ -269,9 +280,39 @@ def test_rows_of_files_are_duplicates_conflicts_or_new(scores: Lake) -> None:
         ("z", 3, 8, "2025-03-01"),
         ("x", 1, 2, "2025-03-02"),
     ]
+    before = scores.history()
     replayed = scores.run(scores.range(0, 10), kind="replay")
     assert replayed.counts == Counts(duplicate=8, quarantined=2)
     assert len(scores.quarantined()) == 2
+    # Lines that are there stay under a contract that refuses them now; line 7 was only a repetition of line 4.
+    stricter = replace(scores.stream, rules=(Rule("in_range", "score between 0 and 1", "score"),))
+    judged_again = scores.run(scores.range(0, 10), kind="replay", stream=stricter)
+    assert judged_again.counts == Counts(duplicate=7, quarantined=3)
+    assert scores.history() == before
+
+
+def test_many_groups_are_counted_during_the_write_by_every_task(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups = [(partition, name * 64) for partition in (0, 1) for name in "abcdef"]
+    number = "cast(id % 12 as int)"
+    frame = spark.range(0, 5000, numPartitions=7).selectExpr(
+        f"{number} div 6 as _partition",
+        f"repeat(substr('abcdef', {number} % 6 + 1, 1), 64) as _file_hash",
+        "cast(if(id % 7 = 0, 1, 0) as int) as _outcome",
+    )
+    wanted = {
+        (int(r[0]), str(r[1])): Counts(accepted=int(r[2]), duplicate=int(r[3]))
+        for r in frame.groupBy("_partition", "_file_hash")
+        .agg({"*": "count", "_outcome": "sum"})
+        .selectExpr("_partition", "_file_hash", "`count(1)` - `sum(_outcome)`", "`sum(_outcome)`")
+        .collect()
+    }
+    counter = GroupCounter(groups)
+    counter.observe(frame).write.format("noop").mode("overwrite").save()
+    monkeypatch.setattr(type(frame), "groupBy", lambda *_: pytest.fail("counted a second time"))
+    found = counter.of(frame, sum(counts.accepted for counts in wanted.values()), None)
+    assert found == wanted
 
 
 Row3 = tuple[str, int, str]
@@ -280,7 +321,7 @@ file_rows = st.lists(
 )
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=file_rows, seed=st.integers(0, 2**16))
 def test_order_and_repetition_of_file_rows_do_not_matter(
     spark: SparkSession, tmp_path_factory: pytest.TempPathFactory, rows: list[Row3], seed: int
@@ -299,7 +340,7 @@ def test_order_and_repetition_of_file_rows_do_not_matter(
     assert len(lake.history()) == len(found)
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     changes=st.lists(st.tuples(st.sampled_from("cud"), st.integers(1, 3), st.integers(0, 9)), min_size=1, max_size=10),
     seed=st.integers(0, 2**16),
