@@ -10,11 +10,15 @@ from decimal import Decimal
 import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
 
+from contracts.expressions import check_row_rule
+from contracts.spark_types import parse_type
 from contracts.stream import Column, FileSource, Rule, Stream, TableSource
 from contracts.wire import RowKey, encode_row_key
 from streaming_jobs.transforms.decode_change import decode_change
 from streaming_jobs.transforms.decode_file_row import decode_file_row
 from streaming_jobs.transforms.key import add_key
+from streaming_jobs.transforms.row_rules import judge
+from streaming_jobs.transforms.sql import first_of
 from streaming_jobs.transforms.validate import cast_fields, validate
 
 RECORD = "key binary, value binary, topic string, partition int, offset bigint, timestamp timestamp"
@@ -227,6 +231,27 @@ def test_a_rule_refuses_passes_or_fails(spark: SparkSession) -> None:
     assert refusals(found) == [None, None, ("quotient", "n"), ("quotient", "n"), ("required", "id")]
     assert found[2]._refusal.reason == "failed: 100 / n > 1"
     assert found[3]._refusal.reason == "not true: 100 / n > 1"
+
+
+def test_what_raises_in_a_rule_refuses_its_row_alone(spark: SparkSession) -> None:
+    frame = spark.createDataFrame(
+        [(6, 2, "7"), (1, 0, "x"), (2**31 - 1, 1, "2025-02-30"), (-(2**31), 1, "2025-02-28"), (None, None, None)],
+        "a int, b int, s string",
+    )
+    rules = {
+        "a / b + 1 > -1e10": [True, False, True, True, True],
+        "cast(a % b as string) = '0'": [True, False, True, True, True],
+        "a + b > -1e10": [True, True, False, True, True],
+        "-a is null or -a < 1e10": [True, True, True, True, True],
+        "-a < 1e10": [True, True, True, False, True],
+        "cast(s as int) > 0": [True, False, False, False, True],
+        "to_date(s) > date '2000-01-01'": [False, False, False, True, True],
+    }
+    for rule in rules:
+        check_row_rule(rule, {"a": parse_type("int"), "b": parse_type("int"), "s": parse_type("string")})
+    refused = (first_of(judge(Rule(f"r{n}", rule))) for n, rule in enumerate(rules))
+    found = frame.selectExpr(*(f"({one}) is null as r{n}" for n, one in enumerate(refused))).collect()
+    assert {rule: [row[n] for row in found] for n, rule in enumerate(rules)} == rules
 
 
 def test_changes(spark: SparkSession) -> None:
