@@ -51,6 +51,10 @@ def maintain(
     # Only small files are rewritten: what was compacted once stays, so the cost follows the change.
     own.conf.set("spark.databricks.delta.optimize.minFileSize", str(SMALL_BYTES))
     own.conf.set("spark.databricks.delta.optimize.maxFileSize", str(8 * SMALL_BYTES))
+    # VACUUM lists folders in that many tasks, 10,000 unless told otherwise, also where there is one folder.
+    own.conf.set(
+        "spark.sql.sources.parallelPartitionDiscovery.parallelism", str(4 * own.sparkContext.defaultParallelism)
+    )
     moment = now or datetime.now(UTC)
     behind = {stream.name: slowest_reader(own, stream, lake_url) for stream in pipeline.streams}
     done = []
