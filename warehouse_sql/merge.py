@@ -38,7 +38,11 @@ def create_tables(
     """Make what is missing in the targets. Safe to repeat; `url` overrides `warehouse_url`."""
     warehouse = declaration.load(pipeline)
     if "delta" in targets:
-        create_delta_tables(spark, warehouse, url or warehouse_url(endpoints))
+        folder = url or warehouse_url(endpoints)
+        create_delta_tables(spark, warehouse, folder)
+        target = DeltaTarget(spark, pipeline, warehouse)
+        for consolidated in warehouse.parquet:
+            parquet.create(target, consolidated, folder)
     if "postgres" in targets:
         create_postgres_tables(endpoints.warehouse, warehouse)
 
@@ -114,7 +118,8 @@ def _round(
     for table in warehouse.facts:
         if table.name in plans:
             attempt(table.name, lambda table=table: target.restate_fact(table, plans[table.name]))  # type: ignore[misc]
-    if isinstance(target, DeltaTarget) and any(report.rows for report in reports):
+    # A date whose file became empty wrote no row, and yet its partition has to go.
+    if isinstance(target, DeltaTarget) and any(not report.skipped and not report.error for report in reports):
         for consolidated in warehouse.parquet:
             attempt(
                 consolidated.name,

@@ -25,6 +25,19 @@ _HIVE_READABLE = {
 }
 
 
+def create(target: DeltaTarget, table: ParquetTable, url: str) -> None:
+    """Make the table, or register the files of one that the metastore lost. Safe to repeat; its facts exist."""
+    _create(target, table.name, _query(target, table), _location(target, table, url))
+
+
+def _query(target: DeltaTarget, table: ParquetTable) -> str:
+    return statements(target.warehouse.folder / "parquet" / f"{table.name}.sql")[0]
+
+
+def _location(target: DeltaTarget, table: ParquetTable, url: str) -> str:
+    return f"{url.rstrip('/')}/{target.pipeline.name}/{table.name}"
+
+
 def rewrite(target: DeltaTarget, table: ParquetTable, url: str) -> TableReport:
     """Write the partitions that changed since this table's own position. Safe twice; a kill leaves work for the next.
 
@@ -32,9 +45,8 @@ def rewrite(target: DeltaTarget, table: ParquetTable, url: str) -> TableReport:
     """
     started = time.monotonic()
     spark = target.spark
-    location = f"{url.rstrip('/')}/{target.pipeline.name}/{table.name}"
-    query = statements(target.warehouse.folder / "parquet" / f"{table.name}.sql")[0]
-    _create(target, table.name, query, location)
+    location, query = _location(target, table, url), _query(target, table)
+    create(target, table, url)
     news = _restated(target, table)
     days = {date_key(unit) for unit in news} | _completed(target, table.name)
     if not days:

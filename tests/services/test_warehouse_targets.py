@@ -390,6 +390,7 @@ def test_a_lost_metastore_is_made_again_from_the_files(lake: Lake) -> None:
     fill(lake)
     lake.merge()
     name = lake.pipeline.name
+    activity = sorted(map(str, lake.spark.table(f"{name}.learning_activity").collect()))
     files, aside = lake.folder / "warehouse", lake.folder / "aside"
     files.rename(aside)  # the metastore deletes a database's folder with it
     lake.spark.sql(f"drop database {name} cascade")
@@ -397,6 +398,7 @@ def test_a_lost_metastore_is_made_again_from_the_files(lake: Lake) -> None:
     aside.rename(files)
     lake.open()
     lake.assert_targets_equal()
+    assert sorted(map(str, lake.spark.table(f"{name}.learning_activity").collect())) == activity
     again = merge_round(lake.spark, lake.pipeline, lake.endpoints, url=lake.url)
     again.check()
     assert [report.table for report in again.tables if not report.skipped] == []
