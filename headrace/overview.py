@@ -15,6 +15,7 @@ from headrace.background import monitor_port
 from headrace.lake import rows_of
 from infra.local.part import PartStatus
 from producers.states import file_states
+from streaming_jobs.stream_status import read_status
 
 STALE_S = 15.0
 
@@ -36,29 +37,30 @@ def parts_overview(parts: Sequence[PartStatus]) -> list[dict[str, Any]]:
 
 def streams_overview(app: App) -> list[dict[str, Any]]:
     """One row per stream; empty if `headrace run` has never run here. Parts that do not answer leave cells empty."""
-    if not app.status_file.exists():
+    written = read_status(app.status_file)
+    if written is None:
         return []
-    status = json.loads(app.status_file.read_text(encoding="utf-8"))
-    age_s = (datetime.now(UTC) - datetime.fromisoformat(status["at"])).total_seconds()
+    at, streams = written
+    age_s = (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()
     live = _live(app)
     refused = _refused(app)
     rows = []
-    for stream in status["streams"]:
-        name = stream["stream"]
+    for stream in streams:
+        name = stream.stream
         seen = live.get(name, {})
         last = seen.get("last_event_time")
         rows.append(
             {
                 "stream": name,
-                "state": stream["state"] if age_s < STALE_S else "not running",
-                "waiting": stream["lag"],
-                "last commit": _short(stream["last_commit_at"]),
+                "state": stream.state if age_s < STALE_S else "not running",
+                "waiting": stream.lag,
+                "last commit": _short(stream.last_commit_at),
                 "last event": _short(datetime.fromtimestamp(last, UTC).isoformat()) if last else None,
                 "per s": seen.get("rate"),
                 "fresh": seen.get("fresh"),
                 "target s": app.pipeline.stream(name).freshness_s,
                 "quarantined": refused.get(name, 0) if refused is not None else None,
-                "reason": stream["reason"],
+                "reason": stream.reason,
             }
         )
     return rows

@@ -15,7 +15,7 @@ import psycopg2
 from psycopg2 import sql
 
 from connectors.marker import quiesced
-from contracts.canonical import fingerprint_of_hash_spark, table_fingerprint_postgres, table_fingerprint_spark
+from contracts.canonical import table_fingerprint_postgres, table_fingerprint_spark
 from contracts.endpoints import PostgresEndpoint
 from contracts.stream import Column, Stream
 from headrace.app import App
@@ -101,11 +101,6 @@ def postgres_side(endpoint: PostgresEndpoint, table: tuple[str, str], columns: S
 def lake_side(app: App, view: str, stream: Stream) -> Side:
     """Rows and fingerprint of a lake table or view; the hash is computed anew, not read from `_hash`."""
     return _side(rows_of(app, f"select {table_fingerprint_spark(stream.columns)} from {view}"))  # noqa: S608
-
-
-def stored_side(app: App, view: str) -> Side:
-    """Rows and fingerprint by the stored `_hash`."""
-    return _side(rows_of(app, f"select {fingerprint_of_hash_spark('_hash')} from {view}"))  # noqa: S608
 
 
 def _side(rows: list[dict[str, Any]]) -> Side:

@@ -39,14 +39,6 @@ def run_checks(spark: SparkSession, pipeline: Pipeline) -> list[Check]:
     return checks
 
 
-def query_file(pipeline: Pipeline, name: str) -> str:
-    """The text of a query that ships with the pipeline; KeyError if there is none of that name.
-
-    Its tables are unqualified: run it with the pipeline's schema as current one.
-    """
-    return declaration.load(pipeline).named("queries")[name]
-
-
 def declared_columns(warehouse: Warehouse, engine: Engine, table: str) -> list[tuple[str, str]]:
     """Name and type of each column as the DDL file says, in Spark's or Postgres' own spelling."""
     dialect = "spark" if engine == "delta" else "postgres"
