@@ -59,7 +59,7 @@ def _nested_text(json: str, spark_type: SparkType, depth: int) -> str:
     if spark_type.name == "array":
         element = _json_part(f"jsonb_build_array({item}.value)", "0", spark_type.inner[0], depth + 1)
         rows = f"jsonb_array_elements(nullif({json}, 'null')) with ordinality {item}(value, n)"
-        text = f"(select string_agg({element}, '' order by {item}.n) from {rows})"  # noqa: S608
+        text = f"(select string_agg({element}, '' order by {item}.n) from {rows})"
         return f"case when jsonb_typeof({json}) <> 'null' then coalesce({text}, '') end"
     key, value = spark_type.inner
     entry = (
@@ -67,7 +67,7 @@ def _nested_text(json: str, spark_type: SparkType, depth: int) -> str:
         f'{_json_part(f"jsonb_build_array({item}.value)", "0", value, depth + 1)}) collate "C"'
     )
     rows = f"jsonb_each(nullif({json}, 'null')) {item}(key, value)"
-    text = f"(select string_agg({entry}, '' order by {entry}) from {rows})"  # noqa: S608
+    text = f"(select string_agg({entry}, '' order by {entry}) from {rows})"
     return f"case when jsonb_typeof({json}) <> 'null' then coalesce({text}, '') end"
 
 

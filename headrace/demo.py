@@ -187,7 +187,7 @@ class Demo:
         quarantine = f"{self.app.pipeline.name}_lake.quarantine"
         refused = rows_of(
             self.app,
-            f"select stream, rule, column_name, count(*) as rows, min(reason) as example from {quarantine} "  # noqa: S608
+            f"select stream, rule, column_name, count(*) as rows, min(reason) as example from {quarantine} "
             "group by stream, rule, column_name order by stream, rule, column_name",
         )
         show(refused, as_json=False, title="\nQuarantine, by reason")

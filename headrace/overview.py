@@ -77,7 +77,7 @@ def _live(app: App) -> dict[str, dict[str, Any]]:
 def _refused(app: App) -> dict[str, int] | None:
     table = f"{app.pipeline.name}_lake.quarantine"
     try:
-        rows = rows_of(app, f"select stream, count(*) as n from {table} where state = 'open' group by stream")  # noqa: S608
+        rows = rows_of(app, f"select stream, count(*) as n from {table} where state = 'open' group by stream")
     except HeadraceError:
         return None
     return {row["stream"]: row["n"] for row in rows}
@@ -92,7 +92,7 @@ def files_overview(app: App) -> list[dict[str, Any]]:
 
     `done`: the ledger's counts add up to the rows in the file. `superseded`: done, and a later file of its unit is too.
     """
-    arrivals = rows_of(app, f"select * from {app.pipeline.name}_lake.files")  # noqa: S608
+    arrivals = rows_of(app, f"select * from {app.pipeline.name}_lake.files")
     booked = {(row["stream"], row["file_hash"]): row for row in arrivals}
     rows = []
     for (stream, file_hash), known in sorted(

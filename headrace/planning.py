@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 from connectors.plan import Change, Plan, plan
 from contracts.errors import HeadraceError
+from contracts.spark_types import history_columns
 from headrace.app import App
 from headrace.background import MONITOR, processes
 from headrace.lake import rows_of
@@ -14,28 +17,49 @@ from warehouse_sql.declaration import load
 def planned(app: App) -> Plan:
     """Compares everything that is declared with what runs; changes nothing."""
     found = plan(app.pipeline, app.endpoints, app.settings)
-    missing = missing_tables(app)
+    missing, refusals = tables_to_make(app)
+    found.refusals += refusals
     if missing:
         what = "in the lake, in Delta and in Postgres"
         found.changes.append(Change("tables", ", ".join(missing), "", what, lambda: make_tables(app)))
     return found
 
 
-def missing_tables(app: App) -> list[str]:
-    """Declared tables that the metastore does not know."""
-    lake = f"{app.pipeline.name}_lake"
-    wanted = {f"{lake}.{stream.name}" for stream in app.pipeline.streams}
-    wanted |= {f"{lake}.{name}" for name in ("ledger", "quarantine")}
-    wanted |= {f"{app.pipeline.name}.{table.name}" for table in load(app.pipeline).tables}
-    known: set[str] = set()
-    for schema in (lake, app.pipeline.name):
-        try:
-            known |= {
-                f"{schema}.{row['tableName']}" for row in rows_of(app, f"show tables in {schema}", database="default")
-            }
-        except HeadraceError:
+def tables_to_make(app: App) -> tuple[list[str], list[str]]:
+    """Declared tables and columns that the metastore does not know; as refusals, what is there with another type."""
+    lake, warehouse = f"{app.pipeline.name}_lake", app.pipeline.name
+    known = _tables(app, lake) | _tables(app, warehouse)
+    wanted = {f"{lake}.{name}" for name in ("ledger", "quarantine")}
+    wanted |= {f"{warehouse}.{table.name}" for table in load(app.pipeline).tables}
+    missing, refusals = sorted(wanted - known), []
+    for stream in app.pipeline.streams:
+        if stream.history not in known:
+            missing.append(stream.history)
             continue
-    return sorted(wanted - known)
+        real = _columns(app, stream.history)
+        for name, kind in history_columns(stream):
+            if name.lower() not in real:
+                missing.append(f"{stream.history}.{name}")
+            elif kind.replace(" ", "").lower() != real[name.lower()]:
+                refusals.append(
+                    f"{stream.history}.{name} is {real[name.lower()]}, the contract says {kind}: a column of the lake "
+                    "keeps its type\n  declare the old type, or give the column (or the stream) another name"
+                )
+    return sorted(missing), refusals
+
+
+def _tables(app: App, schema: str) -> set[str]:
+    try:
+        return {f"{schema}.{row['tableName']}" for row in rows_of(app, f"show tables in {schema}", database="default")}
+    except HeadraceError:
+        return set()
+
+
+def _columns(app: App, table: str) -> dict[str, str]:
+    """Types by name, both in lower case. After an empty line DESCRIBE tells of the partitions."""
+    rows = rows_of(app, f"describe {table}", database="default")
+    columns = takewhile(lambda row: row["col_name"] and not row["col_name"].startswith("#"), rows)
+    return {row["col_name"].lower(): row["data_type"].replace(" ", "").lower() for row in columns}
 
 
 def make_tables(app: App) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from kafka import KafkaConsumer, TopicPartition
@@ -99,6 +99,32 @@ def read_ranges(
             next_step="check the broker (`headrace status`) and ask again",
         ) from error
     return [answers[item] for item in booked]
+
+
+def stable_ends(kafka: str, topics: Collection[str]) -> dict[tuple[str, str, int], int]:
+    """How far each partition can be read (read committed), by topic, topic id and partition.
+
+    A topic that does not exist is left out. Raises ServiceUnavailable if the broker did not answer.
+    """
+    places = {
+        TopicPartition(topic.name, partition): topic.topic_id
+        for topic in describe(kafka, topics).values()
+        for partition in topic.partitions
+    }
+    try:
+        consumer = KafkaConsumer(bootstrap_servers=kafka, isolation_level="read_committed", metrics_enabled=False)
+        try:
+            ends: dict[TopicPartition, int] = consumer.end_offsets(list(places)) if places else {}
+        finally:
+            consumer.close()
+    except KafkaError as error:
+        raise ServiceUnavailable(
+            "Kafka did not say how far its topics go",
+            kafka=kafka,
+            cause=repr(error),
+            next_step="check the broker (`headrace status`) and ask again",
+        ) from error
+    return {(place.topic, places[place], place.partition): end for place, end in ends.items()}
 
 
 def _read(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from delta.tables import DeltaTable
 from pyspark.sql import SparkSession
 
 from contracts.stream import Pipeline, Stream
@@ -58,10 +59,11 @@ FILES_SENT: Columns = (
 )
 DERIVED: dict[str, Columns] = {"ledger": LEDGER, "ledger_files": LEDGER_FILES, "files_sent": FILES_SENT}
 
-_PROPERTIES = (
-    "'delta.enableDeletionVectors'='false', 'delta.checkpointInterval'='100', "
-    "'delta.logRetentionDuration'='interval 30 days'"
-)
+_PROPERTIES = {
+    "delta.enableDeletionVectors": "false",
+    "delta.checkpointInterval": "100",
+    "delta.logRetentionDuration": "interval 30 days",
+}
 
 
 def table_path(lake_url: str, pipeline: str, table: str) -> str:
@@ -82,24 +84,35 @@ def state_columns(stream: Stream) -> Columns:
     )
 
 
-def create_table(spark: SparkSession, name: str, path: str, columns: Columns, properties: str = _PROPERTIES) -> None:
-    """Make an external Delta table at `path` and register it; add columns that an older one lacks.
+def create_table(
+    spark: SparkSession,
+    name: str,
+    path: str,
+    columns: Columns,
+    *,
+    partition_by: str = "",
+    skipping: Sequence[str] = (),
+) -> bool:
+    """Make an external Delta table at `path` and register it, or add the columns that it lacks; True if it was made.
 
     May be called again at any time; a table that exists only in one of metastore and filesystem is completed.
+    `skipping`: the columns with statistics per file; Delta's first 32 if there is none.
     """
-    schema = name.split(".")[0]
-    spark.sql(f"create schema if not exists {schema}")
-    ddl = ", ".join(f"`{column}` {kind}" for column, kind in columns)
-    if _is_delta(spark, path):
-        spark.sql(f"create table if not exists {name} using delta location '{path}'")
+    spark.sql(f"create schema if not exists {name.split('.')[0]}")
+    if DeltaTable.isDeltaTable(spark, path):
+        spark.sql(f"create table if not exists {name} using delta location {sql_text(path)}")
         known = {column.lower() for column in spark.table(name).columns}
-        missing = ", ".join(f"`{column}` {kind}" for column, kind in columns if column.lower() not in known)
-        if missing:
-            spark.sql(f"alter table {name} add columns ({missing})")
-    else:
-        spark.sql(
-            f"create table if not exists {name} ({ddl}) using delta location '{path}' tblproperties ({properties})"
-        )
+        if missing := [(column, kind) for column, kind in columns if column.lower() not in known]:
+            spark.sql(f"alter table {name} add columns ({_ddl(missing)})")
+        return False
+    properties = _PROPERTIES | ({"delta.dataSkippingStatsColumns": ",".join(skipping)} if skipping else {})
+    listed = ", ".join(f"{sql_text(property)}={sql_text(value)}" for property, value in properties.items())
+    partitioned = f"partitioned by (`{partition_by}`)" if partition_by else ""
+    spark.sql(
+        f"create table if not exists {name} ({_ddl(columns)}) using delta {partitioned} "
+        f"location {sql_text(path)} tblproperties ({listed})"
+    )
+    return True
 
 
 def create_derived(spark: SparkSession, pipeline: Pipeline, lake_url: str) -> None:
@@ -109,14 +122,12 @@ def create_derived(spark: SparkSession, pipeline: Pipeline, lake_url: str) -> No
         create_table(spark, f"{schema}.{table}", table_path(lake_url, pipeline.name, table), columns)
     for stream in pipeline.cdc_streams:
         table = f"{stream.name}_state"
-        properties = _PROPERTIES + ", 'delta.dataSkippingStatsColumns'='_version,_merged'"
-        create_table(
-            spark,
-            f"{schema}.{table}",
-            table_path(lake_url, pipeline.name, table),
-            state_columns(stream),
-            properties,
-        )
+        path = table_path(lake_url, pipeline.name, table)
+        create_table(spark, f"{schema}.{table}", path, state_columns(stream), skipping=("_version", "_merged"))
+
+
+def _ddl(columns: Columns) -> str:
+    return ", ".join(f"`{column}` {kind}" for column, kind in columns)
 
 
 # Per process: the text each view was last given.
@@ -134,12 +145,6 @@ def issue_view(spark: SparkSession, name: str, query: str) -> None:
     elif _issued.get(name) != query:
         spark.sql(f"alter view {name} as {query}")
     _issued[name] = query
-
-
-def _is_delta(spark: SparkSession, path: str) -> bool:
-    from delta.tables import DeltaTable
-
-    return bool(DeltaTable.isDeltaTable(spark, path))
 
 
 def sql_text(value: str) -> str:

@@ -128,7 +128,7 @@ select stream, count(*) as ranges, sum(rows) as rows, sum(accepted) as accepted,
        count_if(proven_at is null) as unproven
 from {ledger} where kind = 'batch' group by stream
 """
-_BROKEN = """
+BROKEN = """
 with batch as (
   select *, coalesce(lag(last_offset) over (
     partition by stream, topic, topic_id, partition order by first_offset, last_offset, history_version), -1) + 1 as due
@@ -153,6 +153,7 @@ select stream, concat(range, ': gap ', gap, ' is not aborted ', aborted, ' + con
 from place where proven_at is not null and gap <> aborted + control
 order by stream, finding
 """
+"""What is wrong with the table `{ledger}`: stream and finding, for each offset booked twice or never, each sum off."""
 
 
 def balance(spark: SparkSession, pipeline: Pipeline) -> list[StreamBalance]:
@@ -163,7 +164,7 @@ def balance(spark: SparkSession, pipeline: Pipeline) -> list[StreamBalance]:
     ledger = spark.table(f"{pipeline.name}_lake.ledger")
     sums = {row["stream"]: row.asDict() for row in spark.sql(_SUMS, ledger=ledger).collect()}
     findings: dict[str, list[str]] = {}
-    for row in spark.sql(_BROKEN, ledger=ledger).collect():
+    for row in spark.sql(BROKEN, ledger=ledger).collect():
         findings.setdefault(row["stream"], []).append(row["finding"])
     return [
         StreamBalance(

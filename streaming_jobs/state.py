@@ -216,7 +216,7 @@ def _reissue(spark: SparkSession, stream: Stream, position: int) -> None:
         where not s._deleted and not exists (select 1 from news where news._key = s._key)
         union all
         select {columns}, {tail} from news where _op <> 'd'
-    """  # noqa: S608  # names of the contract, checked by its loader
+    """
     issue_view(spark, f"{stream.history}_current", query)
 
 
@@ -235,7 +235,7 @@ def refresh_file_view(spark: SparkSession, stream: Stream) -> None:
           join {stream.lake_schema}.files as f on f.file_hash = h._file_hash
           where f.stream = '{stream.name}' and f.newest
         ) where n = 1
-    """  # noqa: S608  # names of the contract, checked by its loader
+    """
     issue_view(spark, f"{stream.history}_current", query)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from delta.tables import DeltaTable
 from pyspark.sql import SparkSession
 
 from contracts.spark_types import history_columns
 from contracts.stream import Pipeline, Stream
-from streaming_jobs.lake import sql_text, table_path
+from streaming_jobs.lake import create_table, table_path
 
 QUARANTINE = "quarantine"
 QUARANTINE_COLUMNS = (
@@ -27,68 +26,39 @@ QUARANTINE_COLUMNS = (
     ("run", "string"),
     ("quarantined_at", "timestamp"),
 )
-_PROPERTIES = {
-    "delta.enableDeletionVectors": "false",
-    "delta.checkpointInterval": "100",
-    "delta.logRetentionDuration": "interval 30 days",
-}
 
 
 def create_tables(spark: SparkSession, pipeline: Pipeline, lake_url: str) -> list[str]:
     """Make and register the history of every stream and the quarantine; the names of those that were made.
 
-    May be called again at any time: what exists is left as it is, and registered again if the metastore lost it.
+    May be called again at any time: a column that a contract gained is added, all else of what exists stays; what the
+    metastore lost is registered again.
     """
-    made = [create_quarantine(spark, pipeline.name, lake_url)]
-    made += [create_history(spark, stream, lake_url) for stream in pipeline.streams]
-    return [name for name in made if name]
+    made = {f"{pipeline.name}_lake.{QUARANTINE}": create_quarantine(spark, pipeline.name, lake_url)}
+    made |= {stream.history: create_history(spark, stream, lake_url) for stream in pipeline.streams}
+    return [name for name, new in made.items() if new]
 
 
-def create_history(spark: SparkSession, stream: Stream, lake_url: str) -> str:
-    """The history of one stream, as its contract says; its name if it was made, else an empty string."""
+def create_history(spark: SparkSession, stream: Stream, lake_url: str) -> bool:
+    """The history of one stream, as its contract says; True if it was made."""
     skipping = ["_version", "_offset", "_partition"]
     if not stream.is_cdc:
         # A file's rows are looked up before they are accepted.
         skipping.append("_file_hash")
-    return _create(
-        spark,
-        stream.history,
-        table_path(lake_url, stream.pipeline, stream.name),
-        history_columns(stream),
-        stream.partition_by,
-        {"delta.dataSkippingStatsColumns": ",".join(skipping)},
+    path = table_path(lake_url, stream.pipeline, stream.name)
+    return create_table(
+        spark, stream.history, path, history_columns(stream), partition_by=stream.partition_by, skipping=skipping
     )
 
 
-def create_quarantine(spark: SparkSession, pipeline: str, lake_url: str) -> str:
-    """The quarantine of a pipeline; its name if it was made, else an empty string."""
-    return _create(
+def create_quarantine(spark: SparkSession, pipeline: str, lake_url: str) -> bool:
+    """The quarantine of a pipeline; True if it was made."""
+    path = table_path(lake_url, pipeline, QUARANTINE)
+    return create_table(
         spark,
         f"{pipeline}_lake.{QUARANTINE}",
-        table_path(lake_url, pipeline, QUARANTINE),
+        path,
         QUARANTINE_COLUMNS,
-        "stream",
-        {"delta.dataSkippingStatsColumns": "partition,offset"},
+        partition_by="stream",
+        skipping=("partition", "offset"),
     )
-
-
-def _create(
-    spark: SparkSession,
-    name: str,
-    path: str,
-    columns: tuple[tuple[str, str], ...],
-    partition_by: str,
-    properties: dict[str, str],
-) -> str:
-    spark.sql(f"create schema if not exists `{name.split('.')[0]}`")
-    if DeltaTable.isDeltaTable(spark, path):
-        spark.sql(f"create table if not exists {name} using delta location {sql_text(path)}")
-        return ""
-    ddl = ", ".join(f"`{column}` {kind}" for column, kind in columns)
-    partitioned = f"partitioned by (`{partition_by}`)" if partition_by else ""
-    listed = ", ".join(f"{sql_text(k)}={sql_text(v)}" for k, v in (_PROPERTIES | properties).items())
-    spark.sql(
-        f"create table if not exists {name} ({ddl}) using delta {partitioned} "
-        f"location {sql_text(path)} tblproperties ({listed})"
-    )
-    return name

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import sqlglot
-from pyspark.sql import Row, SparkSession
+from pyspark.sql import SparkSession
 from sqlglot import exp
 
 from contracts.endpoints import PostgresEndpoint
@@ -14,29 +12,16 @@ from warehouse_sql import declaration
 from warehouse_sql.declaration import Engine, Warehouse
 from warehouse_sql.postgres_target import transaction
 
-OFFENDERS_SHOWN = 20
 
+def checks(pipeline: Pipeline) -> dict[str, str]:
+    """The files of `checks` by name, as Spark SQL that returns the offending rows; none means that all is well.
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """A check's outcome: sound if no row offends. `offenders` holds the first ones."""
-
-    name: str
-    count: int
-    offenders: tuple[Row, ...]
-
-
-def run_checks(spark: SparkSession, pipeline: Pipeline) -> list[Check]:
-    """Run every file of `checks` against the Delta tables. The lake's `files` is at hand under that name."""
-    session = spark.newSession()
-    session.sql(f"use {pipeline.name}")
-    session.table(f"{pipeline.name}_lake.files").createOrReplaceTempView("files")
-    checks = []
-    for name, query in declaration.load(pipeline).named("checks").items():
-        rows = session.sql(query)
-        first = rows.take(OFFENDERS_SHOWN)
-        checks.append(Check(name, rows.count() if len(first) == OFFENDERS_SHOWN else len(first), tuple(first)))
-    return checks
+    To be run with the pipeline's schema as the current one; the lake's `files` is at hand under that name.
+    """
+    files = f"with files as (select * from {pipeline.name}_lake.files)"
+    return {
+        name: f"{files} select * from ({query})" for name, query in declaration.load(pipeline).named("checks").items()
+    }
 
 
 def declared_columns(warehouse: Warehouse, engine: Engine, table: str) -> list[tuple[str, str]]:

@@ -139,12 +139,14 @@ def statements(path: Path) -> list[str]:
 
 
 def load(pipeline: Pipeline) -> Warehouse:
-    """Read and check the declaration of a pipeline's warehouse.
+    """Read and check the declaration of a pipeline's warehouse; a pipeline without one has no star schema.
 
     Raises:
         ContractError: wrong YAML, an unknown stream or table, references in a circle, a missing SQL file.
     """
     path = pipeline.warehouse_sql_dir / DECLARATION
+    if not path.exists():
+        return Warehouse(pipeline.name, pipeline.warehouse_sql_dir, (), (), ())
     try:
         declared = _File.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, yaml.YAMLError) as error:

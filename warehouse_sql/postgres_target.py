@@ -84,7 +84,7 @@ def create_postgres_tables(endpoint: PostgresEndpoint, warehouse: Warehouse) -> 
             for statement in warehouse.sql("postgres", "ddl", table.name):
                 cursor.execute(statement)
             cursor.execute(
-                f"insert into {POSITIONS} values (%s, %s, 0) on conflict do nothing",  # noqa: S608
+                f"insert into {POSITIONS} values (%s, %s, 0) on conflict do nothing",
                 (table.name, _WHOLE),
             )
 
@@ -173,12 +173,12 @@ class PostgresTarget:
 
     def _positions(self, table: str) -> dict[str, int]:
         with transaction(self.endpoint, self.pipeline.name) as cursor:
-            cursor.execute(f"select unit, position from {POSITIONS} where target_table = %s", (table,))  # noqa: S608
+            cursor.execute(f"select unit, position from {POSITIONS} where target_table = %s", (table,))
             return dict(cursor.fetchall())
 
     def _lock(self, cursor: Any, table: Table, expected: int) -> None:
         cursor.execute(
-            f"select position from {POSITIONS} where target_table = %s and unit = %s for update",  # noqa: S608
+            f"select position from {POSITIONS} where target_table = %s and unit = %s for update",
             (table.name, _WHOLE),
         )
         found = cursor.fetchone()
@@ -240,7 +240,7 @@ class PostgresTarget:
     def _record(self, cursor: Any, table: Table, positions: Mapping[str, int]) -> None:
         execute_values(
             cursor,
-            f"insert into {POSITIONS} values %s "  # noqa: S608
+            f"insert into {POSITIONS} values %s "
             "on conflict (target_table, unit) do update set position = excluded.position",
             [(table.name, unit, position) for unit, position in positions.items()],
         )

@@ -32,7 +32,7 @@ def ledger(app: App, stream: str | None, batches: bool, as_json: bool) -> None:
         sql = f"""
             select stream, partition, first_offset, last_offset, {", ".join(counts)}, {unproven} as unproven,
                    committed_at, history_version
-            from {table} {where} order by stream, partition, first_offset"""  # noqa: S608
+            from {table} {where} order by stream, partition, first_offset"""
     else:
         sums = ", ".join(f"sum(coalesce({name}, 0)) as {name}" for name in counts)
         sql = f"""
@@ -40,7 +40,7 @@ def ledger(app: App, stream: str | None, batches: bool, as_json: bool) -> None:
                    count(distinct history_version) as batches,
                    sum(last_offset - first_offset + 1) = {" + ".join(f"sum(coalesce({name}, 0))" for name in counts)}
                      + sum({unproven}) as balanced
-            from {table} {where} group by stream order by stream"""  # noqa: S608
+            from {table} {where} group by stream order by stream"""
     if stream:
         app.stream(stream)
     show(rows_of(app, sql, stream=stream), as_json=as_json, title="Ledger", empty="no batch has been committed yet")
@@ -64,9 +64,9 @@ def quarantine_list(app: App, stream: str | None, rows: bool, limit: int, as_jso
     table = f"{app.pipeline.name}_lake.quarantine"
     where = "where state = 'open'" + (" and stream = %(stream)s" if stream else "")
     if rows:
-        sql = f"select stream, partition, offset, file, line, rule, column_name, reason from {table} {where} order by stream, partition, offset limit {int(limit)}"  # noqa: S608, E501
+        sql = f"select stream, partition, offset, file, line, rule, column_name, reason from {table} {where} order by stream, partition, offset limit {int(limit)}"  # noqa: E501
     else:
-        sql = f"select stream, rule, column_name, count(*) as rows, min(reason) as example from {table} {where} group by stream, rule, column_name order by stream, rule, column_name limit {int(limit)}"  # noqa: S608, E501
+        sql = f"select stream, rule, column_name, count(*) as rows, min(reason) as example from {table} {where} group by stream, rule, column_name order by stream, rule, column_name limit {int(limit)}"  # noqa: E501
     show(rows_of(app, sql, stream=stream), as_json=as_json, title="Quarantine", empty="no row is in quarantine")
 
 
@@ -80,7 +80,7 @@ def quarantine_show(app: App, stream: str, offset: int, partition: int, as_json:
     """Show one refused row whole, its raw bytes included."""
     app.stream(stream)
     table = f"{app.pipeline.name}_lake.quarantine"
-    sql = f"select *, decode(raw, 'utf-8') as raw_text from {table} where stream = %(stream)s and partition = %(partition)s and offset = %(offset)s"  # noqa: S608, E501
+    sql = f"select *, decode(raw, 'utf-8') as raw_text from {table} where stream = %(stream)s and partition = %(partition)s and offset = %(offset)s"  # noqa: E501
     found = rows_of(app, sql, stream=stream, partition=partition, offset=offset)
     if as_json or not found:
         show(

@@ -65,13 +65,24 @@ def apply(context: click.Context, dry_run: bool) -> None:
 
 @click.command()
 @click.argument("file", type=FileArgument)
-@click.option("--table", "-t", required=True, help="`table` or `schema.table` of the source database.")
+@click.option("--table", "-t", default="", help="`table` or `schema.table` of the source database.")
 @click.option("--dry-run", is_flag=True, help="Only read the header.")
 @pass_app
 def load(app: App, file: Path, table: str, dry_run: bool) -> None:
-    """Fill a source table from a CSV FILE with COPY: all rows or none."""
+    """Fill a source table from a CSV FILE with COPY, or run a .sql FILE there: all of it or nothing."""
     from connectors import load as loading
 
+    if file.suffix == ".sql":
+        if table:
+            raise click.UsageError("a .sql file names its tables itself: leave --table out")
+        if dry_run:
+            click.echo(f"would run {file.name} in the source database")
+        else:
+            loading.run_sql_file(app.endpoints.source, file)
+            click.echo(f"{file.name}: done")
+        return
+    if not table:
+        raise click.UsageError("name the table: --table TABLE")
     if dry_run:
         click.echo(f"would copy {', '.join(loading.header(file))} of {file.name} into {table}")
         return

@@ -81,9 +81,10 @@ def quantile(values: list[float], share: float) -> float:
     return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))], 3)
 
 
-def java_child() -> psutil.Process:
-    """The JVM of this process's Spark."""
-    return next(one for one in psutil.Process().children(recursive=True) if "java" in one.name())
+def spark_process(spark: SparkSession) -> psutil.Process:
+    """The JVM of this session."""
+    assert spark._jvm is not None
+    return psutil.Process(spark._jvm.java.lang.ProcessHandle.current().pid())
 
 
 def cpu_s(process: psutil.Process) -> float:

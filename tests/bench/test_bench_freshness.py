@@ -20,7 +20,7 @@ from streaming_jobs.lake import table_path
 from streaming_jobs.tables import create_history, create_quarantine
 from tests.bench.bench_pipeline import DDL, TABLES, bench_pipeline
 from tests.bench.conftest import Lake
-from tests.bench.engine_run import Run, cpu_s, java_child, quantile, running, write_figures
+from tests.bench.engine_run import Run, cpu_s, quantile, running, spark_process, write_figures
 
 CHANGES_PER_S = 1000
 CHANGES_PER_TRANSACTION = 10
@@ -48,7 +48,8 @@ def test_freshness(lake: Lake, endpoints: Endpoints, deployment: Settings, tmp_p
             run.wait_for_rows(1, timeout_s=600)
             first_row_s = time.monotonic() - lake.began
             time.sleep(WARM_S)
-            jvm, before, began = java_child(), cpu_s(java_child()), time.time()
+            jvm = spark_process(lake.spark)
+            before, began = cpu_s(jvm), time.time()
             time.sleep(MEASURED_S)
             used, until = cpu_s(jvm) - before, time.time()
             memory = {
