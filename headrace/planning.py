@@ -29,7 +29,8 @@ def tables_to_make(app: App) -> tuple[list[str], list[str]]:
     """Declared tables and columns that the metastore does not know; as refusals, what is there with another type."""
     lake, warehouse = f"{app.pipeline.name}_lake", app.pipeline.name
     known = _tables(app, lake) | _tables(app, warehouse)
-    wanted = {f"{lake}.{name}" for name in ("ledger", "quarantine")}
+    wanted = {f"{lake}.{name}" for name in ("ledger", "quarantine", "files")}
+    wanted |= {f"{stream.history}_current" for stream in app.pipeline.streams}
     wanted |= {f"{warehouse}.{table.name}" for table in load(app.pipeline).tables}
     missing, refusals = sorted(wanted - known), []
     for stream in app.pipeline.streams:

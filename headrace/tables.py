@@ -7,6 +7,7 @@ from pyspark.sql import SparkSession
 from headrace.app import App
 from streaming_jobs import tables as lake_tables
 from streaming_jobs.lake import create_derived
+from streaming_jobs.state import create_views
 from warehouse_sql import merge as warehouse
 
 
@@ -20,4 +21,5 @@ def create_all_tables(app: App, spark: SparkSession) -> None:
     except that columns are added."""
     lake_tables.create_tables(spark, app.pipeline, lake_url(app))
     create_derived(spark, app.pipeline, lake_url(app))
+    create_views(spark, app.pipeline)
     warehouse.create_tables(spark, app.pipeline, app.endpoints)

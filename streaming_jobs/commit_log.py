@@ -39,7 +39,7 @@ def headrace_commits(spark: SparkSession, spans: Mapping[str, tuple[int, int]]) 
             raise LedgerMismatch(
                 f"the log of {path} no longer has commit {first}: it expired before it was booked",
                 state="The ledger is as it was; the history's rows are not affected.",
-                next_step="keep the log longer (delta.logRetentionDuration); `ledger` shows the lost part as missing",
+                next_step="`headrace ledger` shows the lost part as missing; find out what else cuts the log",
             )
         files += [commit_file(path, version) for version in range(first, following)]
     if not files:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Any, cast
 
 from py4j.protocol import Py4JJavaError
@@ -133,6 +134,20 @@ class TableTransaction:
 def read_positions(spark: SparkSession, path: str) -> dict[str, int]:
     """All positions of the table at `path`, as of now."""
     return TableTransaction(spark, path).positions()
+
+
+def expire_log(spark: SparkSession, path: str, keep: timedelta) -> None:
+    """Delete the commits of the table's log that lie before its newest checkpoint and are older than `keep`.
+
+    Delta's own cleaning keeps at least as much log as deleted files, seven days.
+    """
+    jvm = cast(Any, spark._jvm)
+    delta = jvm.org.apache.spark.sql.delta
+    none = getattr(getattr(jvm.scala, "None$"), "MODULE$")
+    log = delta.DeltaLog.forTable(spark._jsparkSession, path)
+    milliseconds = jvm.java.util.OptionalLong.of(int(keep.total_seconds() * 1000))
+    retention = jvm.scala.jdk.javaapi.OptionConverters.toScala(milliseconds)
+    log.cleanUpExpiredLogs(log.update(False, none, none), none, retention, delta.TruncationGranularity.MINUTE())
 
 
 def _parse_transactions(text: str) -> Iterator[tuple[str, int]]:

@@ -54,8 +54,7 @@ def refresh_files(
         ServiceUnavailable: the broker did not answer in time; nothing was written.
         LedgerMismatch: a record is not a file's state; nothing was written.
     """
-    lake = f"{pipeline.name}_lake"
-    issue_view(spark, f"{lake}.files", _VIEW.format(lake=lake))
+    issue_files_view(spark, pipeline)
     topic = describe(kafka, [pipeline.files_topic]).get(pipeline.files_topic)
     if topic is None:
         return 0
@@ -89,6 +88,12 @@ def refresh_files(
         transaction.write(spark.createDataFrame(rows, ddl).coalesce(1))
     transaction.commit({name: following, epoch_id(topic.topic_id): era}, {"headrace": 1, "kind": "files"})
     return len(rows)
+
+
+def issue_files_view(spark: SparkSession, pipeline: Pipeline) -> None:
+    """`files`: every file that was sent or rejected, what became of its rows, whether it is whole and the newest."""
+    lake = f"{pipeline.name}_lake"
+    issue_view(spark, f"{lake}.files", _VIEW.format(lake=lake))
 
 
 def _states(

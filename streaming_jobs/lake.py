@@ -62,7 +62,8 @@ DERIVED: dict[str, Columns] = {"ledger": LEDGER, "ledger_files": LEDGER_FILES, "
 _PROPERTIES = {
     "delta.enableDeletionVectors": "false",
     "delta.checkpointInterval": "100",
-    "delta.logRetentionDuration": "interval 30 days",
+    # `maintenance` cuts the log, not before the ledger and the state have read it.
+    "delta.enableExpiredLogCleanup": "false",
 }
 
 

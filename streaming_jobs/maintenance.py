@@ -6,7 +6,6 @@ another writer is left for the next round.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,14 +16,16 @@ from pyspark.sql import SparkSession
 
 from contracts.stream import Pipeline, Stream
 from streaming_jobs.commit_log import commit_time, folders, table_exists
-from streaming_jobs.delta_commit import read_positions
+from streaming_jobs.delta_commit import expire_log, read_positions
 from streaming_jobs.lake import sql_text, table_path
 
 MANY_FILES = 200
 SMALL_BYTES = 32 * 1024 * 1024
 KEEP_REMOVED = timedelta(days=7)
-# A reader further behind than this holds the log: well before Delta would cut it (30 days).
-HOLD_LOG = timedelta(days=20)
+# HDFS lists the whole folder of a log at every batch, so it must stay short. What a batch did is in the ledger.
+KEEP_LOG = timedelta(hours=12)
+# A reader further behind than this holds the log.
+HOLD_LOG = KEEP_LOG / 2
 _VACUUM_EVERY = timedelta(days=1)
 # Per process: how many files a table had after it was last compacted, and when it was last vacuumed.
 _compact: dict[str, int] = {}
@@ -99,7 +100,7 @@ def _maintain(
     spark: SparkSession, name: str, path: str, unread: int | None, now: datetime, many_files: int
 ) -> Maintained:
     table = DeltaTable.forPath(spark, path)
-    detail: Any = table.detail().select("numFiles", "properties").first()
+    detail: Any = table.detail().select("numFiles").first()
     files = after = int(detail["numFiles"])
     note, vacuumed = "", False
     try:
@@ -108,7 +109,10 @@ def _maintain(
             counted: Any = table.detail().select("numFiles").first()
             _compact[path] = after = int(counted["numFiles"])
         late = commit_time(spark, path, unread) if unread is not None else None
-        note = "; ".join(_hold_log(spark, path, detail["properties"], late, now))
+        if late is not None and now - late >= HOLD_LOG:
+            note = f"log kept: a reader has stood still since {late:%F %T}"
+        else:
+            expire_log(spark, path, KEEP_LOG)
         if now - _vacuumed.get(path, datetime.min.replace(tzinfo=UTC)) >= _VACUUM_EVERY:
             if late is not None and now - late >= KEEP_REMOVED:
                 note = f"{note}; not vacuumed: a reader has stood at version {unread} since {late:%F %T}".lstrip("; ")
@@ -120,14 +124,3 @@ def _maintain(
             raise
         note = f"left for the next round: {type(error).__name__}"
     return Maintained(name, files, after, vacuumed, note)
-
-
-def _hold_log(
-    spark: SparkSession, path: str, properties: dict[str, str], late: datetime | None, now: datetime
-) -> Iterator[str]:
-    """Switch Delta's own log expiry off while a reader is far behind, and on again when it has caught up."""
-    wanted = "false" if late is not None and now - late >= HOLD_LOG else "true"
-    if properties.get("delta.enableExpiredLogCleanup", "true") != wanted:
-        spark.sql(f"alter table delta.`{path}` set tblproperties ('delta.enableExpiredLogCleanup'='{wanted}')")
-    if wanted == "false":
-        yield f"log kept: a reader has stood still since {late:%F %T}"

@@ -19,6 +19,7 @@ from contracts.failpoints import failpoint
 from contracts.stream import Pipeline, Stream
 from streaming_jobs.commit_log import headrace_commits, table_exists
 from streaming_jobs.delta_commit import TableTransaction
+from streaming_jobs.files import issue_files_view
 from streaming_jobs.lake import issue_view, table_path
 from streaming_jobs.ranges import VERSIONS_PER_EPOCH, epoch_of
 
@@ -59,6 +60,17 @@ class StateMerge:
     position: int
     changed: int = 0
     swept: int = 0
+
+
+def create_views(spark: SparkSession, pipeline: Pipeline) -> None:
+    """Make `files` and every stream's `_current` where they are missing, so that whoever asks before the first merge
+    gets an answer. Needs the tables; may be called at any time."""
+    issue_files_view(spark, pipeline)
+    for stream in pipeline.streams:
+        if not stream.is_cdc:
+            refresh_file_view(spark, stream)
+        elif not spark.catalog.tableExists(f"{stream.history}_current"):
+            _reissue(spark, stream, 0)
 
 
 def merge_states(spark: SparkSession, pipeline: Pipeline, lake_url: str) -> list[StateMerge]:

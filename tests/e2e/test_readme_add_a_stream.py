@@ -45,19 +45,19 @@ class Shell:
         return found
 
 
-@pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
-    shell = Shell(tmp_path)
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """In the folder of the new pipeline, which runs."""
+    shell = Shell(tmp_path_factory.mktemp("readme"))
     try:
+        shell.type(NEW_PIPELINE)
+        shell.folder /= "shop"
         yield shell
     finally:
-        shell.folder = tmp_path / "shop"
         shell.type("headrace reset --yes")
 
 
-def test_a_pipeline_outside_the_repository_and_a_stream_that_joins_while_it_runs(shell: Shell) -> None:
-    shell.type(NEW_PIPELINE)
-    shell.folder /= "shop"
+def test_a_stream_joins_while_it_runs(shell: Shell) -> None:
     run = pid_of(shell, "run")
 
     told = shell.type(NEW_STREAM)
@@ -74,8 +74,6 @@ def test_a_pipeline_outside_the_repository_and_a_stream_that_joins_while_it_runs
 
 
 def test_a_column_that_a_contract_gains_is_added_while_it_runs(shell: Shell) -> None:
-    shell.type(NEW_PIPELINE)
-    shell.folder /= "shop"
     contract = shell.folder / "contracts" / "orders.yaml"
     before = contract.read_text("utf-8")
     gained = "      - {name: note, logicalType: string, physicalType: string}\n      - name: batch_date\n"

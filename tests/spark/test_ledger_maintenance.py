@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from contracts.stream import Column, Pipeline, Stream, TableSource
 from streaming_jobs.delta_commit import TableTransaction, read_positions
 from streaming_jobs.lake import DERIVED, create_table, table_path
 from streaming_jobs.ledger import balance, refresh_ledger
-from streaming_jobs.maintenance import maintain, register_tables, slowest_reader
+from streaming_jobs.maintenance import KEEP_LOG, maintain, register_tables, slowest_reader
 
 pytestmark = [pytest.mark.spark, pytest.mark.timeout(400)]
 
@@ -48,6 +50,18 @@ def test_many_small_files_become_one_and_nothing_else_changes(spark: SparkSessio
     assert balance(spark, pipeline)[0].findings == ()
     (north,) = [one for one in maintain(spark, pipeline, lake_url, now=late, many_files=4) if one.table == "north"]
     assert (north.vacuumed, north.note) == (True, "")
+
+    log = Path(path.removeprefix("file://")) / "_delta_log"
+    spark.sql(f"alter table {stream.history} set tblproperties ('delta.checkpointInterval'='1')")
+    spark.sql(f"optimize {stream.history}")
+    commits = sorted(log.glob("*.json"))
+    for age, commit in enumerate(reversed(commits)):
+        at = time.time() - KEEP_LOG.total_seconds() - 60 * age - 120
+        os.utime(commit, (at, at))
+    refresh_ledger(spark, pipeline, lake_url)
+    maintain(spark, pipeline, lake_url, many_files=4)
+    assert len(list(log.glob("*.json"))) < len(commits)
+    assert read_positions(spark, path) == {"T:t-0": 5}
 
     spark.sql(f"drop table {stream.history}")  # external: the metastore forgets it, the files stay
     assert f"{name}_lake.north" in register_tables(spark, pipeline, lake_url)
