@@ -68,11 +68,13 @@ up: $(READY) ## start the local deployment
 down: $(READY) ## stop it; data stay
 	.venv/bin/headrace down
 
-.PHONY: bench chaos
+.PHONY: bench chaos soak
 bench: $(READY) ## figures and ratios, written to tests/bench/out
 	$(PYTEST) tests/bench -s
 chaos: $(READY) ## random kills with more seeds than the gate
 	HEADRACE_CHAOS_SEEDS=50 $(PYTEST) tests/e2e/test_random_kills.py -s
+soak: $(READY) ## ten minutes of changes: the number of files stays flat
+	HEADRACE_SOAK_MINUTES=10 HEADRACE_CHAOS_SEEDS=1 $(PYTEST) tests/e2e/test_soak.py -s
 
 .PHONY: clean
 clean: ## remove what was installed and generated in this folder; data (.headrace) and the jar cache stay

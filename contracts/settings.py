@@ -48,6 +48,13 @@ class PostgresSettings(_Part):
     password: SecretStr = SecretStr("")
 
 
+class ReplicatorSettings(_Part):
+    """Who Debezium reads your own source as; the source's user if empty. `apply` makes the role where it may."""
+
+    user: str = ""
+    password: SecretStr = SecretStr("")
+
+
 class HadoopSettings(_Part):
     """`hdfs_url` like `hdfs://host:8020`, `metastore_uri` like `thrift://host:9083`; empty means local."""
 
@@ -76,6 +83,8 @@ class RunSettings(_Part):
 
     trigger_s: Annotated[float, Field(ge=0)] = 0.5
     merge_every_s: Seconds = 30.0
+    maintain_every_s: Seconds = 300.0
+    compact_after_files: Annotated[int, Field(gt=0)] = 200
     max_rows_per_batch: Annotated[int, Field(gt=0)] = 500_000
 
 
@@ -90,6 +99,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     connect: ConnectSettings = ConnectSettings()
     source: PostgresSettings = PostgresSettings()
+    replicator: ReplicatorSettings = ReplicatorSettings()
     warehouse: PostgresSettings = PostgresSettings()
     hadoop: HadoopSettings = HadoopSettings()
     sql: SqlSettings = SqlSettings()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 from headrace.app import App
 from infra.java import java_home
@@ -28,6 +29,8 @@ def processes(app: App, run_options: tuple[str, ...] = ()) -> list[Part]:
             (*command, "run", *run_options),
             ready=lambda: _running(app),
             env=env,
+            # Where this command found its settings file.
+            cwd=Path.cwd(),
             prepare=lambda: app.status_file.unlink(missing_ok=True),
             stop_timeout_s=60,
         ),
@@ -36,6 +39,7 @@ def processes(app: App, run_options: tuple[str, ...] = ()) -> list[Part]:
             (*command, "monitor", "--port", str(port)),
             ready=lambda: _answers(f"http://127.0.0.1:{port}/metrics"),
             env=env,
+            cwd=Path.cwd(),
             port=port,
         ),
     ]

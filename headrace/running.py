@@ -23,13 +23,13 @@ from infra.jars import spark_jars
 from infra.local.deployment import spark_conf
 from streaming_jobs.files import refresh_files
 from streaming_jobs.ledger import refresh_ledger
-from streaming_jobs.maintenance import maintain
+from streaming_jobs.maintenance import maintain, maintain_folder
 from streaming_jobs.proofs import prove_gaps
 from streaming_jobs.session import build_session
 from streaming_jobs.state import merge_states
 from streaming_jobs.stream_worker import StreamReport
 from streaming_jobs.streams import run_streams
-from warehouse_sql.merge import merge_round
+from warehouse_sql.merge import merge_round, warehouse_url
 
 log = logging.getLogger("headrace.run")
 
@@ -41,9 +41,9 @@ class Rhythm:
     """How often the rounds run, in seconds."""
 
     merge_s: float
+    maintain_s: float
     prove_s: float = 300.0
     nudge_s: float = 60.0
-    maintain_s: float = 600.0
 
 
 def start_spark(app: App, name: str, *, brief: bool = True) -> SparkSession:
@@ -124,7 +124,7 @@ def _tasks(app: App, spark: SparkSession, rhythm: Rhythm, merges: bool) -> list[
     tasks: list[tuple[float, Callable[[], object]]] = [
         (rhythm.merge_s, merge),
         (rhythm.prove_s, lambda: prove_gaps(spark, app.pipeline, app.endpoints.kafka, lake_url(app), now=_now())),
-        (rhythm.maintain_s, lambda: maintain(spark, app.pipeline, lake_url(app))),
+        (rhythm.maintain_s, lambda: _maintain(app, spark)),
     ]
     if app.pipeline.cdc_streams:
         # A Debezium that was restarted over an idle database waits for the next WAL message; until then it sends no
@@ -179,6 +179,12 @@ def _now() -> datetime:
 def _book(app: App, spark: SparkSession) -> None:
     refresh_files(spark, app.pipeline, app.endpoints.kafka, lake_url(app))
     refresh_ledger(spark, app.pipeline, lake_url(app))
+
+
+def _maintain(app: App, spark: SparkSession) -> None:
+    many = app.settings.run.compact_after_files
+    maintain(spark, app.pipeline, lake_url(app), many_files=many)
+    maintain_folder(spark, f"{warehouse_url(app.endpoints)}/{app.pipeline.name}", {}, many_files=many)
 
 
 def _tell(report: StreamReport) -> None:

@@ -6,6 +6,7 @@ another writer is left for the next round.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,14 +20,14 @@ from streaming_jobs.commit_log import commit_time, folders, table_exists
 from streaming_jobs.delta_commit import expire_log, read_positions
 from streaming_jobs.lake import sql_text, table_path
 
-MANY_FILES = 200
 SMALL_BYTES = 32 * 1024 * 1024
-KEEP_REMOVED = timedelta(days=7)
+# A query may go on reading files that a compaction has replaced, for that long.
+KEEP_REMOVED = timedelta(days=1)
 # HDFS lists the whole folder of a log at every batch, so it must stay short. What a batch did is in the ledger.
 KEEP_LOG = timedelta(hours=12)
 # A reader further behind than this holds the log.
 HOLD_LOG = KEEP_LOG / 2
-_VACUUM_EVERY = timedelta(days=1)
+_VACUUM_EVERY = timedelta(hours=6)
 # Per process: how many files a table had after it was last compacted, and when it was last vacuumed.
 _compact: dict[str, int] = {}
 _vacuumed: dict[str, datetime] = {}
@@ -44,25 +45,43 @@ class Maintained:
 
 
 def maintain(
-    spark: SparkSession, pipeline: Pipeline, lake_url: str, *, now: datetime | None = None, many_files: int = MANY_FILES
+    spark: SparkSession, pipeline: Pipeline, lake_url: str, *, many_files: int, now: datetime | None = None
 ) -> list[Maintained]:
-    """Compact each table that got `many_files` new files since it was last compacted; once a day remove what no
-    reader can need. May be called at any time, at once with streams and merges."""
+    """`maintain_folder` for the pipeline's lake, where nothing is cut away that a reader has not read."""
+    unread = {stream.name: slowest_reader(spark, stream, lake_url) for stream in pipeline.streams}
+    return maintain_folder(spark, table_path(lake_url, pipeline.name, ""), unread, many_files=many_files, now=now)
+
+
+def maintain_folder(
+    spark: SparkSession,
+    folder: str,
+    unread: Mapping[str, int | None],
+    *,
+    many_files: int,
+    now: datetime | None = None,
+) -> list[Maintained]:
+    """Compact each Delta table in `folder` that got `many_files` new files since it was last compacted; shorten its
+    log; every few hours remove the files that no query can need.
+
+    May be called at any time, at once with streams and merges. `unread`: by table, the first version that some reader
+    still has to read.
+    """
     own = spark.newSession()
     # Only small files are rewritten: what was compacted once stays, so the cost follows the change.
     own.conf.set("spark.databricks.delta.optimize.minFileSize", str(SMALL_BYTES))
     own.conf.set("spark.databricks.delta.optimize.maxFileSize", str(8 * SMALL_BYTES))
+    # Delta asks for a week unless told otherwise; no version that old can be read, for the log is shorter.
+    own.conf.set("spark.databricks.delta.retentionDurationCheck.enabled", "false")
     # VACUUM lists folders in that many tasks, 10,000 unless told otherwise, also where there is one folder.
     own.conf.set(
         "spark.sql.sources.parallelPartitionDiscovery.parallelism", str(4 * own.sparkContext.defaultParallelism)
     )
     moment = now or datetime.now(UTC)
-    behind = {stream.name: slowest_reader(own, stream, lake_url) for stream in pipeline.streams}
     done = []
-    for name in folders(own, table_path(lake_url, pipeline.name, "")):
-        path = table_path(lake_url, pipeline.name, name)
+    for name in folders(own, folder):
+        path = f"{folder.rstrip('/')}/{name}"
         if table_exists(own, path):
-            done.append(_maintain(own, name, path, behind.get(name), moment, many_files))
+            done.append(_maintain(own, name, path, unread.get(name), moment, many_files))
     return done
 
 

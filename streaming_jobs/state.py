@@ -14,6 +14,7 @@ from delta.tables import DeltaTable
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 
+from contracts.current import current_of_files
 from contracts.errors import Conflict
 from contracts.failpoints import failpoint
 from contracts.stream import Pipeline, Stream
@@ -233,22 +234,8 @@ def _reissue(spark: SparkSession, stream: Stream, position: int) -> None:
 
 
 def refresh_file_view(spark: SparkSession, stream: Stream) -> None:
-    """`<stream>_current` of files: per unit the newest complete file, per key one row, whatever the order of arrival.
-
-    Across units the greatest `_version` wins, then the earliest unit, then the greatest `_hash`.
-    """
-    columns = ", ".join(f"`{column.name}`" for column in stream.columns)
-    out = f"{columns}, _key, _version, _hash, _event_time, _file, _line"
-    query = f"""
-        select {out} from (
-          select h.*, row_number() over (
-            partition by h._key order by h._version desc, f.unit, h._hash desc, h._file_hash, h._line) as n
-          from {stream.history} as h
-          join {stream.lake_schema}.files as f on f.file_hash = h._file_hash
-          where f.stream = '{stream.name}' and f.newest
-        ) where n = 1
-    """
-    issue_view(spark, f"{stream.history}_current", query)
+    """`<stream>_current` of files, see `contracts.current`."""
+    issue_view(spark, f"{stream.history}_current", current_of_files(stream))
 
 
 def _ready(spark: SparkSession, stream: Stream, lake_url: str) -> bool:

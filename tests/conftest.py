@@ -37,10 +37,6 @@ class WaitUntil(Protocol):
 def pytest_configure(config: pytest.Config) -> None:
     # A JVM of a test lives for minutes: on two cores the optimising compiler costs it more than it gives.
     os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
-    # kafka-python reads its schemas in a way that Python 3.11 and 3.12 announce to be old.
-    config.addinivalue_line("filterwarnings", "ignore:(read|open)_text is deprecated:DeprecationWarning")
-    # pyspark leaves the socket of each collect() to the garbage collector.
-    config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

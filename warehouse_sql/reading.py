@@ -13,6 +13,7 @@ from datetime import date
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from contracts.current import current_of_files
 from contracts.errors import ContractError
 from contracts.stream import Pipeline, Stream
 from warehouse_sql.declaration import Table, Warehouse
@@ -39,10 +40,12 @@ class FactPlan:
     """`revisions`: the newest complete revision of each unit that differs from what the target holds.
 
     `units` are to be restated: those, and the units that share event keys with them, whose winners may have changed.
+    `rivals` share event keys with `units` and are read to know the winners.
     """
 
     revisions: Mapping[str, int]
     units: tuple[str, ...]
+    rivals: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -89,24 +92,29 @@ def plan_fact(spark: SparkSession, stream: Stream, applied: Mapping[str, int]) -
     changed = {unit: revision for unit, revision in revisions.items() if applied.get(unit) != revision}
     if not changed:
         return FactPlan({}, ())
-    others = set(revisions) - set(changed)
-    sharing = _units_sharing_keys(spark, stream, changed, others) if others else set()
-    return FactPlan(changed, tuple(sorted({*changed, *sharing})))
+    everything = set(revisions)
+    units = {*changed, *_units_sharing_keys(spark, stream, changed, everything)}
+    # Without a sharing unit there is none that could share with it.
+    rivals = _units_sharing_keys(spark, stream, units, everything) if units != set(changed) else set()
+    return FactPlan(changed, tuple(sorted(units)), tuple(sorted(rivals)))
 
 
-def _units_sharing_keys(spark: SparkSession, stream: Stream, changed: Iterable[str], others: set[str]) -> set[str]:
-    """Units among `others` with an event key that any revision of a changed unit has.
+def _units_sharing_keys(spark: SparkSession, stream: Stream, some: Iterable[str], among: set[str]) -> set[str]:
+    """Units of `among`, outside `some`, with an event key that any revision of a unit of `some` has.
 
-    Any revision: a row that a correction takes away gives its key back to the unit where it was the loser.
+    Any revision: a row that a correction takes away gives its key back to the unit where it was the loser. Reads the
+    keys of the whole history, unless the unit is part of the key.
     """
-    unit = stream.file_source.unit
+    unit, some = stream.file_source.unit, set(some)
+    if unit in stream.key or some >= among:
+        return set()
     history = spark.table(stream.history)
-    in_changed = F.col(unit).isin([date.fromisoformat(u) for u in changed])
-    keys = history.where(in_changed).select("_key").distinct()
+    inside = F.col(unit).isin([date.fromisoformat(one) for one in some])
+    keys = history.where(inside).select("_key").distinct()
     if keys.count() <= BROADCAST_KEYS:
         keys = F.broadcast(keys)
-    rows = history.where(~in_changed).select("_key", unit).join(keys, "_key", "left_semi").select(unit).distinct()
-    return {row[0].isoformat() for row in rows.collect()} & others
+    rows = history.where(~inside).select("_key", unit).join(keys, "_key", "left_semi").select(unit).distinct()
+    return {row[0].isoformat() for row in rows.collect()} & among
 
 
 def dimension_rows(
@@ -123,7 +131,7 @@ def fact_rows(spark: SparkSession, warehouse: Warehouse, pipeline: Pipeline, tab
     stream = pipeline.stream(table.stream)
     for view in warehouse.views:
         spark.sql(warehouse.source(view)).createOrReplaceTempView(view)
-    current = spark.table(f"{stream.history}_current")
+    current = spark.sql(current_of_files(stream, {*plan.units, *plan.rivals}))
     days = [date.fromisoformat(unit) for unit in plan.units]
     current.where(F.col(stream.file_source.unit).isin(days)).createOrReplaceTempView("rows")
     return spark.sql(warehouse.source(table.name))

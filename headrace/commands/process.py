@@ -27,7 +27,10 @@ def run(app: App, merge_every: str | None, no_merge: bool) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    rhythm = Rhythm(merge_s=_seconds(merge_every) if merge_every else app.settings.run.merge_every_s)
+    rhythm = Rhythm(
+        merge_s=_seconds(merge_every) if merge_every else app.settings.run.merge_every_s,
+        maintain_s=app.settings.run.maintain_every_s,
+    )
     again = Retrying(
         retry=retry_if_exception_type(Retryable),
         wait=wait_exponential(min=2, max=60),

@@ -48,7 +48,7 @@ def endpoints(settings: Settings) -> Endpoints:
         hdfs_url=settings.hadoop.hdfs_url or hdfs.url(here),
         metastore_uri=settings.hadoop.metastore_uri or hive.metastore_uri(here),
         source=source,
-        replicator=source if settings.source.host else postgres.endpoint(here, settings.pipeline, postgres.REPLICATOR),
+        replicator=_replicator(settings, here, source),
         warehouse=_database(settings.warehouse, here, postgres.WAREHOUSE_DATABASE, postgres.WAREHOUSE),
         sql_host=settings.sql.host or sql_host,
         sql_port=settings.sql.port if settings.sql.host else sql_port,
@@ -227,6 +227,13 @@ def _external(settings: Settings) -> list[External]:
 
 def _database(given: PostgresSettings, here: Layout, local_database: str, local_role: str) -> PostgresEndpoint:
     return _external_database(given) if given.host else postgres.endpoint(here, local_database, local_role)
+
+
+def _replicator(settings: Settings, here: Layout, source: PostgresEndpoint) -> PostgresEndpoint:
+    if not settings.source.host:
+        return postgres.endpoint(here, settings.pipeline, postgres.REPLICATOR)
+    given = settings.replicator
+    return replace(source, user=given.user, password=given.password) if given.user else source
 
 
 def _external_database(given: PostgresSettings) -> PostgresEndpoint:

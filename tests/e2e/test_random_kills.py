@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date, timedelta
 
 import pytest
 
 from contracts.errors import Retryable
-from contracts.settings import Settings
-from headrace.app import App
 from headrace.demo import Demo
 from headrace.proof import until_equal
-from infra.local import deployment
 from producers.generator.answer import Answer
 from producers.push import push
+from tests.e2e.conftest import DAYS, SEEDS
 
 KILLABLE = ("run", "connect", "kafka", "datanode1")
 KILLS = 3
-SEEDS = tuple(range(1, 1 + int(os.environ.get("HEADRACE_CHAOS_SEEDS", "3"))))
-DAYS = tuple(date(2026, 2, 1) + timedelta(days=n) for n in range(len(SEEDS)))
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Demo, Answer]]:
-    demo = Demo(App(Settings(data_dir=tmp_path_factory.mktemp("kills"))), scale=0.2)
-    try:
-        yield demo, demo.prepare(DAYS)
-    finally:
-        deployment.reset(demo.app.settings)
 
 
 def kill_and_restart(demo: Demo, chance: random.Random, stop: threading.Event) -> list[str]:

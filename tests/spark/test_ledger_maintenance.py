@@ -39,7 +39,7 @@ def test_many_small_files_become_one_and_nothing_else_changes(spark: SparkSessio
     assert slowest_reader(spark, stream, lake_url) == 0
 
     late = datetime.now(UTC) + timedelta(days=21)
-    (north,) = [one for one in maintain(spark, pipeline, lake_url, now=late, many_files=4) if one.table == "north"]
+    (north,) = [one for one in maintain(spark, pipeline, lake_url, many_files=4, now=late) if one.table == "north"]
     assert (north.files_before, north.files_after) == (5, 1)
     assert not north.vacuumed  # the ledger has read nothing yet
     assert "log kept" in north.note
@@ -48,7 +48,7 @@ def test_many_small_files_become_one_and_nothing_else_changes(spark: SparkSessio
 
     assert refresh_ledger(spark, pipeline, lake_url) == 5
     assert balance(spark, pipeline)[0].findings == ()
-    (north,) = [one for one in maintain(spark, pipeline, lake_url, now=late, many_files=4) if one.table == "north"]
+    (north,) = [one for one in maintain(spark, pipeline, lake_url, many_files=4, now=late) if one.table == "north"]
     assert (north.vacuumed, north.note) == (True, "")
 
     log = Path(path.removeprefix("file://")) / "_delta_log"

@@ -1,0 +1,76 @@
+"""The README's "Point it at your own Postgres and Kafka": every part belongs to somebody else, the settings name it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from connectors.load import run_sql_file
+from headrace.demo import Demo
+from producers.generator.answer import Answer
+from tests.e2e.shell import README, Shell
+
+SECTION = README.split("## Point it at your own Postgres and Kafka")[1].split("\n## ")[0]
+SETTINGS = re.findall(r"```yaml\n(.*?)```", SECTION, re.DOTALL)[0]
+CONTRACT = re.findall(r"customers.yaml <<'YAML'\n(.*?)YAML\n", README, re.DOTALL)[0]
+TABLE = """
+create schema sales;
+create table sales.customers (customer_id bigint primary key, customer_name text not null);
+insert into sales.customers values (7, 'Ada'), (8, 'Grace');
+"""
+
+
+@pytest.fixture
+def shell(demo: tuple[Demo, Answer], tmp_path: Path) -> Iterator[Shell]:
+    """A folder with a pipeline and the README's settings, their values those of a deployment that runs elsewhere."""
+    theirs, app = demo[0].app.endpoints, demo[0].app
+    settings: dict[str, Any] = yaml.safe_load(SETTINGS)
+    host, port = theirs.source.host, theirs.source.port
+    settings["pipeline_dir"] = "sales"
+    settings["kafka"]["bootstrap_servers"] = theirs.kafka
+    settings["connect"]["url"] = theirs.connect_url
+    settings["source"] |= {"host": host, "port": port, "database": theirs.source.database, "user": theirs.source.user}
+    settings["replicator"]["user"] = theirs.replicator.user
+    settings["warehouse"] |= {"host": host, "port": port, "database": theirs.warehouse.database}
+    settings["warehouse"]["user"] = theirs.warehouse.user
+    settings["hadoop"] = {"hdfs_url": theirs.hdfs_url, "metastore_uri": theirs.metastore_uri}
+    settings["sql"] = {"host": theirs.sql_host, "port": theirs.sql_port}
+    (tmp_path / "headrace.yaml").write_text(yaml.safe_dump(settings), "utf-8")
+    contract = CONTRACT.replace("shop.", "sales.").replace("public.", "sales.")
+    (tmp_path / "sales" / "contracts").mkdir(parents=True)
+    (tmp_path / "sales" / "contracts" / "customers.yaml").write_text(contract, "utf-8")
+    # The administrator of their Connect keeps the password where their provider may read it.
+    secrets = app.settings.data_dir.resolve() / "secrets" / "sales.properties"
+    secrets.write_text(f"debezium={theirs.replicator.password.get_secret_value()}\n", "utf-8")
+    (tmp_path / "sales" / "connectors").mkdir()
+    reference = {"database.password": f"${{file:{secrets}:debezium}}"}
+    (tmp_path / "sales" / "connectors" / "postgres.json").write_text(json.dumps(reference), "utf-8")
+    (tmp_path / "table.sql").write_text(TABLE, "utf-8")
+    run_sql_file(theirs.source, tmp_path / "table.sql")
+    shell = Shell(
+        tmp_path,
+        HEADRACE_SOURCE__PASSWORD=theirs.source.password.get_secret_value(),
+        HEADRACE_REPLICATOR__PASSWORD=theirs.replicator.password.get_secret_value(),
+        HEADRACE_WAREHOUSE__PASSWORD=theirs.warehouse.password.get_secret_value(),
+    )
+    try:
+        yield shell
+    finally:
+        shell.type("headrace down")
+
+
+def test_a_pipeline_runs_on_parts_that_belong_to_somebody_else(shell: Shell) -> None:
+    shell.type("headrace up && headrace apply && headrace verify --wait 120")
+
+    parts = {row["part"]: row["state"] for row in shell.ask("headrace status")[0]["parts"]}
+    assert {part for part, state in parts.items() if state == "running"} == {"run", "monitor"}, parts
+    assert shell.column("select customer_name from sales_lake.customers_current order by 1") == ["Ada", "Grace"]
+    assert not (shell.folder / ".headrace" / "secrets" / "sales").exists(), (
+        "the password was written although theirs is used"
+    )

@@ -1,0 +1,63 @@
+"""Changes for minutes on end: the number of files that a reader meets stays flat. `make soak` takes ten."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from headrace.demo import Demo
+from headrace.lake import rows_of
+from headrace.proof import proof, until_equal
+from producers.generator.answer import Answer
+
+MINUTES = float(os.environ.get("HEADRACE_SOAK_MINUTES", "2"))
+COMPACT_AFTER = 15
+
+
+def files_of_tables(scene: Demo) -> dict[str, int]:
+    pipeline = scene.app.pipeline.name
+    found = {}
+    for schema in (f"{pipeline}_lake", pipeline):
+        for table in rows_of(scene.app, f"show tables in {schema}"):
+            name = f"{schema}.{table['tableName']}"
+            if is_delta(scene, name):
+                found[name] = int(rows_of(scene.app, f"describe detail {name}")[0]["numFiles"])
+    return found
+
+
+def is_delta(scene: Demo, name: str) -> bool:
+    described = rows_of(scene.app, f"describe extended {name}")
+    return any((row["col_name"], row["data_type"]) == ("Provider", "delta") for row in described)
+
+
+def commits(scene: Demo, table: str) -> int:
+    return int(rows_of(scene.app, f"describe history {table} limit 1")[0]["version"])
+
+
+@pytest.mark.timeout(60 * MINUTES + 600)
+def test_the_number_of_files_stays_flat(demo: tuple[Demo, Answer], monkeypatch: pytest.MonkeyPatch) -> None:
+    scene, _ = demo
+    monkeypatch.setenv("HEADRACE_RUN__MAINTAIN_EVERY_S", "10")
+    monkeypatch.setenv("HEADRACE_RUN__COMPACT_AFTER_FILES", str(COMPACT_AFTER))
+    scene.kill("run")
+    scene.start_processes()
+    streams = [stream.history for stream in scene.app.pipeline.cdc_streams]
+    before = {table: commits(scene, table) for table in streams}
+    written: dict[str, int] = {}
+    seen: list[dict[str, int]] = []
+    with scene.workload():
+        deadline = time.monotonic() + 60 * MINUTES
+        # Long enough to tell, also on a machine that is busy with something else.
+        while time.monotonic() < deadline or max(written.values()) < 5 * COMPACT_AFTER:
+            seen.append(files_of_tables(scene))
+            written = {table: commits(scene, table) - before[table] for table in streams}
+    most = {table: max(one.get(table, 0) for one in seen) for table in seen[-1]}
+    print(f"{len(seen)} looks in {MINUTES:g} minutes; commits {written}; most files {most}")
+    half = len(seen) // 2
+    for table in most:
+        early, late = (max(one.get(table, 0) for one in part) for part in (seen[:half], seen[half:]))
+        assert late <= max(1.5 * early, 3 * COMPACT_AFTER), f"{table}: {[one.get(table) for one in seen]}"
+    findings = until_equal(lambda: proof(scene.app), timeout_s=240)
+    assert [finding for finding in findings if not finding.equal] == []
