@@ -183,8 +183,11 @@ def _book(app: App, spark: SparkSession) -> None:
 
 def _maintain(app: App, spark: SparkSession) -> None:
     many = app.settings.run.compact_after_files
-    maintain(spark, app.pipeline, lake_url(app), many_files=many)
-    maintain_folder(spark, f"{warehouse_url(app.endpoints)}/{app.pipeline.name}", {}, many_files=many)
+    done = maintain(spark, app.pipeline, lake_url(app), many_files=many)
+    done += maintain_folder(spark, f"{warehouse_url(app.endpoints)}/{app.pipeline.name}", {}, many_files=many)
+    for one in done:
+        if one.files_after < one.files_before or one.note:
+            log.info("%s: %s files became %s %s", one.table, one.files_before, one.files_after, one.note)
 
 
 def _tell(report: StreamReport) -> None:

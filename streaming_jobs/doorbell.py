@@ -47,7 +47,7 @@ def start_doorbell(
         # What is lost is found where rows are read; here a topic that was made again must not stop the others.
         .option("failOnDataLoss", "false")
         .load()
-        .writeStream.queryName("headrace-doorbell")
+        .writeStream.queryName(f"headrace-{checkpoint.name}")
         .foreachBatch(batch)
         .option("checkpointLocation", location.as_uri())
         .start()

@@ -17,7 +17,7 @@ from pyspark.sql import SparkSession
 
 from contracts.stream import Pipeline, Stream
 from streaming_jobs.commit_log import commit_time, folders, table_exists
-from streaming_jobs.delta_commit import expire_log, read_positions
+from streaming_jobs.delta_commit import TableTransaction, expire_log, read_positions
 from streaming_jobs.lake import sql_text, table_path
 
 SMALL_BYTES = 32 * 1024 * 1024
@@ -28,7 +28,8 @@ KEEP_LOG = timedelta(hours=12)
 # A reader further behind than this holds the log.
 HOLD_LOG = KEEP_LOG / 2
 _VACUUM_EVERY = timedelta(hours=6)
-# Per process: how many files a table had after it was last compacted, and when it was last vacuumed.
+# Per process: a table's version when it was last looked at, its files after it was last compacted, its last VACUUM.
+_looked_at: dict[str, int] = {}
 _compact: dict[str, int] = {}
 _vacuumed: dict[str, datetime] = {}
 
@@ -82,7 +83,7 @@ def maintain_folder(
         path = f"{folder.rstrip('/')}/{name}"
         if table_exists(own, path):
             done.append(_maintain(own, name, path, unread.get(name), moment, many_files))
-    return done
+    return [one for one in done if one]
 
 
 def slowest_reader(spark: SparkSession, stream: Stream, lake_url: str) -> int | None:
@@ -117,29 +118,39 @@ def register_tables(spark: SparkSession, pipeline: Pipeline, lake_url: str) -> l
 
 def _maintain(
     spark: SparkSession, name: str, path: str, unread: int | None, now: datetime, many_files: int
-) -> Maintained:
+) -> Maintained | None:
+    """None if there was nothing to look at: no commit since the last time, no VACUUM due."""
+    version = TableTransaction(spark, path).read_version
+    vacuum = now - _vacuumed.get(path, datetime.min.replace(tzinfo=UTC)) >= _VACUUM_EVERY
+    if version == _looked_at.get(path) and not vacuum:
+        return None
     table = DeltaTable.forPath(spark, path)
-    detail: Any = table.detail().select("numFiles").first()
-    files = after = int(detail["numFiles"])
-    note, vacuumed = "", False
+    files = after = _files(table)
+    note = ""
     try:
         if files - _compact.get(path, 0) >= many_files:
             table.optimize().executeCompaction()
-            counted: Any = table.detail().select("numFiles").first()
-            _compact[path] = after = int(counted["numFiles"])
+            _compact[path] = after = _files(table)
         late = commit_time(spark, path, unread) if unread is not None else None
         if late is not None and now - late >= HOLD_LOG:
             note = f"log kept: a reader has stood still since {late:%F %T}"
         else:
             expire_log(spark, path, KEEP_LOG)
-        if now - _vacuumed.get(path, datetime.min.replace(tzinfo=UTC)) >= _VACUUM_EVERY:
-            if late is not None and now - late >= KEEP_REMOVED:
-                note = f"{note}; not vacuumed: a reader has stood at version {unread} since {late:%F %T}".lstrip("; ")
-            else:
-                table.vacuum(KEEP_REMOVED.total_seconds() / 3600)
-                _vacuumed[path], vacuumed = now, True
+        if vacuum and late is not None and now - late >= KEEP_REMOVED:
+            vacuum = False
+            note = f"{note}; not vacuumed: a reader has stood at version {unread} since {late:%F %T}".lstrip("; ")
+        elif vacuum:
+            table.vacuum(KEEP_REMOVED.total_seconds() / 3600)
+            _vacuumed[path] = now
+        _looked_at[path] = version
     except PySparkException as error:
         if "Concurrent" not in type(error).__name__ and "MetadataChanged" not in type(error).__name__:
             raise
+        vacuum = False
         note = f"left for the next round: {type(error).__name__}"
-    return Maintained(name, files, after, vacuumed, note)
+    return Maintained(name, files, after, vacuum, note)
+
+
+def _files(table: DeltaTable) -> int:
+    detail: Any = table.detail().select("numFiles").first()
+    return int(detail["numFiles"])

@@ -7,7 +7,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +18,11 @@ from pyspark.sql import SparkSession
 from contracts.endpoints import Endpoints
 from contracts.settings import Settings
 from contracts.stream import Pipeline
-from streaming_jobs.stream_worker import StreamReport
-from streaming_jobs.streams import run_streams
+from streaming_jobs.doorbell import Ends, start_doorbell
+from streaming_jobs.positions import describe
+from streaming_jobs.stream_edges import lake_edges
+from streaming_jobs.stream_worker import StreamReport, StreamWorker
+from streaming_jobs.streams import SystemClock, parking_of, run_streams
 
 OUT = Path(__file__).parent / "out"
 
@@ -52,15 +55,51 @@ class Run:
             time.sleep(0.02)
 
 
+def query_per_stream(
+    spark: SparkSession,
+    pipeline: Pipeline,
+    endpoints: Endpoints,
+    settings: Settings,
+    stop: threading.Event,
+    report: Callable[[StreamReport], None],
+    *,
+    status_file: Path,
+) -> None:
+    """The design that was not chosen: a streaming query for each stream, which takes in its batch itself."""
+    del status_file
+    clock = SystemClock()
+    edges = lake_edges(spark, pipeline, endpoints, "bench", clock)
+    topics = describe(endpoints.kafka, [stream.topic for stream in pipeline.streams])
+    queries = []
+    for stream in pipeline.streams:
+        worker = StreamWorker(stream, settings.run, edges, parking_of(settings, pipeline), report, clock)
+        worker.topic_is(topics[stream.topic])
+
+        def take(ends: Ends, worker: StreamWorker = worker) -> None:
+            worker.ends_are(ends[worker.stream.topic])
+            worker.step()
+
+        checkpoint = settings.data_dir / "checkpoints" / f"{pipeline.name}-{stream.name}"
+        queries.append(start_doorbell(spark, endpoints.kafka, [stream.topic], checkpoint, take))
+    stop.wait()
+    for query in queries:
+        query.stop()
+
+
+ENGINES = {"chosen": run_streams, "query_per_stream": query_per_stream}
+
+
 @contextmanager
-def running(spark: SparkSession, pipeline: Pipeline, endpoints: Endpoints, settings: Settings) -> Iterator[Run]:
+def running(
+    spark: SparkSession, pipeline: Pipeline, endpoints: Endpoints, settings: Settings, engine: str = "chosen"
+) -> Iterator[Run]:
     """The streams of a pipeline flow inside the block."""
     stop, run = threading.Event(), Run()
 
     def target() -> None:
         try:
             status_file = settings.data_dir / f"{pipeline.name}.status.json"
-            run_streams(spark, pipeline, endpoints, settings, stop, run.reported, status_file=status_file)
+            ENGINES[engine](spark, pipeline, endpoints, settings, stop, run.reported, status_file=status_file)
         except BaseException as error:
             run.failure = error
 
