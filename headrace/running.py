@@ -23,7 +23,7 @@ from infra.jars import spark_jars
 from infra.local.deployment import spark_conf
 from streaming_jobs.files import refresh_files
 from streaming_jobs.ledger import refresh_ledger
-from streaming_jobs.maintenance import maintain, maintain_folder
+from streaming_jobs.maintenance import Maintained, maintain_derived, maintain_folder, maintain_histories
 from streaming_jobs.proofs import prove_gaps
 from streaming_jobs.session import build_session
 from streaming_jobs.state import merge_states
@@ -34,6 +34,7 @@ from warehouse_sql.merge import merge_round, warehouse_url
 log = logging.getLogger("headrace.run")
 
 ROUND_MAY_TAKE_S = 120.0
+Task = tuple[float, Callable[[], object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,40 +109,44 @@ def _run_declared(
     """Run the pipeline as it is declared now, until `stop`, a lost lease or a new declaration."""
     create_all_tables(app, spark)
     halt = threading.Event()
-    rounds = threading.Thread(
-        target=_rounds, args=(app, spark, lease, _tasks(app, spark, rhythm, merges), stop, halt), name="rounds"
-    )
-    rounds.start()
+    threads = [
+        threading.Thread(target=_rounds, args=(app, spark, lease, tasks, stop, halt), name=name)
+        for name, tasks in _tasks(app, spark, rhythm, merges).items()
+    ]
+    for thread in threads:
+        thread.start()
     try:
         run_streams(spark, app.pipeline, app.endpoints, app.settings, halt, _tell, status_file=app.status_file)
     finally:
         halt.set()
-        rounds.join(timeout=ROUND_MAY_TAKE_S)
+        for thread in threads:
+            thread.join(timeout=ROUND_MAY_TAKE_S)
 
 
-def _tasks(app: App, spark: SparkSession, rhythm: Rhythm, merges: bool) -> list[tuple[float, Callable[[], object]]]:
-    merge = (lambda: merge_once(app, spark)) if merges else (lambda: _book(app, spark))
-    tasks: list[tuple[float, Callable[[], object]]] = [
-        (rhythm.merge_s, merge),
-        (rhythm.prove_s, lambda: prove_gaps(spark, app.pipeline, app.endpoints.kafka, lake_url(app), now=_now())),
-        (rhythm.maintain_s, lambda: _maintain(app, spark)),
-    ]
+def _tasks(app: App, spark: SparkSession, rhythm: Rhythm, merges: bool) -> dict[str, list[Task]]:
+    """What each thread does, and how often. A long merge must not keep the histories from being compacted."""
+    upkeep: list[Task] = [(rhythm.maintain_s, lambda: _maintain_histories(app, spark))]
     if app.pipeline.cdc_streams:
         # A Debezium that was restarted over an idle database waits for the next WAL message; until then it sends no
         # heartbeat and the slot keeps WAL.
-        tasks.append((rhythm.nudge_s, lambda: emit(app.endpoints.source)))
-    return tasks
+        upkeep.append((rhythm.nudge_s, lambda: emit(app.endpoints.source)))
+    rounds: list[Task] = [
+        (rhythm.merge_s, (lambda: merge_once(app, spark)) if merges else (lambda: _book(app, spark))),
+        (rhythm.prove_s, lambda: prove_gaps(spark, app.pipeline, app.endpoints.kafka, lake_url(app), now=_now())),
+        (rhythm.maintain_s, lambda: _maintain_merged(app, spark)),
+    ]
+    return {"rounds": rounds, "upkeep": upkeep}
 
 
 def _rounds(
     app: App,
     spark: SparkSession,
     lease: Lease,
-    tasks: list[tuple[float, Callable[[], object]]],
+    tasks: list[Task],
     stop: threading.Event,
     halt: threading.Event,
 ) -> None:
-    spark.sparkContext.setLocalProperty("spark.scheduler.pool", "rounds")
+    spark.sparkContext.setLocalProperty("spark.scheduler.pool", threading.current_thread().name)
     declared = Declaration(app.settings, app.pipeline)
     due = [time.monotonic() + every for every, _ in tasks]
     while not halt.wait(0.2):
@@ -181,11 +186,20 @@ def _book(app: App, spark: SparkSession) -> None:
     refresh_ledger(spark, app.pipeline, lake_url(app))
 
 
-def _maintain(app: App, spark: SparkSession) -> None:
+def _maintain_histories(app: App, spark: SparkSession) -> None:
     many = app.settings.run.compact_after_files
-    done = maintain(spark, app.pipeline, lake_url(app), many_files=many)
-    done += maintain_folder(spark, f"{warehouse_url(app.endpoints)}/{app.pipeline.name}", {}, many_files=many)
-    for one in done:
+    _say(maintain_histories(spark, app.pipeline, lake_url(app), many_files=many))
+
+
+def _maintain_merged(app: App, spark: SparkSession) -> None:
+    many = app.settings.run.compact_after_files
+    _say(maintain_derived(spark, app.pipeline, lake_url(app), many_files=many))
+    star_schema = f"{warehouse_url(app.endpoints)}/{app.pipeline.name}"
+    _say(maintain_folder(spark, star_schema, {}, many_files=many))
+
+
+def _say(maintained: list[Maintained]) -> None:
+    for one in maintained:
         if one.files_after < one.files_before or one.note:
             log.info("%s: %s files became %s %s", one.table, one.files_before, one.files_after, one.note)
 

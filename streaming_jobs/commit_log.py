@@ -71,7 +71,16 @@ def earliest_commit(spark: SparkSession, path: str) -> int:
 
 def commit_time(spark: SparkSession, path: str, version: int) -> datetime | None:
     """When that commit was made, by its file's time; None if there is no such commit (yet, or any more)."""
-    file = commit_file(path, version)
+    return _file_time(spark, commit_file(path, version))
+
+
+def vacuum_time(spark: SparkSession, path: str) -> datetime | None:
+    """When the table was last vacuumed, by whomever; before that, when it was made."""
+    vacuumed = _file_time(spark, f"{path}/_delta_log/_last_vacuum_info")
+    return vacuumed or commit_time(spark, path, earliest_commit(spark, path))
+
+
+def _file_time(spark: SparkSession, file: str) -> datetime | None:
     if not _exists(spark, file):
         return None
     place = _jvm_path(spark, file)

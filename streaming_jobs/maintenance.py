@@ -6,7 +6,7 @@ another writer is left for the next round.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,9 +16,10 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from contracts.stream import Pipeline, Stream
-from streaming_jobs.commit_log import commit_time, folders, table_exists
+from streaming_jobs.commit_log import commit_time, folders, table_exists, vacuum_time
 from streaming_jobs.delta_commit import TableTransaction, expire_log, read_positions
 from streaming_jobs.lake import sql_text, table_path
+from streaming_jobs.tables import QUARANTINE
 
 SMALL_BYTES = 32 * 1024 * 1024
 # A query may go on reading files that a compaction has replaced, for that long.
@@ -45,12 +46,22 @@ class Maintained:
     note: str = ""
 
 
-def maintain(
+def maintain_histories(
     spark: SparkSession, pipeline: Pipeline, lake_url: str, *, many_files: int, now: datetime | None = None
 ) -> list[Maintained]:
-    """`maintain_folder` for the pipeline's lake, where nothing is cut away that a reader has not read."""
+    """`maintain_folder` for what only batches append to: at any time, nothing here meets another writer."""
     unread = {stream.name: slowest_reader(spark, stream, lake_url) for stream in pipeline.streams}
-    return maintain_folder(spark, table_path(lake_url, pipeline.name, ""), unread, many_files=many_files, now=now)
+    folder = table_path(lake_url, pipeline.name, "")
+    return maintain_folder(spark, folder, unread, only={*unread, QUARANTINE}, many_files=many_files, now=now)
+
+
+def maintain_derived(
+    spark: SparkSession, pipeline: Pipeline, lake_url: str, *, many_files: int, now: datetime | None = None
+) -> list[Maintained]:
+    """`maintain_folder` for the ledger, the states and the rest of the lake: between merges, which rewrite them too."""
+    folder = table_path(lake_url, pipeline.name, "")
+    derived = {*folders(spark, folder)} - {QUARANTINE, *(stream.name for stream in pipeline.streams)}
+    return maintain_folder(spark, folder, {}, only=derived, many_files=many_files, now=now)
 
 
 def maintain_folder(
@@ -59,13 +70,14 @@ def maintain_folder(
     unread: Mapping[str, int | None],
     *,
     many_files: int,
+    only: Collection[str] | None = None,
     now: datetime | None = None,
 ) -> list[Maintained]:
     """Compact each Delta table in `folder` that got `many_files` new files since it was last compacted; shorten its
     log; every few hours remove the files that no query can need.
 
-    May be called at any time, at once with streams and merges. `unread`: by table, the first version that some reader
-    still has to read.
+    `unread`: by table, the first version that some reader still has to read. May be called at any time; what meets
+    another writer is left for the next call.
     """
     own = spark.newSession()
     # Only small files are rewritten: what was compacted once stays, so the cost follows the change.
@@ -81,7 +93,7 @@ def maintain_folder(
     done = []
     for name in folders(own, folder):
         path = f"{folder.rstrip('/')}/{name}"
-        if table_exists(own, path):
+        if (only is None or name in only) and table_exists(own, path):
             done.append(_maintain(own, name, path, unread.get(name), moment, many_files))
     return [one for one in done if one]
 
@@ -121,7 +133,9 @@ def _maintain(
 ) -> Maintained | None:
     """None if there was nothing to look at: no commit since the last time, no VACUUM due."""
     version = TableTransaction(spark, path).read_version
-    vacuum = now - _vacuumed.get(path, datetime.min.replace(tzinfo=UTC)) >= _VACUUM_EVERY
+    if path not in _vacuumed:
+        _vacuumed[path] = vacuum_time(spark, path) or now
+    vacuum = now - _vacuumed[path] >= _VACUUM_EVERY
     if version == _looked_at.get(path) and not vacuum:
         return None
     table = DeltaTable.forPath(spark, path)

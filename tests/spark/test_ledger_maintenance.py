@@ -15,7 +15,7 @@ from contracts.stream import Column, Pipeline, Stream, TableSource
 from streaming_jobs.delta_commit import TableTransaction, read_positions
 from streaming_jobs.lake import DERIVED, create_table, table_path
 from streaming_jobs.ledger import balance, refresh_ledger
-from streaming_jobs.maintenance import KEEP_LOG, maintain, register_tables, slowest_reader
+from streaming_jobs.maintenance import KEEP_LOG, maintain_histories, register_tables, slowest_reader
 
 pytestmark = [pytest.mark.spark, pytest.mark.timeout(400)]
 
@@ -39,7 +39,9 @@ def test_many_small_files_become_one_and_nothing_else_changes(spark: SparkSessio
     assert slowest_reader(spark, stream, lake_url) == 0
 
     late = datetime.now(UTC) + timedelta(days=21)
-    (north,) = [one for one in maintain(spark, pipeline, lake_url, many_files=4, now=late) if one.table == "north"]
+    (north,) = [
+        one for one in maintain_histories(spark, pipeline, lake_url, many_files=4, now=late) if one.table == "north"
+    ]
     assert (north.files_before, north.files_after) == (5, 1)
     assert not north.vacuumed  # the ledger has read nothing yet
     assert "log kept" in north.note
@@ -48,7 +50,9 @@ def test_many_small_files_become_one_and_nothing_else_changes(spark: SparkSessio
 
     assert refresh_ledger(spark, pipeline, lake_url) == 5
     assert balance(spark, pipeline)[0].findings == ()
-    (north,) = [one for one in maintain(spark, pipeline, lake_url, many_files=4, now=late) if one.table == "north"]
+    (north,) = [
+        one for one in maintain_histories(spark, pipeline, lake_url, many_files=4, now=late) if one.table == "north"
+    ]
     assert (north.vacuumed, north.note) == (True, "")
 
     log = Path(path.removeprefix("file://")) / "_delta_log"
@@ -59,7 +63,7 @@ def test_many_small_files_become_one_and_nothing_else_changes(spark: SparkSessio
         at = time.time() - KEEP_LOG.total_seconds() - 60 * age - 120
         os.utime(commit, (at, at))
     refresh_ledger(spark, pipeline, lake_url)
-    maintain(spark, pipeline, lake_url, many_files=4)
+    maintain_histories(spark, pipeline, lake_url, many_files=4)
     assert len(list(log.glob("*.json"))) < len(commits)
     assert read_positions(spark, path) == {"T:t-0": 5}
 
