@@ -1,57 +1,38 @@
-"""Files to a real Kafka: every event exactly once, whoever is killed, fenced or late. Run as a script, this file is
-the process that the tests kill."""
+"""Files to a real Kafka: every event exactly once, whoever is killed, fenced or late."""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
 
 from contracts.endpoints import Endpoints
 from contracts.errors import Conflict, Fatal
-from contracts.failpoints import VARIABLE
-from contracts.stream import Column, FileSource, Pipeline, Stream
-from contracts.wire import RowKey, decode_row_key, row_partition
+from contracts.stream import Pipeline
+from contracts.wire import row_partition
 from producers.push import FileResult, push
 from producers.scan import scan
 from producers.send import ChunkLimits, send_file
 from producers.states import FilesTopic, file_states
 from producers.transactions import TransactionalProducer
-from producers.watch import stop_on_signals, watch
-
-CHUNK = ChunkLimits(rows=1000)
-ROWS = 60_000
-WaitUntil = Callable[[Callable[[], object], float, str], object]
-
-
-def declared(name: str) -> Pipeline:
-    columns = tuple(Column(column, "string") for column in ("id", "amount"))
-    dated = r"(?P<day>\d{4}-\d\d-\d\d)(?:_\w+)?"
-    streams = (
-        ("orders", FileSource(rf"orders_{dated}\.csv", "csv", unit="day"), 3),
-        ("visits", FileSource(rf"visits_{dated}\.json", "json", unit="day"), 1),
-    )
-    return Pipeline(
-        name,
-        tuple(
-            Stream(name, stream, f"{name}.files.{stream}", source, columns, ("id",), partitions=partitions)
-            for stream, source, partitions in streams
-        ),
-        Path(),
-        Path(),
-        Path(),
-    )
+from tests.services.push_process import (
+    CHUNK,
+    ROWS,
+    child,
+    committed,
+    declared,
+    kill_children,
+    orders,
+    values,
+    with_topics,
+)
 
 
 @pytest.fixture
@@ -61,70 +42,14 @@ def kafka(endpoints: Endpoints) -> str:
 
 @pytest.fixture
 def pipeline(kafka: str) -> Iterator[Pipeline]:
-    pipeline = declared(f"e_{uuid.uuid4().hex[:10]}")
-    admin = AdminClient({"bootstrap.servers": kafka})
-    topics = [NewTopic(stream.topic, stream.partitions, 1) for stream in pipeline.streams]
-    topics.append(NewTopic(pipeline.files_topic, 1, 1, config={"cleanup.policy": "compact"}))
-    for created in admin.create_topics(topics).values():
-        created.result(30)
-    yield pipeline
-    for deleted in admin.delete_topics([topic.topic for topic in topics]).values():
-        deleted.result(30)
-
-
-def committed(kafka: str, topic: str) -> list[tuple[int, RowKey, bytes]]:
-    """Every record of a topic that a committed read shows, in offset order."""
-    reader = Consumer(
-        {
-            "bootstrap.servers": kafka,
-            "group.id": uuid.uuid4().hex,
-            "isolation.level": "read_committed",
-            "enable.partition.eof": True,
-            "enable.auto.commit": False,
-        }
-    )
-    left = set(reader.list_topics(topic, 10).topics[topic].partitions)
-    reader.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in left])
-    found = []
-    while left:
-        message = reader.poll(30)
-        assert message is not None, f"{topic}: no answer"
-        if message.error():
-            left.discard(message.partition())
-        else:
-            found.append((message.partition(), decode_row_key(message.key()), message.value()))
-    reader.close()
-    return found
-
-
-def orders(folder: Path, rows: int = ROWS, name: str = "orders_2026-01-01.csv") -> tuple[Path, list[bytes]]:
-    lines = [b"%d,%d.%02d" % (number, number * 7 % 1000, number % 100) for number in range(rows)]
-    path = folder / name
-    path.write_bytes(b"id,amount\r\n" + b"".join(line + b"\r\n" for line in lines))
-    return path, lines
-
-
-def values(found: list[tuple[int, RowKey, bytes]]) -> list[bytes]:
-    return [value for _, _, value in found]
-
-
-def child(*arguments: object, failpoint: str = "") -> subprocess.Popen[str]:
-    environment = {**os.environ, VARIABLE: failpoint}
-    command = [sys.executable, __file__, *map(str, arguments)]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-    _children.append(process)
-    return process
-
-
-_children: list[subprocess.Popen[str]] = []
+    with with_topics(kafka) as pipeline:
+        yield pipeline
 
 
 @pytest.fixture(autouse=True)
 def no_child_stays() -> Iterator[None]:
     yield
-    while _children:
-        with _children.pop() as process:
-            process.kill()
+    kill_children()
 
 
 def test_rows_arrive_as_they_stand_in_one_partition_with_file_and_line(
@@ -215,7 +140,7 @@ def test_killed_at_a_commit_and_pushed_again_each_row_is_there_once(
 ) -> None:
     path, lines = orders(tmp_path)
     topic = pipeline.stream("orders").topic
-    killed = child("push", pipeline.name, kafka, path, failpoint=f"{failpoint}:{hit}")
+    killed = child("push", pipeline, kafka, path, failpoint=f"{failpoint}:{hit}")
     killed.communicate(timeout=60)
     assert killed.returncode == -signal.SIGKILL
     before = len(committed(kafka, topic))
@@ -229,7 +154,7 @@ def test_killed_at_a_commit_and_pushed_again_each_row_is_there_once(
 def test_killed_anywhere_by_chance_each_row_is_there_once(kafka: str, pipeline: Pipeline, tmp_path: Path) -> None:
     path, lines = orders(tmp_path)
     for wait_s in (0.4, 0.7, 0.9):
-        process = child("push", pipeline.name, kafka, path)
+        process = child("push", pipeline, kafka, path)
         time.sleep(wait_s)
         process.kill()
         process.communicate(timeout=10)
@@ -239,7 +164,7 @@ def test_killed_anywhere_by_chance_each_row_is_there_once(kafka: str, pipeline: 
 
 def test_concurrent_pushes_of_one_file_send_it_once(kafka: str, pipeline: Pipeline, tmp_path: Path) -> None:
     path, lines = orders(tmp_path)
-    processes = [child("push", pipeline.name, kafka, path) for _ in range(3)]
+    processes = [child("push", pipeline, kafka, path) for _ in range(3)]
     states = [process.communicate(timeout=90)[0].split()[0] for process in processes]
     assert set(states) <= {"sent", "already_sent", "given_up"}
     assert states.count("sent") == 1
@@ -311,112 +236,3 @@ def test_a_file_that_changes_under_way_never_counts(kafka: str, pipeline: Pipeli
     orders(tmp_path, 200_000)
     assert push([path], pipeline, kafka)[0].state == "sent"
     assert values(committed(kafka, topic)) == lines
-
-
-def watching(kafka: str, pipeline: Pipeline, root: Path, failpoint: str = "") -> subprocess.Popen[str]:
-    return child("watch", pipeline.name, kafka, root, failpoint=failpoint)
-
-
-def drop(path: Path, content: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content)
-    part.rename(path)
-
-
-def files_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
-def test_life_of_a_drop_folder(kafka: str, pipeline: Pipeline, tmp_path: Path, wait_until: WaitUntil) -> None:
-    root = tmp_path / "drop"
-    incoming, processed, rejected = (root / name for name in ("incoming", "processed", "rejected"))
-    incoming.mkdir(parents=True)
-    path, lines = orders(tmp_path, 100)
-    content = path.read_bytes()
-    drop(incoming / path.name, content)
-    drop(incoming / "orders_2026-01-02.csv", b"x,y\n1,2\n")
-    (incoming / "orders_2026-01-03.csv.part").write_bytes(content)
-    (incoming / ".orders_2026-01-03.csv").write_bytes(content)
-    (incoming / "orders_2026-01-04.csv").symlink_to(path)
-    os.mkfifo(incoming / "orders_2026-01-05.csv")
-    growing = incoming / "orders_2026-01-06.csv"
-    process = watching(kafka, pipeline, root)
-    with growing.open("wb", buffering=0) as unfinished:
-        unfinished.write(b"id,amount\n7001,1\n7002,2\n70")
-
-        def grown() -> bool:
-            unfinished.write(b"0")
-            return processed.exists() and files_in(processed) == [path.name]
-
-        wait_until(grown, 30, "the whole file is processed and the growing one is not")
-        size = unfinished.tell()
-        unfinished.write(b",3\n")
-    wait_until(lambda: growing.name in files_in(processed), 30, "the file that grew is processed")
-    drop(incoming / path.name, content)
-    wait_until(lambda: len(files_in(processed)) == 3, 30, "the repeated file is processed")
-    process.send_signal(signal.SIGTERM)
-    results = process.communicate(timeout=30)[0].splitlines()
-    assert process.returncode == 0
-    assert sorted(line.split()[0] for line in results) == ["already_sent", "rejected", "rejected", "rejected"] + 2 * [
-        "sent"
-    ]
-    assert (processed / path.name).read_bytes() == content
-    links = [f"orders_2026-01-0{day}.csv" for day in (2, 4, 5)]
-    assert files_in(rejected) == sorted([*links, *(f"{name}.reason.txt" for name in links)])
-    assert "shares no column" in (rejected / f"{links[0]}.reason.txt").read_text()
-    assert (rejected / links[1]).is_symlink()
-    assert path.exists()
-    assert files_in(incoming) == [".orders_2026-01-03.csv", "orders_2026-01-03.csv.part"]
-    found = values(committed(kafka, pipeline.stream("orders").topic))
-    assert sorted(found) == sorted([*lines, b"7001,1", b"7002,2", b"70%0*d,3" % (size - 26, 0)])
-
-
-def test_two_watchers_and_a_killed_one_lose_and_double_nothing(
-    kafka: str, pipeline: Pipeline, tmp_path: Path, wait_until: WaitUntil
-) -> None:
-    root = tmp_path / "drop"
-    incoming, processed = root / "incoming", root / "processed"
-    incoming.mkdir(parents=True)
-    expected: list[bytes] = []
-    for day in range(1, 13):
-        lines = [b"%d-%d,1" % (day, number) for number in range(5000)]
-        (incoming / f"orders_2026-01-{day:02}.csv").write_bytes(b"id,amount\n" + b"\n".join(lines))
-        expected += lines
-    killed = watching(kafka, pipeline, root, failpoint="before_kafka_commit:8")
-    others = [watching(kafka, pipeline, root) for _ in range(2)]
-    killed.communicate(timeout=60)
-    assert killed.returncode == -signal.SIGKILL
-    wait_until(lambda: len(files_in(processed)) == 12, 120, "all twelve files are processed")
-    for process in others:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
-        assert process.returncode == 0
-    assert files_in(incoming) == []
-    assert sorted(values(committed(kafka, pipeline.stream("orders").topic))) == sorted(expected)
-
-
-def main(command: str, name: str, kafka: str, path: Path) -> None:
-    """What a child process does."""
-    if command == "push":
-        for result in push([path], declared(name), kafka, limits=CHUNK):
-            print(result.state, result.sent)
-        return
-
-    def show(result: FileResult) -> None:
-        print(result.state, result.file, flush=True)
-
-    watch(
-        path,
-        declared(name),
-        kafka,
-        stop=stop_on_signals(),
-        settle_s=1.5,
-        poll_s=0.3,
-        on_result=show,
-        limits=CHUNK,
-        retry_after_s=1.0,
-    )
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], Path(sys.argv[4]))

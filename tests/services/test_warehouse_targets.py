@@ -1,222 +1,23 @@
-"""The star schema from a small lake made by hand: Delta on the local disk, a real Postgres.
-
-Run as a script it is the child process of the kill tests: `<this file> <folder> <pipeline> <endpoint> <target>`.
-"""
+"""The star schema from a small lake made by hand: Delta on the local disk, a real Postgres."""
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
-import psycopg2
 import pytest
-from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
-from contracts.canonical import key_python
-from contracts.endpoints import Endpoints, PostgresEndpoint
+from contracts.endpoints import Endpoints
 from contracts.errors import Conflict, Fatal
-from contracts.loader import load_pipeline
-from contracts.stream import Pipeline, Stream
-from infra.jars import spark_jars
-from streaming_jobs.lake import state_columns
-from streaming_jobs.session import build_session
-from streaming_jobs.state import refresh_file_view
+from tests.services.warehouse_lake import Lake, course, killed_at, login, new_lake, quiz, student, video
 from warehouse_sql import declaration
 from warehouse_sql.asking import checks, schema_differences
 from warehouse_sql.delta_target import DeltaTarget
-from warehouse_sql.merge import TargetName, create_tables, merge_round
+from warehouse_sql.merge import TargetName, merge_round
 from warehouse_sql.postgres_target import PostgresTarget
-
-AT = datetime(2026, 1, 5, 10, tzinfo=UTC)
-HISTORY_TAIL = (
-    "_version bigint, _key binary, _hash binary, _event_time timestamp, _file string, _file_hash string, _line bigint"
-)
-FILE_COLUMNS = ("stream", "file_hash", "unit", "revision", "complete", "newest")
-FILES = "stream string, file_hash string, unit string, revision bigint, complete boolean, newest boolean"
-
-
-@dataclass(frozen=True)
-class Lake:
-    """A lake of the shape that the streaming job leaves, and the warehouse beside it."""
-
-    spark: SparkSession
-    pipeline: Pipeline
-    folder: Path
-    endpoints: Endpoints
-    filled: set[object] = field(default_factory=set)
-
-    @property
-    def url(self) -> str:
-        return f"file://{self.folder}/warehouse"
-
-    def open(self) -> None:
-        """Register everything in this session's catalog; makes what is missing."""
-        schema = self.pipeline.streams[0].lake_schema
-        self.spark.sql(f"create database if not exists {schema}")
-        self._table("files", FILES)
-        for stream in self.pipeline.streams:
-            if stream.is_cdc:
-                self._table(f"{stream.name}_state", ", ".join(f"{n} {t}" for n, t in state_columns(stream)))
-            else:
-                columns = ", ".join(f"{column.name} {column.spark_type}" for column in stream.columns)
-                self._table(stream.name, f"{columns}, {HISTORY_TAIL}")
-                refresh_file_view(self.spark, stream)
-        create_tables(self.spark, self.pipeline, self.endpoints, url=self.url)
-
-    def _table(self, name: str, columns: str) -> None:
-        schema = self.pipeline.streams[0].lake_schema
-        self.spark.sql(
-            f"create table if not exists {schema}.{name} ({columns}) using delta location 'file://{self.folder}/lake/{name}'"
-        )
-
-    def change(self, stream_name: str, merged: int, *rows: dict[str, object], deleted: bool = False) -> None:
-        """What a state merge leaves: each row replaces the one of its key."""
-        stream = self.pipeline.stream(stream_name)
-        table = f"{stream.history}_state"
-        key = key_python([stream.column(name) for name in stream.key])
-        if stream_name in self.filled:
-            keys = ", ".join(str(row[stream.key[0]]) for row in rows)
-            self.spark.sql(f"delete from {table} where {stream.key[0]} in ({keys})")
-        self.filled.add(stream_name)
-        self._append(
-            table,
-            [{"_deleted": deleted, "_merged": merged, "_key": key(row), "_event_time": AT, **row} for row in rows],
-        )
-
-    def file(self, stream_name: str, day: str, revision: int, *rows: dict[str, object], whole: bool = True) -> None:
-        """What a file leaves in history and ledger."""
-        stream = self.pipeline.stream(stream_name)
-        key = key_python([stream.column(name) for name in stream.key])
-        name = f"{stream_name}-{day}-{revision}"
-        files = f"{stream.lake_schema}.files"
-        tail = {
-            "_version": 0,
-            "_file": name,
-            "_file_hash": name,
-            "_event_time": AT,
-            "batch_date": date.fromisoformat(day),
-        }
-        numbered = [
-            {"_line": n, "_key": key(row), "_hash": repr(row).encode(), **tail, **row} for n, row in enumerate(rows)
-        ]
-        self._append(stream.history, numbered)
-        if whole and (stream_name, day) in self.filled:
-            self.spark.sql(f"update {files} set newest = false where stream = '{stream_name}' and unit = '{day}'")
-        self.filled.add((stream_name, day))
-        self._append(
-            files,
-            [dict(zip(FILE_COLUMNS, (stream_name, name, day, revision, whole, whole), strict=True))],
-        )
-
-    def _append(self, table: str, rows: list[dict[str, Any]]) -> None:
-        schema = self.spark.table(table).schema
-        tuples = [tuple(row.get(field.name) for field in schema.fields) for row in rows]
-        self.spark.createDataFrame(tuples, schema).write.format("delta").mode("append").saveAsTable(table)
-
-    def merge(self) -> None:
-        merge_round(self.spark, self.pipeline, self.endpoints, now=AT, url=self.url).check()
-
-    def delta(self, table: str) -> list[tuple[object, ...]]:
-        return sorted(map(_plain, self.spark.table(f"{self.pipeline.name}.{table}").collect()), key=repr)
-
-    def postgres(self, query: str) -> list[tuple[object, ...]]:
-        connection = psycopg2.connect(**self.endpoints.warehouse.dsn())
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute("set time zone 'UTC'")
-                cursor.execute(f"set search_path to {self.pipeline.name}")
-                cursor.execute(query)
-                return sorted(map(_plain, cursor.fetchall()), key=repr) if cursor.description else []
-        finally:
-            connection.commit()
-            connection.close()
-
-    def assert_targets_equal(self) -> None:
-        """Every table holds the same rows in both targets, value by value."""
-        for table in declaration.load(self.pipeline).tables:
-            assert self.delta(table.name) == self.postgres(f"select * from {table.name}"), table.name
-
-
-def _plain(row: Any) -> tuple[object, ...]:
-    return tuple(
-        bytes(value).hex()
-        if isinstance(value, bytes | bytearray | memoryview)
-        else value.astimezone(UTC)
-        if isinstance(value, datetime)
-        else value
-        for value in row
-    )
-
-
-def named(name: str) -> Pipeline:
-    """The bundled pipeline under a name of the test's own."""
-    edtech = load_pipeline("edtech")
-    streams: tuple[Stream, ...] = tuple(replace(stream, pipeline=name) for stream in edtech.streams)
-    return replace(edtech, name=name, streams=streams)
-
-
-def student(number: int, version: int, name: str | None = "Ada", degree: str = "MSc") -> dict[str, object]:
-    return {
-        "student_id": number,
-        "student_name": name,
-        "education": (degree, "Ghent", 2020),
-        "created_at": datetime(2020, 1, 2, 3, 4, 5, 678901, tzinfo=UTC),
-        "_version": version,
-    }
-
-
-def course(number: int, version: int, name: str = "Hydraulics", instructor: int | None = 7) -> dict[str, object]:
-    return {
-        "course_id": number,
-        "course_name": name,
-        "instructor_id": instructor,
-        "price": Decimal("19.90"),
-        "_version": version,
-    }
-
-
-def quiz(attempt: str, student_id: int = 1, score: str = "50.00") -> dict[str, object]:
-    return {
-        "attempt_id": attempt,
-        "student_id": student_id,
-        "course_id": 3,
-        "quiz_id": 9,
-        "quiz_score": Decimal(score),
-        "attempted_at": AT,
-    }
-
-
-def login(event: str, kind: str = "login") -> dict[str, object]:
-    return {"event_id": event, "student_id": 1, "course_id": 3, "event_type": kind, "event_time": AT}
-
-
-def video(watch: str, completed: bool = True) -> dict[str, object]:
-    return {
-        "watch_id": watch,
-        "student_id": 1,
-        "course_id": 3,
-        "video_id": 4,
-        "watch_seconds": 60,
-        "completed": completed,
-        "device": ("phone", "android", (1, 2)),
-        "watched_at": AT,
-    }
-
-
-def new_lake(spark: SparkSession, endpoints: Endpoints, folder: Path) -> Lake:
-    return Lake(spark, named(f"wh_{uuid.uuid4().hex[:8]}"), folder, endpoints)
 
 
 def drop(lake: Lake) -> None:
@@ -418,38 +219,10 @@ def test_a_lost_metastore_is_made_again_from_the_files(lake: Lake) -> None:
     ],
 )
 @pytest.mark.timeout(600)  # of which a child's own 300 at most
-def test_a_kill_at_any_place_and_a_new_round_end_in_the_same_tables(lake: Lake, target: str, place: str) -> None:
+def test_a_kill_at_any_place_and_a_new_round_end_in_the_same_tables(lake: Lake, target: TargetName, place: str) -> None:
     fill(lake)
-    child = subprocess.run(
-        [sys.executable, __file__, str(lake.folder), lake.pipeline.name, _dump(lake.endpoints.warehouse), target],
-        env={**os.environ, "HEADRACE_FAILPOINT": place},
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert child.returncode == -signal.SIGKILL, child.stderr[-3000:]
+    killed_at(place, lake, target)
     lake.spark.catalog.clearCache()
     lake.merge()
     lake.assert_targets_equal()
     assert [len(lake.delta(table)) for table in ("dim_student", "fact_quiz", "fact_video_interaction")] == [3, 2, 2]
-
-
-def _dump(endpoint: PostgresEndpoint) -> str:
-    return json.dumps({**asdict(endpoint), "password": endpoint.password.get_secret_value()})
-
-
-def _child(folder: Path, name: str, endpoint: PostgresEndpoint, target: TargetName) -> None:
-    from contracts.settings import SparkSettings
-
-    spark = build_session(None, SparkSettings(driver_memory="1g"), spark_jars(), "killed", str(folder / "child"))
-    nowhere = Endpoints("", "", "", "", endpoint, endpoint, endpoint, "", 0)
-    lake = Lake(spark, named(name), folder, nowhere)
-    lake.open()
-    merge_round(spark, lake.pipeline, nowhere, targets=[target], url=lake.url).check()
-
-
-if __name__ == "__main__":
-    told = json.loads(sys.argv[3])
-    where = PostgresEndpoint(**{**told, "password": SecretStr(told["password"])})
-    _child(Path(sys.argv[1]), sys.argv[2], where, "delta" if sys.argv[4] == "delta" else "postgres")
