@@ -166,34 +166,50 @@ class _Watcher:
         return [path for _, path in sorted(whole)]
 
     def _take(self, path: Path, sender: Sender) -> FileResult | None:
-        """Push one file and move it; None if another watcher has it or it is gone. A file that changed under way stays:
-        once it settles it is pushed as the new content that it is."""
+        """Push one file and move it; None if another watcher has it or it is gone. A file that changed under way, or
+        was replaced by another one, stays: once it settles it is pushed as the new content that it is."""
         try:
-            if not stat.S_ISREG(path.lstat().st_mode):
-                return self._refuse(path, "it is a symbolic link or no regular file; links are not followed")
-            with _locked(path) as source:
-                if source is None:
-                    return None
-                before = os.fstat(source.fileno())
-                result = sender.push_open(source, path.name)
-                after = os.fstat(source.fileno())
-                changed = (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
-                if changed or result.state == "given_up":
-                    self._seen[path.name].not_before = time.monotonic() + self._retry_after_s
-                elif result.state == "rejected":
-                    _put_away(path, self._folder.rejected, result)
-                else:
-                    _put_away(path, self._folder.processed, result)
-                return result
+            found = path.lstat()
+            if not stat.S_ISREG(found.st_mode):
+                return self._refuse(path, found, "it is a symbolic link or no regular file; links are not followed")
+            try:
+                with _locked(path) as source:
+                    return self._push(path, source, sender) if source else None
+            except PermissionError as problem:
+                return self._refuse(path, found, f"it cannot be read: {problem.strerror}")
         except FileNotFoundError:
             return None
-        except PermissionError as problem:
-            return self._refuse(path, f"it cannot be read: {problem.strerror}")
 
-    def _refuse(self, path: Path, reason: str) -> FileResult:
-        result = FileResult("", path.name, "", "", 0, 0, "rejected", reason, 0.0)
-        _put_away(path, self._folder.rejected, result)
+    def _push(self, path: Path, source: BinaryIO, sender: Sender) -> FileResult:
+        before = os.fstat(source.fileno())
+        result = sender.push_open(source, path.name)
+        if not _is_still(path, before) or result.state == "given_up":
+            self._seen[path.name].not_before = time.monotonic() + self._retry_after_s
+        else:
+            folder = self._folder.rejected if result.state == "rejected" else self._folder.processed
+            self._put_away(path, folder, before, result)
         return result
+
+    def _refuse(self, path: Path, found: os.stat_result, reason: str) -> FileResult:
+        result = FileResult("", path.name, "", "", 0, 0, "rejected", reason, 0.0)
+        self._put_away(path, self._folder.rejected, found, result)
+        return result
+
+    def _put_away(self, path: Path, folder: Path, judged: os.stat_result, result: FileResult) -> None:
+        """Move the file that `result` is about; another one that has taken its name meanwhile goes back."""
+        target = _move(path, folder, result)
+        if _is_still(target, judged):
+            if result.state == "rejected":
+                _give_reason(target, path.name, result.reason)
+            return
+        try:
+            os.link(target, path, follow_symlinks=False)
+        except OSError as problem:
+            # A third one is there by now, or the file system has no links: where it is, it would pass for sent.
+            reason = f"it took the place of a file in work and was not sent; drop it again ({problem.strerror})"
+            _give_reason(_move(target, self._folder.rejected, result), path.name, reason)
+        else:
+            target.unlink()
 
 
 @contextmanager
@@ -210,7 +226,16 @@ def _locked(path: Path) -> Iterator[BinaryIO | None]:
         yield source if still_there else None
 
 
-def _put_away(path: Path, folder: Path, result: FileResult) -> Path:
+def _is_still(path: Path, judged: os.stat_result) -> bool:
+    """Whether the file under this name is the one that was judged, unchanged."""
+    try:
+        now = path.lstat()
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(now, judged) and (now.st_size, now.st_mtime_ns) == (judged.st_size, judged.st_mtime_ns)
+
+
+def _move(path: Path, folder: Path, result: FileResult) -> Path:
     """Move a file, never over another one: a taken name gets a part of the content hash, then a number."""
     tag = result.hash[:12] or "again"
     names = [path.name, f"{path.stem}.{tag}{path.suffix}"]
@@ -221,8 +246,13 @@ def _put_away(path: Path, folder: Path, result: FileResult) -> Path:
             os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         except FileExistsError:
             continue
-        path.rename(target)
-        if result.state == "rejected":
-            (folder / f"{name}.reason.txt").write_text(f"{path.name}: {result.reason}\n", encoding="utf-8")
-        return target
+        try:
+            return path.rename(target)
+        except FileNotFoundError:
+            target.unlink()
+            raise
     raise FileExistsError(f"{folder} holds 10,000 files named like {path.name}")
+
+
+def _give_reason(rejected: Path, name: str, reason: str) -> None:
+    rejected.with_name(f"{rejected.name}.reason.txt").write_text(f"{name}: {reason}\n", encoding="utf-8")
