@@ -22,11 +22,12 @@ from contracts.errors import Fatal, Retryable
 from headrace.app import App
 from headrace.background import RUN, processes
 from headrace.demo_answer import answer_findings
+from headrace.findings import Finding, until_equal
 from headrace.lake import rows_of
 from headrace.output import render, result_console, show
 from headrace.overview import files_overview
 from headrace.planning import planned
-from headrace.proof import Finding, proof, until_equal
+from headrace.proof import proof
 from headrace.running import prefer_quick_start
 from headrace.sample import generate_sample
 from infra.local import deployment

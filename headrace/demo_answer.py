@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from headrace.app import App
+from headrace.findings import Finding, compare
 from headrace.overview import files_overview
-from headrace.proof import Finding, compare, lake_side
+from headrace.proof import lake_side
 from producers.generator.answer import Answer
 
 OUTCOMES = ("accepted", "duplicate", "conflicting", "quarantined")

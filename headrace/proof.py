@@ -1,14 +1,14 @@
 """The proof that every row arrived: source = lake = warehouse, by count and content, and a ledger without a hole.
 
-Every comparison reads both sides anew, each through its own engine: Postgres computes the source's and the
-warehouse's fingerprints, Spark's HiveServer2 endpoint the lake's, a plain Kafka consumer the offsets'.
+It is a chain: source = lake, Kafka = ledger = history, lake = Delta = Postgres. Every comparison reads both sides
+anew, each through its own engine: Postgres computes the source's and the warehouse's fingerprints, Spark's
+HiveServer2 endpoint the lake's, a plain Kafka consumer the offsets'.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import psycopg2
@@ -19,40 +19,14 @@ from contracts.canonical import table_fingerprint_postgres, table_fingerprint_sp
 from contracts.endpoints import PostgresEndpoint
 from contracts.stream import Column, Stream
 from headrace.app import App
+from headrace.findings import Finding, Side, compare
 from headrace.lake import rows_of
-from headrace.overview import files_overview
-from streaming_jobs.gaps import Booked, read_ranges, stable_ends
-from streaming_jobs.ledger import BROKEN
+from headrace.proof_ledger import ledger_holds
 from warehouse_sql.asking import checks, declared_columns
 from warehouse_sql.declaration import load
+from warehouse_sql.expected import expected_rows
 
-Side = tuple[int, int]
 OFFENDERS = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One comparison: two sides that must be equal, each as rows and fingerprint, or what a check says."""
-
-    what: str
-    left: str
-    right: str
-    equal: bool
-    detail: str = ""
-
-    def row(self) -> dict[str, Any]:
-        """For `output.show`."""
-        return {"proof": self.what, "": self.left, " ": self.right, "equal": self.equal, "detail": self.detail}
-
-
-def compare(what: str, left: Side, right: Side, names: tuple[str, str]) -> Finding:
-    """Equal when row count and fingerprint are."""
-    detail = ""
-    if left[0] != right[0]:
-        detail = f"{abs(left[0] - right[0]):,} rows {'missing in' if left[0] > right[0] else 'too many in'} {names[1]}"
-    elif left[1] != right[1]:
-        detail = "same number of rows, different content"
-    return Finding(what, f"{names[0]} {left[0]:,}", f"{names[1]} {right[0]:,}", left == right, detail)
 
 
 def source_equals_lake(app: App) -> Iterator[Finding]:
@@ -74,7 +48,39 @@ def proof(app: App) -> list[Finding]:
     """All of it. First waits until every change that the source committed before the call is in Kafka."""
     if app.pipeline.cdc_streams:
         quiesced(app.pipeline, app.endpoints)
-    return [*ledger_holds(app), *source_equals_lake(app), *warehouse_equals(app), *checks_hold(app)]
+    return [
+        *ledger_holds(app),
+        *source_equals_lake(app),
+        *lake_equals_warehouse(app),
+        *warehouse_equals(app),
+        *checks_hold(app),
+    ]
+
+
+def lake_equals_warehouse(app: App) -> Iterator[Finding]:
+    """Each dimension and fact in Delta against its own source SQL over the whole lake: nothing waits to be merged."""
+    warehouse = load(app.pipeline)
+    for table in warehouse.tables:
+        if table.kind == "generated":
+            continue
+        columns = [Column(name, kind) for name, kind in declared_columns(warehouse, "delta", table.name)]
+        select, wanted = table_fingerprint_spark(columns), expected_rows(warehouse, app.pipeline, table)
+        held = f"select * from {app.pipeline.name}.{table.name}"
+        if table.kind == "dimension":
+            # Inferred members stand for rows that the lake does not have.
+            held += f" where {table.key} in (select {table.key} from ({wanted}))"
+        left = _side(rows_of(app, f"select {select} from ({wanted})"))
+        right = _side(rows_of(app, f"select {select} from ({held})"))
+        found = compare(f"{table.name}: lake = Delta", left, right, ("lake", "Delta"))
+        if table.kind == "dimension" and (waiting := _not_in_state(app, app.pipeline.stream(table.stream))):
+            found = replace(found, equal=False, detail=f"{waiting:,} changes wait for the next merge")
+        yield found
+
+
+def _not_in_state(app: App, stream: Stream) -> int:
+    """Changes above all that the state holds: the newest change of a stream is always the newest of its key."""
+    newest = f"(select coalesce(max(_version), -1) from {stream.history}_state)"
+    return int(rows_of(app, f"select count(*) as n from {stream.history} where _version > {newest}")[0]["n"])
 
 
 def warehouse_equals(app: App) -> Iterator[Finding]:
@@ -101,7 +107,7 @@ def postgres_side(endpoint: PostgresEndpoint, table: tuple[str, str], columns: S
     with psycopg2.connect(**endpoint.dsn()) as connection, connection.cursor() as cursor:
         cursor.execute("set time zone 'UTC'")
         statement = sql.SQL("select {} from {}").format(
-            sql.SQL(table_fingerprint_postgres(columns).replace("%", "%%")), sql.Identifier(*table)
+            sql.SQL(table_fingerprint_postgres(columns)), sql.Identifier(*table)
         )
         cursor.execute(statement)
         rows, fingerprint = cursor.fetchone() or (0, 0)
@@ -116,116 +122,3 @@ def lake_side(app: App, view: str, stream: Stream) -> Side:
 
 def _side(rows: list[dict[str, Any]]) -> Side:
     return int(rows[0]["row_count"]), int(rows[0]["fingerprint"])
-
-
-def ledger_holds(app: App) -> Iterator[Finding]:
-    """Every offset that Kafka can show is booked, exactly once, with sums that add up; the histories hold the rows
-    that are booked; every gap is read by the independent reader, here and now; every file is whole."""
-    table = f"{app.pipeline.name}_lake.ledger"
-    broken = rows_of(app, BROKEN.format(ledger=table))
-    said = "; ".join(f"{row['stream']}: {row['finding']}" for row in broken[:3])
-    yield Finding("ledger: every offset once, every sum right", "findings", f"{len(broken)}", not broken, said)
-    yield ledger_is_up_to_date(app)
-    yield from histories_hold_what_is_booked(app)
-    yield gaps_are_harmless(app)
-    if app.pipeline.file_streams:
-        yield files_are_whole(app)
-
-
-def ledger_is_up_to_date(app: App) -> Finding:
-    """What can be read from Kafka at this moment is booked."""
-    topics = {stream.topic: stream.name for stream in app.pipeline.streams}
-    table = f"{app.pipeline.name}_lake.ledger"
-    sql_ends = (
-        f"select topic_id, partition, max(last_offset) + 1 as next from {table} where kind = 'batch' group by 1, 2"
-    )
-    booked = {(row["topic_id"], row["partition"]): row["next"] for row in rows_of(app, sql_ends)}
-    behind, end, reached = [], 0, 0
-    for (topic, topic_id, partition), stable in stable_ends(app.endpoints.kafka, topics).items():
-        position = booked.get((topic_id, partition), 0)
-        end, reached = end + stable, reached + position
-        if position < stable:
-            behind.append(f"{topics[topic]}: {stable - position:,} offsets wait")
-    return Finding("Kafka = ledger", f"Kafka {end:,}", f"ledger {reached:,}", not behind, "; ".join(behind[:3]))
-
-
-def histories_hold_what_is_booked(app: App) -> Iterator[Finding]:
-    """Each history has the rows that its commits say they wrote; a replay may have added some from the quarantine."""
-    lake = f"{app.pipeline.name}_lake"
-    written = _by_stream(
-        app, f"select stream, sum(accepted + conflicting) as n from {lake}.ledger where kind = 'batch' group by stream"
-    )
-    fixed = _by_stream(
-        app, f"select stream, count(*) as n from {lake}.quarantine where state = 'fixed' group by stream"
-    )
-    for stream in app.pipeline.streams:
-        booked, most = written.get(stream.name, 0), written.get(stream.name, 0) + fixed.get(stream.name, 0)
-        found = int(rows_of(app, f"select count(*) as n from {stream.history}")[0]["n"])
-        yield Finding(
-            f"{stream.name}: ledger = history",
-            f"ledger {booked:,}",
-            f"history {found:,}",
-            booked <= found <= most,
-            f"`headrace replay {stream.name} --from-offset 0` brings back what is missing" if found < booked else "",
-        )
-
-
-def files_are_whole(app: App) -> Finding:
-    """Every file that was sent has all of its rows accounted for."""
-    files = [row for row in files_overview(app) if row["state"] != "rejected"]
-    open_files = [row for row in files if row["state"] not in ("done", "superseded")]
-    said = "; ".join(f"{row['file']} is {row['state']}" for row in open_files[:3])
-    return Finding(
-        "files: all rows accounted for",
-        f"sent {len(files)}",
-        f"whole {len(files) - len(open_files)}",
-        not open_files,
-        said,
-    )
-
-
-def _by_stream(app: App, statement: str) -> dict[str, int]:
-    return {row["stream"]: int(row["n"]) for row in rows_of(app, statement)}
-
-
-def gaps_are_harmless(app: App) -> Finding:
-    """A plain Kafka consumer reads every booked range again and finds exactly the booked number of records."""
-    columns = "topic, topic_id, partition, first_offset, last_offset, rows, gap"
-    booked = [
-        Booked(
-            row["topic"],
-            row["topic_id"],
-            row["partition"],
-            row["first_offset"],
-            row["last_offset"] + 1,
-            row["rows"],
-            row["gap"],
-        )
-        for row in rows_of(app, f"select {columns} from {app.pipeline.name}_lake.ledger where kind = 'batch'")
-    ]
-    readings = read_ranges(app.endpoints.kafka, booked)
-    problems = [
-        f"{r.booked.topic}-{r.booked.partition} {r.booked.first}-{r.booked.next - 1}: {r.problem}"
-        for r in readings
-        if r.problem
-    ]
-    aborted = sum(reading.aborted_count for reading in readings)
-    control = sum(reading.control_count for reading in readings)
-    gaps = sum(item.gap for item in booked)
-    return Finding(
-        "Kafka, read independently",
-        f"booked {sum(item.rows for item in booked):,} rows, gaps {gaps:,}",
-        f"aborted {aborted:,}, control {control:,}",
-        not problems and gaps == aborted + control,
-        "; ".join(problems[:3]),
-    )
-
-
-def until_equal(check: Callable[[], list[Finding]], *, timeout_s: float, every_s: float = 2.0) -> list[Finding]:
-    """Repeats a check until all of it is equal or the time is up; returns the last findings either way."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        findings = check()
-        if all(finding.equal for finding in findings) or time.monotonic() > deadline:
-            return findings
-        time.sleep(every_s)

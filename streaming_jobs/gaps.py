@@ -39,13 +39,15 @@ class Booked:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What Kafka holds of one range. `problem` is empty if that is exactly what the ledger booked."""
+    """What Kafka holds of one range. `problem` is empty if that is exactly what the ledger booked; `gone`: the broker
+    no longer has it, so nobody can tell."""
 
     booked: Booked
     committed: Runs = ()
     aborted: Runs = ()
     control: Runs = ()
     problem: str = ""
+    gone: bool = False
 
     @property
     def aborted_count(self) -> int:
@@ -85,7 +87,9 @@ def read_ranges(
         for item in booked:
             known = topics.get(item.topic)
             if known is None or known.topic_id != item.topic_id:
-                answers[item] = Reading(item, problem="the topic was deleted or made again: its offsets are gone")
+                answers[item] = Reading(
+                    item, problem="the topic was deleted or made again: its offsets are gone", gone=True
+                )
             else:
                 partitions[item.topic, item.partition].append(item)
         for (topic, partition), items in partitions.items():
@@ -101,20 +105,32 @@ def read_ranges(
     return [answers[item] for item in booked]
 
 
-def stable_ends(kafka: str, topics: Collection[str]) -> dict[tuple[str, str, int], int]:
-    """How far each partition can be read (read committed), by topic, topic id and partition.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One partition of a topic as it is now."""
 
-    A topic that does not exist is left out. Raises ServiceUnavailable if the broker did not answer.
+    topic: str
+    topic_id: str
+    partition: int
+
+
+def stable_ends(kafka: str, topics: Collection[str]) -> dict[Place, tuple[int, int]]:
+    """From where and how far each partition can be read (read committed). A topic that does not exist is left out.
+
+    Raises:
+        ServiceUnavailable: the broker did not answer.
     """
     places = {
-        TopicPartition(topic.name, partition): topic.topic_id
+        TopicPartition(topic.name, partition): Place(topic.name, topic.topic_id, partition)
         for topic in describe(kafka, topics).values()
         for partition in topic.partitions
     }
+    if not places:
+        return {}
     try:
         consumer = KafkaConsumer(bootstrap_servers=kafka, isolation_level="read_committed", metrics_enabled=False)
         try:
-            ends: dict[TopicPartition, int] = consumer.end_offsets(list(places)) if places else {}
+            beginnings, ends = consumer.beginning_offsets(list(places)), consumer.end_offsets(list(places))
         finally:
             consumer.close()
     except KafkaError as error:
@@ -124,7 +140,7 @@ def stable_ends(kafka: str, topics: Collection[str]) -> dict[tuple[str, str, int
             cause=repr(error),
             next_step="check the broker (`headrace status`) and ask again",
         ) from error
-    return {(place.topic, places[place], place.partition): end for place, end in ends.items()}
+    return {place: (beginnings[at], ends[at]) for at, place in places.items()}
 
 
 def _read(
@@ -143,7 +159,7 @@ def _read(
         for item in items:
             if item.first < earliest:
                 problem = f"the broker keeps offsets from {earliest} only: too late for a proof"
-                answers[item] = Reading(item, problem=problem)
+                answers[item] = Reading(item, problem=problem, gone=True)
             elif item.next > stable:
                 answers[item] = Reading(item, problem=f"booked up to {item.next}, but the broker ends at {stable}")
         readable = [item for item in items if item not in answers]

@@ -141,6 +141,21 @@ def ingest(
     return BatchResult(version, by_range, by_file, skipped, clock.seconds)
 
 
+def write_off(
+    spark: SparkSession, stream: Stream, ranges: Sequence[Range], lake_url: str, run: str, now: datetime
+) -> None:
+    """Move the position over ranges that Kafka has lost; the history's commit, and so the ledger, says that they are.
+
+    Raises:
+        Conflict: another writer moved a position; repeat from the table's positions.
+    """
+    transaction = TableTransaction(spark, table_path(lake_url, stream.pipeline, stream.name))
+    positions = transaction.positions()
+    nothing = dict.fromkeys(ranges, Counts())
+    metadata = commit_metadata("lost", run, now.isoformat(), nothing, {})
+    transaction.commit(_positions_after(ranges, positions, "batch"), metadata)
+
+
 def _unread(stream: Stream, ranges: Sequence[Range], positions: Mapping[str, int], kind: Kind) -> list[Range]:
     found = []
     for one in ranges:

@@ -49,7 +49,7 @@ class Maintained:
 def maintain_histories(
     spark: SparkSession, pipeline: Pipeline, lake_url: str, *, many_files: int, now: datetime | None = None
 ) -> list[Maintained]:
-    """`maintain_folder` for what only batches append to: at any time, nothing here meets another writer."""
+    """`maintain_folder` for what batches append to: at any time, for a blind append never conflicts."""
     unread = {stream.name: slowest_reader(spark, stream, lake_url) for stream in pipeline.streams}
     folder = table_path(lake_url, pipeline.name, "")
     return maintain_folder(spark, folder, unread, only={*unread, QUARANTINE}, many_files=many_files, now=now)

@@ -22,6 +22,7 @@ class Parked:
     reason: str
     since: str
     resumed: bool = False
+    accepts_loss: bool = False
 
 
 class Parking:
@@ -39,16 +40,21 @@ class Parking:
         found = self._read(stream)
         return None if found is None or found.resumed else found
 
-    def resume(self, stream: str) -> Parked | None:
+    def resume(self, stream: str, *, accept_loss: bool = False) -> Parked | None:
         """Let the stream rejoin where its table stands, in about a second if it runs, else at the next start.
 
-        What waits until then is read whatever its share of bad rows: they go to the quarantine. Returns what had
-        parked it, None if it was not parked.
+        What waits until then is read whatever its share of bad rows: they go to the quarantine. With `accept_loss`
+        offsets that Kafka has lost are booked as lost. Returns what had parked it, None if it was not parked.
         """
         found = self.find(stream)
         if found:
-            self.park(replace(found, resumed=True))
+            self.park(replace(found, resumed=True, accepts_loss=accept_loss))
         return found
+
+    def accepts_loss(self, stream: str) -> bool:
+        """Whether it rejoins where Kafka begins now, whatever lies before."""
+        found = self._read(stream)
+        return found is not None and found.resumed and found.accepts_loss
 
     def is_resumed(self, stream: str) -> bool:
         """Whether it rejoins and has not yet read what waited."""

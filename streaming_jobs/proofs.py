@@ -66,7 +66,8 @@ def prove_gaps(
     """
     path = table_path(lake_url, pipeline.name, "ledger")
     ledger = spark.read.format("delta").load(path)
-    open_rows = ledger.where("proven_at is null").orderBy(F.desc("committed_at")).limit(limit).collect()
+    unproven = ledger.where("proven_at is null and kind <> 'lost'").orderBy(F.desc("committed_at"))
+    open_rows = unproven.limit(limit).collect()
     booked = [
         Booked(r.topic, r.topic_id, r.partition, r.first_offset, r.last_offset + 1, r.rows, r.gap) for r in open_rows
     ]

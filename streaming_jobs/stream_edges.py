@@ -12,7 +12,7 @@ from contracts.endpoints import Endpoints
 from contracts.errors import ServiceUnavailable
 from contracts.stream import Pipeline, Stream
 from streaming_jobs.delta_commit import read_positions
-from streaming_jobs.ingest import ingest
+from streaming_jobs.ingest import ingest, write_off
 from streaming_jobs.lake import table_path
 from streaming_jobs.ranges import Range
 from streaming_jobs.stream_worker import Clock, Edges
@@ -30,7 +30,10 @@ def lake_edges(spark: SparkSession, pipeline: Pipeline, endpoints: Endpoints, ru
     def positions(stream: Stream) -> Mapping[str, int]:
         return read_positions(spark, table_path(lake_url, pipeline.name, stream.name))
 
-    return Edges(take_in, positions, beginnings_in(endpoints.kafka))
+    def lose(stream: Stream, ranges: tuple[Range, ...]) -> None:
+        write_off(spark, stream, ranges, lake_url, run, clock.now())
+
+    return Edges(take_in, positions, beginnings_in(endpoints.kafka), lose)
 
 
 def beginnings_in(kafka: str) -> Callable[[str, Sequence[int]], Mapping[int, int]]:

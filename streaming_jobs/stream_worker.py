@@ -18,7 +18,7 @@ from contracts.stream import Stream
 from streaming_jobs.pacing import Backoff, Pace
 from streaming_jobs.parking import Parked, Parking
 from streaming_jobs.positions import TopicIdentity, stream_position
-from streaming_jobs.ranges import Range, parse_app_id
+from streaming_jobs.ranges import Range
 from streaming_jobs.stream_status import State, StreamStatus
 
 
@@ -50,12 +50,13 @@ class Edges:
 
     `ingest` takes ranges into the history in one commit and returns the rows it saw, and with True accepts any share
     of bad ones; `positions` are all `txn` actions of the history table; `beginnings` are the first offsets the broker
-    still has.
+    still has; `write_off` moves the table's position over offsets that are lost, and books them as such.
     """
 
     ingest: Callable[[Stream, tuple[Range, ...], bool], int]
     positions: Callable[[Stream], Mapping[str, int]]
     beginnings: Callable[[str, Sequence[int]], Mapping[int, int]]
+    write_off: Callable[[Stream, tuple[Range, ...]], None]
 
 
 class StreamWorker:
@@ -209,31 +210,28 @@ class StreamWorker:
         self._report(StreamReport(self.stream.name, "batch", rows=rows, ranges=ranges, took_s=took))
 
     def _start(self, identity: TopicIdentity) -> dict[int, int]:
-        """The table's own position; for a topic that the table has never read, where the broker begins."""
+        """The table's own position; offset 0 of a topic that the table has never read."""
         txns = self._edges.positions(self.stream)
         position = stream_position(txns, identity.name, identity.topic_id, identity.partitions)
         beginnings = self._edges.beginnings(identity.name, identity.partitions)
-        known = {parsed[1] for name in txns if (parsed := parse_app_id(name))}
-        if identity.name not in known:
-            return {partition: max(first, beginnings[partition]) for partition, first in position.items()}
-        self._refuse_lost(identity, position, beginnings)
-        return position
+        lost = _lost(identity, position, beginnings)
+        if not lost:
+            return position
+        if not self._parking.accepts_loss(self.stream.name):
+            raise self._offsets_lost(lost)
+        self._edges.write_off(self.stream, lost)
+        return {partition: max(first, beginnings[partition]) for partition, first in position.items()}
 
-    def _refuse_lost(self, identity: TopicIdentity, position: Mapping[int, int], beginnings: Mapping[int, int]) -> None:
-        lost = [
-            f"{identity.name}-{partition}: {first} to {beginnings[partition] - 1}"
-            for partition, first in sorted(position.items())
-            if first < beginnings[partition]
-        ]
-        if lost:
-            raise OffsetsLost(
-                "Kafka no longer has offsets that the lake has not read",
-                stream=self.stream.name,
-                offsets="; ".join(lost),
-                topic_id=identity.topic_id,
-                state="The stream is parked; its history ends before these offsets. The other streams go on.",
-                next_step="take a new snapshot of the table, or send the files again; then raise the topic's retention",
-            )
+    def _offsets_lost(self, lost: Sequence[Range]) -> OffsetsLost:
+        return OffsetsLost(
+            "Kafka no longer has offsets that the lake has not read",
+            stream=self.stream.name,
+            offsets=", ".join(str(one) for one in lost),
+            topic_id=lost[0].topic_id,
+            state="The stream is parked; its history ends before these offsets. The other streams go on.",
+            next_step=f"`headrace resume {self.stream.name} --accept-loss` goes on behind them and books them as lost; "
+            "then take a new snapshot of the table, or send the files again under another content",
+        )
 
     def _accepted(self, wanted: list[Range]) -> list[Range]:
         """Of a stream that was resumed: what waited when it was, taken in whatever its share of bad rows."""
@@ -258,11 +256,11 @@ class StreamWorker:
         with self._lock:
             position, self._next = self._next, None
         try:
-            if position:
-                self._refuse_lost(identity, position, self._edges.beginnings(identity.name, identity.partitions))
-        except OffsetsLost as lost:
-            self._park(lost)
-            return
+            if position and (
+                lost := _lost(identity, position, self._edges.beginnings(identity.name, identity.partitions))
+            ):
+                self._park(self._offsets_lost(lost))
+                return
         except Exception as second:
             # The broker does not answer either: what is lost, if anything, shows at the next start.
             error.add_note(f"and the broker did not say where the topic begins: {second!r}")
@@ -281,6 +279,16 @@ class StreamWorker:
         self._report(StreamReport(self.stream.name, "parked", reason))
 
 
+def _lost(identity: TopicIdentity, position: Mapping[int, int], beginnings: Mapping[int, int]) -> tuple[Range, ...]:
+    return tuple(
+        Range(identity.name, identity.topic_id, partition, first, beginnings[partition])
+        for partition, first in sorted(position.items())
+        if first < beginnings[partition]
+    )
+
+
 def _text(error: Exception) -> str:
     # Spark prints the whole query plan after the first line.
-    return str(error) if isinstance(error, HeadraceError) else f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    if isinstance(error, HeadraceError):
+        return str(error)
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

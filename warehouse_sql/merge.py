@@ -118,11 +118,12 @@ def _round(
     for table in warehouse.facts:
         if table.name in plans:
             attempt(table.name, lambda table=table: target.restate_fact(table, plans[table.name]))  # type: ignore[misc]
-    # A date whose file became empty wrote no row, and yet its partition has to go.
-    if isinstance(target, DeltaTarget) and any(not report.skipped and not report.error for report in reports):
+    if isinstance(target, DeltaTarget):
+        # A date whose file became empty wrote no row, and yet its partition has to go.
+        changed = any(not report.skipped and not report.error for report in reports)
         for consolidated in warehouse.parquet:
             attempt(
                 consolidated.name,
-                lambda consolidated=consolidated: parquet.rewrite(target, consolidated, folder),  # type: ignore[misc]
+                lambda consolidated=consolidated: parquet.rewrite(target, consolidated, folder, changed),  # type: ignore[misc]
             )
     return reports

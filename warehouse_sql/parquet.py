@@ -24,6 +24,9 @@ _HIVE_READABLE = {
     "spark.sql.parquet.outputTimestampType": "INT96",
 }
 
+# Per process: tables whose unmatched rows were looked at once; a killed process may have left some.
+_looked_for: set[str] = set()
+
 
 def create(target: DeltaTarget, table: ParquetTable, url: str) -> None:
     """Make the table, or register the files of one that the metastore lost. Safe to repeat; its facts exist."""
@@ -38,18 +41,23 @@ def _location(target: DeltaTarget, table: ParquetTable, url: str) -> str:
     return f"{url.rstrip('/')}/{target.pipeline.name}/{table.name}"
 
 
-def rewrite(target: DeltaTarget, table: ParquetTable, url: str) -> TableReport:
+def rewrite(target: DeltaTarget, table: ParquetTable, url: str, changed: bool) -> TableReport:
     """Write the partitions that changed since this table's own position. Safe twice; a kill leaves work for the next.
 
-    A partition is replaced as a whole, but a reader may meet it in between: Parquet has no transactions.
+    `changed`: something of the star schema was written just now; only then, and the first time in a process, rows are
+    looked for that can be matched by now. A partition is replaced as a whole, but a reader may meet it in between:
+    Parquet has no transactions.
     """
     started = time.monotonic()
     spark = target.spark
     location, query = _location(target, table, url), _query(target, table)
     create(target, table, url)
     news = _restated(target, table)
-    days = {date_key(unit) for unit in news} | _completed(target, table.name)
+    days = {date_key(unit) for unit in news}
+    if changed or location not in _looked_for:
+        days |= _completed(target, table.name)
     if not days:
+        _looked_for.add(location)
         return TableReport.skip(table.name, "parquet", False, None)
     for name, value in _HIVE_READABLE.items():
         spark.conf.set(name, value)
@@ -61,6 +69,7 @@ def rewrite(target: DeltaTarget, table: ParquetTable, url: str) -> TableReport:
     written = {row[FACT_DATE]: row["count"] for row in rows.groupBy(FACT_DATE).count().collect()}
     _empty(target, table.name, location, days - set(written))
     _record(target, table.name, news)
+    _looked_for.add(location)
     total = sum(row["count"] for row in counts if row[FACT_DATE] in written)
     return TableReport(table.name, "parquet", total, time.monotonic() - started, date_keys=tuple(sorted(days)))
 

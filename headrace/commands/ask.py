@@ -21,25 +21,28 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON arr
 def ledger(app: App, stream: str | None, batches: bool, as_json: bool) -> None:
     """What became of every offset.
 
-    accepted + duplicate + conflicting + quarantined + no_row + aborted + control = offsets. `unproven` are offsets
+    accepted + duplicate + conflicting + quarantined + no_row + aborted + control + lost = offsets. `lost` were gone
+    from Kafka before they were read, which a person accepted. `unproven` are offsets
     that Spark never saw and that the independent reader has not looked at yet.
     """
     counts = ["accepted", "duplicate", "conflicting", "quarantined", "no_row", "aborted", "control"]
-    where = "where kind = 'batch'" + (" and stream = %(stream)s" if stream else "")
+    where = "where kind <> 'replay'" + (" and stream = %(stream)s" if stream else "")
     table = f"{app.pipeline.name}_lake.ledger"
-    unproven = "if(proven_at is null, gap, 0)"
+    unproven = "if(proven_at is null and kind = 'batch', gap, 0)"
+    lost = "if(kind = 'lost', gap, 0)"
     if batches:
         sql = f"""
-            select stream, partition, first_offset, last_offset, {", ".join(counts)}, {unproven} as unproven,
-                   committed_at, history_version
+            select stream, partition, first_offset, last_offset, {", ".join(counts)}, {lost} as lost,
+                   {unproven} as unproven, committed_at, history_version
             from {table} {where} order by stream, partition, first_offset"""
     else:
         sums = ", ".join(f"sum(coalesce({name}, 0)) as {name}" for name in counts)
         sql = f"""
-            select stream, sum(last_offset - first_offset + 1) as offsets, {sums}, sum({unproven}) as unproven,
+            select stream, sum(last_offset - first_offset + 1) as offsets, {sums}, sum({lost}) as lost,
+                   sum({unproven}) as unproven,
                    count(distinct history_version) as batches,
                    sum(last_offset - first_offset + 1) = {" + ".join(f"sum(coalesce({name}, 0))" for name in counts)}
-                     + sum({unproven}) as balanced
+                     + sum({lost}) + sum({unproven}) as balanced
             from {table} {where} group by stream order by stream"""
     if stream:
         app.stream(stream)

@@ -108,12 +108,13 @@ def replay(
 
 @click.command()
 @click.argument("stream")
+@click.option("--accept-loss", is_flag=True, help="Book offsets that Kafka has lost as lost, and go on behind them.")
 @pass_app
-def resume(app: App, stream: str) -> None:
+def resume(app: App, stream: str, accept_loss: bool) -> None:
     """Let a parked STREAM rejoin: it goes on where its table stands."""
     from streaming_jobs.streams import parking_of
 
-    parked = parking_of(app.settings, app.pipeline).resume(app.stream(stream).name)
+    parked = parking_of(app.settings, app.pipeline).resume(app.stream(stream).name, accept_loss=accept_loss)
     if parked is None:
         click.echo(f"{stream} is not parked")
     else:

@@ -21,7 +21,8 @@ def verify(app: App, wait: float, as_json: bool) -> None:
     Waits until every change committed so far is in Kafka. Stop the writers first: a source that is written to while
     it is compared differs. Exit code 1 if anything differs.
     """
-    from headrace.proof import proof, until_equal
+    from headrace.findings import until_equal
+    from headrace.proof import proof
 
     findings = until_equal(lambda: proof(app), timeout_s=wait)
     show([finding.row() for finding in findings], as_json=as_json, title="Proof")

@@ -11,7 +11,7 @@ import pytest
 
 from contracts.errors import Retryable
 from headrace.demo import Demo
-from headrace.proof import until_equal
+from headrace.findings import until_equal
 from producers.generator.answer import Answer
 from producers.push import push
 from tests.e2e.conftest import DAYS, SEEDS

@@ -8,12 +8,13 @@ import time
 import pytest
 
 from headrace.demo import Demo
+from headrace.findings import until_equal
 from headrace.lake import rows_of
-from headrace.proof import proof, until_equal
+from headrace.proof import proof
 from producers.generator.answer import Answer
 
 MINUTES = float(os.environ.get("HEADRACE_SOAK_MINUTES", "2"))
-COMPACT_AFTER = 15
+COMPACT_AFTER = 10
 
 
 def files_of_tables(scene: Demo) -> dict[str, int]:
@@ -39,7 +40,7 @@ def commits(scene: Demo, table: str) -> int:
 @pytest.mark.timeout(60 * MINUTES + 600)
 def test_the_number_of_files_stays_flat(demo: tuple[Demo, Answer], monkeypatch: pytest.MonkeyPatch) -> None:
     scene, _ = demo
-    monkeypatch.setenv("HEADRACE_RUN__MAINTAIN_EVERY_S", "10")
+    monkeypatch.setenv("HEADRACE_RUN__MAINTAIN_EVERY_S", "5")
     monkeypatch.setenv("HEADRACE_RUN__COMPACT_AFTER_FILES", str(COMPACT_AFTER))
     scene.kill("run")
     scene.start_processes()

@@ -1,0 +1,54 @@
+"""What a proof consists of: comparisons of two sides, and patience."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from contracts.errors import ServiceUnavailable
+
+Side = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One comparison: two sides that must be equal, each as rows and fingerprint, or what a check says."""
+
+    what: str
+    left: str
+    right: str
+    equal: bool
+    detail: str = ""
+
+    def row(self) -> dict[str, Any]:
+        """For `output.show`."""
+        return {"proof": self.what, "": self.left, " ": self.right, "equal": self.equal, "detail": self.detail}
+
+
+def compare(what: str, left: Side, right: Side, names: tuple[str, str]) -> Finding:
+    """Equal when row count and fingerprint are."""
+    detail = ""
+    if left[0] != right[0]:
+        detail = f"{abs(left[0] - right[0]):,} rows {'missing in' if left[0] > right[0] else 'too many in'} {names[1]}"
+    elif left[1] != right[1]:
+        detail = "same number of rows, different content"
+    return Finding(what, f"{names[0]} {left[0]:,}", f"{names[1]} {right[0]:,}", left == right, detail)
+
+
+def until_equal(check: Callable[[], list[Finding]], *, timeout_s: float, every_s: float = 2.0) -> list[Finding]:
+    """Repeats a check until all of it is equal or the time is up; returns the last findings either way.
+
+    A part that does not answer is asked again until then; after that its error is raised."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            findings = check()
+        except ServiceUnavailable:
+            if time.monotonic() > deadline:
+                raise
+        else:
+            if all(finding.equal for finding in findings) or time.monotonic() > deadline:
+                return findings
+        time.sleep(every_s)
