@@ -23,14 +23,20 @@ with sent as (
   select * except (n) from (
     select *, row_number() over (partition by stream, file_hash order by revision desc) as n from {lake}.files_sent
   ) where n = 1
+), booked as (
+  select *, coalesce(kind, 'batch') = 'batch' as first_time from {lake}.ledger_files
 ), arrived as (
-  select stream, file_hash, sum(accepted) as accepted, sum(duplicate) as duplicate, sum(conflicting) as conflicting,
-         sum(quarantined) as quarantined
-  from {lake}.ledger_files group by stream, file_hash
+  select stream, file_hash, sum(accepted) filter (where first_time) as accepted,
+         sum(duplicate) filter (where first_time) as duplicate,
+         sum(conflicting) filter (where first_time) as conflicting,
+         sum(quarantined) filter (where first_time) as quarantined,
+         max(history_version) filter (where not first_time) as replayed
+  from booked group by stream, file_hash
 ), both as (
   select s.stream, s.file_hash, s.file, s.unit, s.rows, s.revision, s.state, s.reason, s.sent_at,
          coalesce(a.accepted, 0) as accepted, coalesce(a.duplicate, 0) as duplicate,
-         coalesce(a.conflicting, 0) as conflicting, coalesce(a.quarantined, 0) as quarantined
+         coalesce(a.conflicting, 0) as conflicting, coalesce(a.quarantined, 0) as quarantined,
+         coalesce(a.replayed, 0) as replayed
   from sent as s left join arrived as a on a.stream = s.stream and a.file_hash = s.file_hash
 ), judged as (
   select *, state = 'sent' and rows = accepted + duplicate + conflicting + quarantined as complete from both
@@ -91,7 +97,11 @@ def refresh_files(
 
 
 def issue_files_view(spark: SparkSession, pipeline: Pipeline) -> None:
-    """`files`: every file that was sent or rejected, what became of its rows, whether it is whole and the newest."""
+    """`files`: every file that was sent or rejected, what became of its rows, whether it is whole and the newest.
+
+    The counts are those of the first reading; `replayed` is the history version of the last replay that added rows of
+    the file, 0 if none did.
+    """
     lake = f"{pipeline.name}_lake"
     issue_view(spark, f"{lake}.files", _VIEW.format(lake=lake))
 

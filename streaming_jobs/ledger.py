@@ -24,11 +24,12 @@ select folder as stream, meta.kind as kind, meta.run as run, r.topic, r.topic_id
 from {commits} lateral view explode(meta.ranges) as r
 where r.next > r.first
 """
-# A replay reads what a batch has read before: its rows must not count as arrived a second time.
+# A replay reads what a batch has read before: only that it added rows is of interest, see `files.issue_files_view`.
 _FILES = """
-select folder as stream, file_hash, f.accepted, f.duplicate, f.conflicting, f.quarantined, version as history_version
+select folder as stream, file_hash, f.accepted, f.duplicate, f.conflicting, f.quarantined, version as history_version,
+       meta.kind as kind
 from {commits} lateral view explode(meta.files) as file_hash, f
-where meta.kind = 'batch'
+where meta.kind = 'batch' or (meta.kind = 'replay' and f.accepted + f.conflicting > 0)
 """
 _TABLES = {"ledger": _RANGES, "ledger_files": _FILES}
 _again = retry(
@@ -132,7 +133,7 @@ BROKEN = """
 with batch as (
   select *, coalesce(lag(last_offset) over (
     partition by stream, topic, topic_id, partition order by first_offset, last_offset, history_version), -1) + 1 as due
-  from {ledger} where kind = 'batch'
+  from {ledger} where kind in ('batch', 'lost')
 ), place as (
   select *, concat(topic, '-', partition, ' offsets ', first_offset, '-', last_offset,
                    ' (history version ', history_version, ')') as range

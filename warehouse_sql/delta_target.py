@@ -79,7 +79,7 @@ class DeltaTarget:
         return self._locations[table]
 
     def revisions(self, table: str) -> dict[str, int]:
-        """The revision of each unit that a fact holds."""
+        """What each unit's rows in a fact come from, see `reading.held_number`."""
         rows = self._valid_positions(table, self.position(table)).collect()
         return {row["unit"]: row["revision"] for row in rows}
 

@@ -107,7 +107,7 @@ class PostgresTarget:
         return self._positions(table).get(_WHOLE, 0)
 
     def revisions(self, table: str) -> dict[str, int]:
-        """The revision of each unit that a fact holds."""
+        """What each unit's rows in a fact come from, see `reading.held_number`."""
         return {unit: revision for unit, revision in self._positions(table).items() if unit != _WHOLE}
 
     def merge_dimension(self, table: Table) -> TableReport:

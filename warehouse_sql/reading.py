@@ -6,6 +6,7 @@ them may work at once.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -37,7 +38,7 @@ class DimensionPlan:
 
 @dataclass(frozen=True, slots=True)
 class FactPlan:
-    """`revisions`: the newest complete revision of each unit that differs from what the target holds.
+    """`revisions`: what each unit's rows come from now (`held_number`), where that is not what the target holds.
 
     `units` are to be restated: those, and the units that share event keys with them, whose winners may have changed.
     `rivals` share event keys with `units` and are read to know the winners.
@@ -80,15 +81,19 @@ def plan_dimension(spark: SparkSession, stream: Stream, before: int) -> Dimensio
 
 
 def plan_fact(spark: SparkSession, stream: Stream, applied: Mapping[str, int]) -> FactPlan | None:
-    """The units to restate, given the revision that the target holds of each; None if no file was ever sent.
+    """The units to restate, given the `held_number` that the target has of each; None if no file was ever sent.
 
-    A unit counts only when the ledger says that its newest file is whole.
+    A unit counts only when the ledger says that its newest file is whole. It changes with a newer file, and with a
+    replay that added rows of the file.
     """
     files = f"{stream.lake_schema}.files"
     if not (spark.catalog.tableExists(files) and spark.catalog.tableExists(stream.history)):
         return None
     whole = spark.table(files).where((F.col("stream") == stream.name) & F.col("complete") & F.col("newest"))
-    revisions = {row["unit"]: row["revision"] for row in whole.select("unit", "revision").collect()}
+    # A view of before this column stands until the streams book files again.
+    replayed = F.col("replayed") if "replayed" in whole.columns else F.lit(0)
+    found = whole.select("unit", "revision", replayed.alias("replayed")).collect()
+    revisions = {row["unit"]: held_number(row["revision"], row["replayed"]) for row in found}
     changed = {unit: revision for unit, revision in revisions.items() if applied.get(unit) != revision}
     if not changed:
         return FactPlan({}, ())
@@ -97,6 +102,20 @@ def plan_fact(spark: SparkSession, stream: Stream, applied: Mapping[str, int]) -
     # Without a sharing unit there is none that could share with it.
     rivals = _units_sharing_keys(spark, stream, units, everything) if units != set(changed) else set()
     return FactPlan(changed, tuple(sorted(units)), tuple(sorted(rivals)))
+
+
+def held_number(revision: int, replayed: int) -> int:
+    """One number for what a unit's rows come from: the `revision` of its file and the history version of the last
+    replay that added rows of it (0: none). Good for nothing but equality.
+
+    The revision itself without a replay. Otherwise below -1, so that it is neither a revision nor what the Delta target
+    writes for "not known": 62 bits of a digest of both. The version alone would not do, as one replay may add rows to
+    several files of a unit.
+    """
+    if replayed == 0:
+        return revision
+    digest = hashlib.blake2b(f"{revision} {replayed}".encode(), digest_size=8).digest()
+    return -2 - (int.from_bytes(digest) >> 2)
 
 
 def _units_sharing_keys(spark: SparkSession, stream: Stream, some: Iterable[str], among: set[str]) -> set[str]:

@@ -71,7 +71,7 @@ class Files:
         ]  # fmt: skip
         history = self.spark.createDataFrame(rows, history_ddl(self.stream)).write.format("delta")
         history.mode("append").saveAsTable(self.stream.history)
-        booked = [("events", file_hash, len(ids), 0, 0, 0, 1)]
+        booked = [("events", file_hash, len(ids), 0, 0, 0, 1, "batch")]
         ddl = ", ".join(f"`{column}` {kind}" for column, kind in DERIVED["ledger_files"])
         table = f"{self.pipeline.name}_lake.ledger_files"
         self.spark.createDataFrame(booked, ddl).write.format("delta").mode("append").saveAsTable(table)
