@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any, cast
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import StructType
 
 from contracts.errors import Conflict, Fatal
 
@@ -81,8 +83,9 @@ class TableTransaction:
         """Run `frame`, write its rows as files of this table and return how many those files hold.
 
         Nothing is visible before `commit`. May be called several times; the commit adds all of it. Columns must be
-        those of the table, in name; Delta checks its constraints.
+        those of the table, in name; Delta checks its constraints. Fatal if a column has another type than the table's.
         """
+        self._check_types(frame)
         written = self._txn.writeFiles(frame._jdf, self._none)
         rows = 0
         iterator = written.iterator()
@@ -91,6 +94,17 @@ class TableTransaction:
             self._actions.add(action)
             rows += int(json.loads(action.stats())["numRecords"])
         return rows
+
+    def _check_types(self, frame: DataFrame) -> None:
+        # `writeFiles` writes whatever it is given: files of another type make the whole table unreadable.
+        table, given = self._txn.metadata().schemaString(), frame._jdf.schema().json()
+        if differing := _differing_types(str(table), str(given)):
+            raise Fatal(
+                f"columns with another type than the table's: {'; '.join(differing)}",
+                state="nothing was written",
+                next_step="declare the old type, or give the column another name",
+                path=self.path,
+            )
 
     def commit(self, positions: Mapping[str, int], metadata: Mapping[str, object]) -> int:
         """Commit what was written with these positions and this metadata; returns the table's new version.
@@ -148,6 +162,21 @@ def expire_log(spark: SparkSession, path: str, keep: timedelta) -> None:
     milliseconds = jvm.java.util.OptionalLong.of(int(keep.total_seconds() * 1000))
     retention = jvm.scala.jdk.javaapi.OptionConverters.toScala(milliseconds)
     log.cleanUpExpiredLogs(log.update(False, none, none), none, retention, delta.TruncationGranularity.MINUTE())
+
+
+@lru_cache(maxsize=256)
+def _differing_types(table: str, given: str) -> tuple[str, ...]:
+    """Columns of both schemas (JSON) whose types differ, nullability aside."""
+    known, new = (types_by_name(StructType.fromJson(json.loads(text))) for text in (table, given))
+    return tuple(f"{name} is {known[name]}, not {kind}" for name, kind in new.items() if known.get(name, kind) != kind)
+
+
+def types_by_name(schema: StructType) -> dict[str, str]:
+    """Each column's type in Spark's full spelling, without nullability; all in lower case, as Spark tells names apart.
+
+    The JVM's own `simpleString` leaves out what comes after the 25th field of a struct; this one does not.
+    """
+    return {field.name.lower(): field.dataType.simpleString().lower() for field in schema}
 
 
 def _parse_transactions(text: str) -> Iterator[tuple[str, int]]:

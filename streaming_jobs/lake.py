@@ -5,13 +5,17 @@ History and quarantine are made by the streaming job; everything here can be reb
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import cast
 
 from delta.tables import DeltaTable
 from pyspark.sql import SparkSession
+from pyspark.sql.types import StructType
 
+from contracts.errors import Fatal
 from contracts.stream import Pipeline, Stream
+from streaming_jobs.delta_commit import types_by_name
 
 Columns = Sequence[tuple[str, str]]
 
@@ -60,6 +64,8 @@ FILES_SENT: Columns = (
 )
 DERIVED: dict[str, Columns] = {"ledger": LEDGER, "ledger_files": LEDGER_FILES, "files_sent": FILES_SENT}
 
+# The property of a history that keeps its natural key.
+KEY = "headrace.key"
 _PROPERTIES = {
     "delta.enableDeletionVectors": "false",
     "delta.checkpointInterval": "100",
@@ -94,20 +100,30 @@ def create_table(
     *,
     partition_by: str = "",
     skipping: Sequence[str] = (),
+    key: Sequence[str] = (),
 ) -> bool:
     """Make an external Delta table at `path` and register it, or add the columns that it lacks; True if it was made.
 
     May be called again at any time; a table that exists only in one of metastore and filesystem is completed.
     `skipping`: the columns with statistics per file; Delta's first 32 if there is none.
+    `key`: the columns that identify a row, kept with the table.
+
+    Raises:
+        Fatal: a column exists with another type, or the table has rows under another key; nothing was changed.
     """
     spark.sql(f"create schema if not exists {name.split('.')[0]}")
     if DeltaTable.isDeltaTable(spark, path):
         spark.sql(f"create table if not exists {name} using delta location {sql_text(path)}")
-        known = {column.lower() for column in spark.table(name).columns}
+        known = types_by_name(spark.table(name).schema)
+        _check_types(name, known, columns)
+        if key:
+            _check_key(spark, name, key)
         if missing := [(column, kind) for column, kind in columns if column.lower() not in known]:
             spark.sql(f"alter table {name} add columns ({_ddl(missing)})")
         return False
     properties = _PROPERTIES | ({"delta.dataSkippingStatsColumns": ",".join(skipping)} if skipping else {})
+    if key:
+        properties |= {KEY: ",".join(key)}
     listed = ", ".join(f"{sql_text(property)}={sql_text(value)}" for property, value in properties.items())
     partitioned = f"partitioned by (`{partition_by}`)" if partition_by else ""
     spark.sql(
@@ -115,6 +131,36 @@ def create_table(
         f"location {sql_text(path)} tblproperties ({listed})"
     )
     return True
+
+
+def _check_types(name: str, known: Mapping[str, str], columns: Columns) -> None:
+    declared = types_by_name(cast(StructType, StructType.fromDDL(_ddl(columns))))
+    differing = [
+        f"{column} is {known[column]}, declared {kind}"
+        for column, kind in declared.items()
+        if known.get(column, kind) != kind
+    ]
+    if differing:
+        raise Fatal(
+            f"{name}: a column of the lake keeps its type: {'; '.join(differing)}",
+            state="The table is as it was.",
+            next_step="declare the old type, or give the column another name",
+        )
+
+
+def _check_key(spark: SparkSession, name: str, key: Sequence[str]) -> None:
+    properties = {row["key"]: row["value"] for row in spark.sql(f"show tblproperties {name}").collect()}
+    known, declared = properties.get(KEY), ",".join(key)
+    # Tables made before the key was kept have none: nothing to compare with.
+    if known is None or known.lower() == declared.lower():
+        return
+    if not spark.table(name).isEmpty():
+        raise Fatal(
+            f"{name}: its rows are identified by {known}, the contract now says {declared}",
+            state="The table is as it was.",
+            next_step="declare the old primary key, or give the stream another name",
+        )
+    spark.sql(f"alter table {name} set tblproperties ({sql_text(KEY)}={sql_text(declared)})")
 
 
 def create_derived(spark: SparkSession, pipeline: Pipeline, lake_url: str) -> None:

@@ -47,7 +47,13 @@ def create_history(spark: SparkSession, stream: Stream, lake_url: str) -> bool:
         skipping.append("_file_hash")
     path = table_path(lake_url, stream.pipeline, stream.name)
     return create_table(
-        spark, stream.history, path, history_columns(stream), partition_by=stream.partition_by, skipping=skipping
+        spark,
+        stream.history,
+        path,
+        history_columns(stream),
+        partition_by=stream.partition_by,
+        skipping=skipping,
+        key=stream.key,
     )
 
 
