@@ -35,12 +35,8 @@ def headrace_commits(spark: SparkSession, spans: Mapping[str, tuple[int, int]]) 
     """
     files: list[str] = []
     for path, (first, following) in spans.items():
-        if first < following and not _exists(spark, commit_file(path, first)):
-            raise LedgerMismatch(
-                f"the log of {path} no longer has commit {first}: it expired before it was booked",
-                state="The ledger is as it was; the history's rows are not affected.",
-                next_step="`headrace ledger` shows the lost part as missing; find out what else cuts the log",
-            )
+        if first < following and (lost := lost_commit(spark, path, first)):
+            raise lost
         files += [commit_file(path, version) for version in range(first, following)]
     if not files:
         return spark.createDataFrame([], f"folder string, version bigint, committed_at timestamp, meta {_METADATA}")
@@ -52,6 +48,17 @@ def headrace_commits(spark: SparkSession, spans: Mapping[str, tuple[int, int]]) 
         F.expr("timestamp_millis(commitInfo.timestamp)").alias("committed_at"),
         F.from_json("commitInfo.userMetadata", _METADATA).alias("meta"),
     ).where("meta.headrace = 1")
+
+
+def lost_commit(spark: SparkSession, path: str, version: int) -> LedgerMismatch | None:
+    """The error, if the log of the table at `path` no longer has that commit."""
+    if _exists(spark, commit_file(path, version)):
+        return None
+    return LedgerMismatch(
+        f"the log of {path} no longer has commit {version}: it expired before it was booked",
+        state="The ledger has nothing new of this table; its rows are not affected.",
+        next_step="find out what else cuts the log",
+    )
 
 
 def commit_file(path: str, version: int) -> str:

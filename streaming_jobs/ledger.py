@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pyspark.sql import DataFrame, SparkSession
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
-from contracts.errors import Conflict
+from contracts.errors import Conflict, LedgerMismatch
 from contracts.stream import Pipeline
-from streaming_jobs.commit_log import earliest_commit, headrace_commits, table_exists
+from streaming_jobs.commit_log import earliest_commit, headrace_commits, lost_commit, table_exists
 from streaming_jobs.delta_commit import TableTransaction
 from streaming_jobs.lake import sql_text, table_path
 
@@ -61,13 +61,20 @@ def refresh_ledger(spark: SparkSession, pipeline: Pipeline, lake_url: str) -> in
 
     May be called twice, by two processes at once, or after a crash: rows and the position they bring the ledger to
     are one commit. Streams whose history does not exist yet are passed over.
+
+    Raises:
+        LedgerMismatch: a history's log no longer has commits that are to be booked. Every other stream was booked.
     """
-    _book(spark, pipeline, lake_url, "ledger_files")
-    return _book(spark, pipeline, lake_url, "ledger")
+    lost: list[LedgerMismatch] = []
+    added = {table: _book(spark, pipeline, lake_url, table, lost) for table in ("ledger_files", "ledger")}
+    if lost:
+        raise lost[0]
+    return added["ledger"]
 
 
 @_again
-def _book(spark: SparkSession, pipeline: Pipeline, lake_url: str, table: str) -> int:
+def _book(spark: SparkSession, pipeline: Pipeline, lake_url: str, table: str, lost: list[LedgerMismatch]) -> int:
+    """Book every stream that can be; `lost` gets the error of each that cannot."""
     transaction = TableTransaction(spark, table_path(lake_url, pipeline.name, table))
     spans: dict[str, tuple[int, int]] = {}
     positions: dict[str, int] = {}
@@ -77,7 +84,11 @@ def _book(spark: SparkSession, pipeline: Pipeline, lake_url: str, table: str) ->
             continue
         following = TableTransaction(spark, history).read_version + 1
         booked = transaction.position(f"ledger:{stream.name}") or 0
-        if following > booked:
+        if following <= booked:
+            continue
+        if problem := lost_commit(spark, history, booked):
+            lost.append(problem)
+        else:
             spans[history] = (booked, following)
             positions[f"ledger:{stream.name}"] = following
     if not spans:
@@ -96,11 +107,13 @@ def rebuild_ledger(spark: SparkSession, pipeline: Pipeline, lake_url: str) -> in
 
     Rows of commits that have expired stay as they are: nothing could replace them. Proofs are forgotten and made
     again by the next proof. Readers see the old rows or the new, never a part. Only for the pipeline's lease holder.
+    Raises as `refresh_ledger`, after the other streams are done.
     """
     written = 0
+    lost: list[LedgerMismatch] = []
     for table in _TABLES:
         path = table_path(lake_url, pipeline.name, table)
-        _book(spark, pipeline, lake_url, table)
+        _book(spark, pipeline, lake_url, table, lost)
         spans: dict[str, tuple[int, int]] = {}
         stays = ["false"]
         booked = TableTransaction(spark, path).positions()
@@ -119,6 +132,8 @@ def rebuild_ledger(spark: SparkSession, pipeline: Pipeline, lake_url: str) -> in
         frame.write.format("delta").mode("overwrite").save(path)
         if table == "ledger":
             written = spark.read.format("delta").load(path).count()
+    if lost:
+        raise lost[0]
     return written
 
 

@@ -121,16 +121,24 @@ def test_a_rebuilt_ledger_equals_the_one_it_replaces(spark: SparkSession, lake: 
     assert refresh_ledger(spark, pipeline, lake_url) == 0
 
 
-def test_commits_that_expired_before_they_were_booked_are_an_error(
+def test_commits_that_expired_before_they_were_booked_are_an_error_and_hold_no_other_stream_back(
     spark: SparkSession, lake: tuple[Pipeline, str]
 ) -> None:
     pipeline, lake_url = lake
     spark.sql(f"alter table {pipeline.name}_lake.north set tblproperties ('delta.checkpointInterval'='1')")
     first = _batch(spark, lake, "north", 0, 10, accepted=10)
     _batch(spark, lake, "north", 10, 20, accepted=10)
+    v1 = _batch(spark, lake, "south", 0, 5, accepted=5)
     path = table_path(lake_url, pipeline.name, "north").removeprefix("file://")
     for version in range(first):
         Path(f"{path}/_delta_log/{version:020d}.json").unlink()
+    south = [("south", "batch", 0, 4, 5, 0, v1)]
+    for _ in range(2):
+        with pytest.raises(LedgerMismatch, match="no longer has commit 0"):
+            refresh_ledger(spark, pipeline, lake_url)
+        assert _ledger(spark, pipeline) == south
+        assert _ledger(spark, pipeline, "ledger_files") == [("south", "f" * 64, 5, v1)]
+    spark.sql(f"delete from {pipeline.name}_lake.ledger")
     with pytest.raises(LedgerMismatch, match="no longer has commit 0"):
-        refresh_ledger(spark, pipeline, lake_url)
-    assert _ledger(spark, pipeline) == []
+        rebuild_ledger(spark, pipeline, lake_url)
+    assert _ledger(spark, pipeline) == south
