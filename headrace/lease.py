@@ -25,17 +25,20 @@ _KEEPALIVE: dict[str, Any] = {"keepalives": 1, "keepalives_idle": 10, "keepalive
 class Lease:
     """Held from `acquire` until `release` or the end of the process, whichever comes first.
 
-    `name` says what is owned (`edtech run`). Two leases of different names do not meet.
+    `name` says what is owned (`edtech run`). Two leases of different names do not meet. `command` is the holder's, for
+    the one who is refused; the last word of `name` if it is empty.
     """
 
-    def __init__(self, warehouse: PostgresEndpoint, name: str) -> None:
+    def __init__(self, warehouse: PostgresEndpoint, name: str, command: str = "") -> None:
         self._warehouse = warehouse
         self._name = name
+        self._pipeline, _, work = name.rpartition(" ")
+        self._command = command or work
         self._connection: psycopg2.extensions.connection | None = None
 
     def acquire(self) -> None:
         """Take the lease or raise `LeaseHeld`, which names the holder; never waits."""
-        owner = f"headrace {self._name} {socket.gethostname()[:20]} {os.getpid()}"
+        owner = f"headrace {self._pipeline} {self._command} {socket.gethostname()[:20]} {os.getpid()}"
         try:
             given = {**self._warehouse.dsn(), **_KEEPALIVE, "application_name": owner[:63]}
             connection = psycopg2.connect(**given)
@@ -51,17 +54,14 @@ class Lease:
             if not (cursor.fetchone() or (False,))[0]:
                 holder = self._holder(cursor)
                 connection.close()
-                raise LeaseHeld(
-                    f"`headrace {self._name.rpartition(' ')[2]}` already runs for this pipeline: {holder}",
-                    state="Nothing was started.",
-                    next_step="stop that process, or let it work",
-                )
+                raise LeaseHeld(holder, state="Nothing was started.", next_step="stop that process, or let it work")
         self._connection = connection
 
     def _holder(self, cursor: psycopg2.extensions.cursor) -> str:
         cursor.execute(
             """
-            select split_part(a.application_name, ' ', 4), split_part(a.application_name, ' ', 5), a.backend_start
+            select split_part(a.application_name, ' ', 3), split_part(a.application_name, ' ', 4),
+              split_part(a.application_name, ' ', 5), a.backend_start
             from pg_locks l join pg_stat_activity a using (pid)
             where l.locktype = 'advisory' and l.granted and l.objsubid = 1
               and ((l.classid::bigint << 32) | l.objid::bigint) = hashtextextended(%s, 0)
@@ -70,9 +70,12 @@ class Lease:
         )
         row = cursor.fetchone()
         if row is None:
-            return "a process that ended this moment"
-        host, pid, since = row
-        return f"host {host}, pid {pid}, since {since:%Y-%m-%d %H:%M:%S %Z}"
+            return f"another process held {self._name} and ended this moment"
+        command, host, pid, since = row
+        return (
+            f"`headrace {command}` already runs for this pipeline: "
+            f"host {host}, pid {pid}, since {since:%Y-%m-%d %H:%M:%S %Z}"
+        )
 
     def check(self) -> None:
         """Raise `ServiceUnavailable` if the lease was lost with its connection; call it before each commit round."""

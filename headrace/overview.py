@@ -13,9 +13,10 @@ from contracts.errors import HeadraceError
 from headrace.app import App
 from headrace.background import monitor_port
 from headrace.lake import rows_of
+from headrace.rounds import read_rounds, rounds_file
 from infra.local.part import PartStatus
 from producers.states import file_states
-from streaming_jobs.stream_status import read_status
+from streaming_jobs.stream_status import StreamStatus, read_status
 
 STALE_S = 15.0
 
@@ -44,6 +45,7 @@ def streams_overview(app: App) -> list[dict[str, Any]]:
     age_s = (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()
     live = _live(app)
     refused = _refused(app)
+    targets = {declared.name: declared.freshness_s for declared in app.pipeline.streams}
     rows = []
     for stream in streams:
         name = stream.stream
@@ -52,18 +54,36 @@ def streams_overview(app: App) -> list[dict[str, Any]]:
         rows.append(
             {
                 "stream": name,
-                "state": stream.state if age_s < STALE_S else "not running",
+                "state": _state(stream, age_s, name in targets),
                 "waiting": stream.lag,
                 "last commit": _short(stream.last_commit_at),
                 "last event": _short(datetime.fromtimestamp(last, UTC).isoformat()) if last else None,
                 "per s": seen.get("rate"),
                 "fresh": seen.get("fresh"),
-                "target s": app.pipeline.stream(name).freshness_s,
+                "target s": targets.get(name),
                 "quarantined": refused.get(name, 0) if refused is not None else None,
                 "reason": stream.reason,
             }
         )
     return rows
+
+
+def _state(stream: StreamStatus, age_s: float, declared: bool) -> str:
+    if not declared:
+        return "no longer declared"
+    return stream.state if age_s < STALE_S else "not running"
+
+
+def merges_overview(app: App) -> dict[str, Any]:
+    """The last good merge round, and the error of the newest if that failed; empty if there was none yet."""
+    found = read_rounds(rounds_file(app.settings))
+    if found is None:
+        return {}
+    return {
+        "last round": _short(found.good_at),
+        "failed": _short(found.failed_at) if found.error else None,
+        "error": found.error,
+    }
 
 
 def _live(app: App) -> dict[str, dict[str, Any]]:

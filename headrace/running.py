@@ -6,7 +6,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -18,6 +19,7 @@ from contracts.settings import Settings
 from headrace.app import App
 from headrace.declaration import Declaration
 from headrace.lease import Lease
+from headrace.rounds import note_round, rounds_file
 from headrace.tables import create_all_tables, lake_url
 from infra.jars import spark_jars
 from infra.local.deployment import spark_conf
@@ -72,7 +74,21 @@ def merge_once(app: App, spark: SparkSession) -> int:
     """One round: files and ledger, state tables and views, then the star schema in both targets; returns its rows.
 
     May be called at any time, also after a kill anywhere. Raises the first error after every table was tried.
+    How it went stands in `rounds_file`; a Conflict is no failure, the next round repeats it.
     """
+    file = rounds_file(app.settings)
+    try:
+        rows = _merge(app, spark)
+    except Conflict:
+        raise
+    except Exception as error:
+        note_round(file, _now().isoformat(), error)
+        raise
+    note_round(file, _now().isoformat())
+    return rows
+
+
+def _merge(app: App, spark: SparkSession) -> int:
     refresh_files(spark, app.pipeline, app.endpoints.kafka, lake_url(app))
     refresh_ledger(spark, app.pipeline, lake_url(app))
     merge_states(spark, app.pipeline, lake_url(app))
@@ -87,30 +103,79 @@ def merge_once(app: App, spark: SparkSession) -> int:
 def run_forever(settings: Settings, rhythm: Rhythm, *, merges: bool, stop: threading.Event) -> None:
     """Streams and rounds until `stop` is set; the batches under way are finished.
 
-    Holds the pipeline's lease. A changed declaration (contract, SQL file) is taken up within seconds, in the same Spark
-    application; one that is wrong is logged, and the old one goes on. Raises `LeaseHeld` at once if another process
-    has the lease, `Retryable` when it is lost: the caller starts again with back-off. Everything committed stands.
+    Holds the pipeline's lease, and that of `headrace merge` too if it merges. A changed declaration (contract, SQL
+    file) is taken up within seconds, in the same Spark application. One that is wrong, or whose tables cannot be made,
+    is logged, and the streams of the old one go on until the files change again; the first one raises. Merges read the
+    SQL files each time: a wrong one fails its rounds. Raises `LeaseHeld` at once if another process has a lease,
+    `Retryable` when one is lost or a thread fails: the caller starts again with back-off. Everything committed stands.
     """
+    # Before the pipeline is loaded: what is saved from now on is a change.
+    declared = Declaration(settings, App(settings).pipeline)
     app = App(settings)
-    with Lease(app.endpoints.warehouse, f"{app.pipeline.name} run") as lease:
+    leases = [Lease(app.endpoints.warehouse, f"{app.pipeline.name} run")]
+    if merges:
+        leases.append(Lease(app.endpoints.warehouse, f"{app.pipeline.name} merge", "run"))
+    with ExitStack() as held:
+        for lease in leases:
+            held.enter_context(lease)
         spark = start_spark(app, "run", brief=False)
         try:
-            while not stop.is_set():
-                _run_declared(app, spark, lease, rhythm, merges, stop)
-                lease.check()
-                app = App(settings)
+            create_all_tables(app, spark)
+            while True:
+                _run_declared(app, spark, leases, declared, rhythm, merges, stop)
+                if stop.is_set():
+                    return
+                for lease in leases:
+                    lease.check()
+                app = take_up(app, lambda new: create_all_tables(new, spark))
         finally:
             spark.stop()
 
 
+def take_up(old: App, make_tables: Callable[[App], None]) -> App:
+    """What is declared now, with its tables made; `old` if that does not work, and the log says why.
+
+    Raises:
+        Retryable: a part does not answer.
+    """
+    new = App(old.settings)
+    try:
+        make_tables(new)
+    except Retryable:
+        raise
+    except Exception as error:
+        log.error(
+            "the declaration changed and its tables cannot be made; the one before it goes on: %s\n"
+            "Next: correct the contract or the SQL file; it is taken up as soon as it is saved",
+            error,
+        )
+        return old
+    return new
+
+
 def _run_declared(
-    app: App, spark: SparkSession, lease: Lease, rhythm: Rhythm, merges: bool, stop: threading.Event
+    app: App,
+    spark: SparkSession,
+    leases: Sequence[Lease],
+    declared: Declaration,
+    rhythm: Rhythm,
+    merges: bool,
+    stop: threading.Event,
 ) -> None:
-    """Run the pipeline as it is declared now, until `stop`, a lost lease or a new declaration."""
-    create_all_tables(app, spark)
+    """Run this declaration until `stop`, a lost lease or a new one; Retryable if a thread failed."""
     halt = threading.Event()
+    failed: list[Exception] = []
+
+    def work(tasks: list[Task]) -> None:
+        spark.sparkContext.setLocalProperty("spark.scheduler.pool", threading.current_thread().name)
+        try:
+            rounds(tasks, leases, declared, stop, halt)
+        except Exception as error:
+            log.exception("the %s thread ended", threading.current_thread().name)
+            failed.append(error)
+
     threads = [
-        threading.Thread(target=_rounds, args=(app, spark, lease, tasks, stop, halt), name=name)
+        threading.Thread(target=work, args=(tasks,), name=name)
         for name, tasks in _tasks(app, spark, rhythm, merges).items()
     ]
     for thread in threads:
@@ -121,6 +186,12 @@ def _run_declared(
         halt.set()
         for thread in threads:
             thread.join(timeout=ROUND_MAY_TAKE_S)
+    if failed and not stop.is_set():
+        raise Retryable(
+            f"a thread of `headrace run` failed: {failed[0]!r}",
+            state="Everything committed stands.",
+            next_step="nothing: `headrace run` starts again by itself; the log has the trace",
+        ) from failed[0]
 
 
 def _tasks(app: App, spark: SparkSession, rhythm: Rhythm, merges: bool) -> dict[str, list[Task]]:
@@ -130,40 +201,40 @@ def _tasks(app: App, spark: SparkSession, rhythm: Rhythm, merges: bool) -> dict[
         # A Debezium that was restarted over an idle database waits for the next WAL message; until then it sends no
         # heartbeat and the slot keeps WAL.
         upkeep.append((rhythm.nudge_s, lambda: emit(app.endpoints.source)))
-    rounds: list[Task] = [
+    merging: list[Task] = [
         (rhythm.merge_s, (lambda: merge_once(app, spark)) if merges else (lambda: _book(app, spark))),
         (rhythm.prove_s, lambda: prove_gaps(spark, app.pipeline, app.endpoints.kafka, lake_url(app), now=_now())),
         (rhythm.maintain_s, lambda: _maintain_merged(app, spark)),
     ]
-    return {"rounds": rounds, "upkeep": upkeep}
+    return {"rounds": merging, "upkeep": upkeep}
 
 
-def _rounds(
-    app: App,
-    spark: SparkSession,
-    lease: Lease,
+def rounds(
     tasks: list[Task],
+    leases: Sequence[Lease],
+    declared: Declaration,
     stop: threading.Event,
     halt: threading.Event,
 ) -> None:
-    spark.sparkContext.setLocalProperty("spark.scheduler.pool", threading.current_thread().name)
-    declared = Declaration(app.settings, app.pipeline)
-    due = [time.monotonic() + every for every, _ in tasks]
-    while not halt.wait(0.2):
-        if stop.is_set() or declared.changed():
-            halt.set()
-            return
-        for index, (every, task) in enumerate(tasks):
-            if stop.is_set() or time.monotonic() < due[index]:
-                continue
-            try:
-                lease.check()
-            except Retryable as error:
-                log.error("%s", error)
-                halt.set()
+    """Do each task when it is due until `halt`. However it ends, `halt` is set: without its rounds a run is none."""
+    try:
+        due = [time.monotonic() + every for every, _ in tasks]
+        while not halt.wait(0.2):
+            if stop.is_set() or declared.changed():
                 return
-            _attempt(task)
-            due[index] = time.monotonic() + every
+            for index, (every, task) in enumerate(tasks):
+                if stop.is_set() or time.monotonic() < due[index]:
+                    continue
+                try:
+                    for lease in leases:
+                        lease.check()
+                except Retryable as error:
+                    log.error("%s", error)
+                    return
+                _attempt(task)
+                due[index] = time.monotonic() + every
+    finally:
+        halt.set()
 
 
 def _attempt(task: Callable[[], object]) -> None:

@@ -117,13 +117,13 @@ class Warehouse:
 def statements(path: Path) -> list[str]:
     """The statements of a SQL file, without comment lines and without the final semicolon.
 
-    A statement ends with a semicolon at the end of a line. ContractError if the file is missing or empty.
+    A statement ends with a semicolon at the end of a line. ContractError if the file is missing, empty or no UTF-8.
     """
     if not path.is_file():
         raise ContractError("the SQL file is missing", file=path, write=f"create {path.name} or drop the table")
     found: list[str] = []
     lines: list[str] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in _text(path).splitlines():
         if line.lstrip().startswith("--"):
             continue
         ends = line.rstrip().endswith(";")
@@ -138,17 +138,26 @@ def statements(path: Path) -> list[str]:
     return found
 
 
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ContractError(f"is no UTF-8: {error.reason}", file=path, line=line, write="save it as UTF-8") from error
+
+
 def load(pipeline: Pipeline) -> Warehouse:
     """Read and check the declaration of a pipeline's warehouse; a pipeline without one has no star schema.
 
     Raises:
-        ContractError: wrong YAML, an unknown stream or table, references in a circle, a missing SQL file.
+        ContractError: wrong YAML, a file that is no UTF-8, an unknown stream or table, references in a circle, a
+            missing SQL file.
     """
     path = pipeline.warehouse_sql_dir / DECLARATION
     if not path.exists():
         return Warehouse(pipeline.name, pipeline.warehouse_sql_dir, (), (), ())
     try:
-        declared = _File.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        declared = _File.model_validate(yaml.safe_load(_text(path)))
     except (OSError, yaml.YAMLError) as error:
         raise ContractError(f"cannot be read: {error}", file=path, write="a mapping with `tables:`") from error
     except ValidationError as error:

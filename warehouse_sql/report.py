@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from datetime import datetime
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,9 @@ class MergeReport:
         return sum(table.rows for table in self.tables)
 
     def check(self) -> None:
-        """Raise the first error, if there was one."""
+        """Log every error and raise the first, if there was one."""
+        for table in self.tables:
+            if table.error is not None:
+                log.error("%s in %s was not merged: %s", table.table, table.target, table.error)
         if self.errors:
             raise self.errors[0]

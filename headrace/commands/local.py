@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 
@@ -11,8 +12,11 @@ from headrace.app import App, pass_app, progress_console
 from headrace.background import processes
 from headrace.commands.ask import json_option
 from headrace.output import show
-from headrace.overview import parts_overview, streams_overview
+from headrace.overview import merges_overview, parts_overview, streams_overview
+from headrace.rounds import rounds_file
 from infra.local import deployment
+
+_SECRET = ("secret", "password", "token", "access.key")
 
 
 def announce() -> Callable[[str, str], None]:
@@ -43,16 +47,21 @@ def down(app: App) -> None:
 @json_option
 @pass_app
 def status(app: App, as_json: bool) -> None:
-    """Did it arrive? Parts, streams, freshness, what waits and what was refused."""
+    """Did it arrive? Parts, streams, merges, freshness, what waits and what was refused."""
     parts = deployment.status(app.settings)
     streams = streams_overview(app)
+    merges = merges_overview(app)
     if as_json:
-        show([{"parts": parts_overview(parts), "streams": streams}], as_json=True)
+        show([{"parts": parts_overview(parts), "streams": streams, "merges": merges}], as_json=True)
     else:
         show(parts_overview(parts), as_json=False, title=f"Parts (logs in {app.settings.data_dir / 'log'})")
         click.echo()
         brief = [{name: value for name, value in row.items() if name != "reason"} for row in streams]
         show(brief, as_json=False, title=f"Streams of {app.pipeline.name}", empty="`headrace run` has not run yet")
+        if merges:
+            click.echo(f"\nmerges: last round {merges['last round'] or 'never'}")
+            if merges["error"]:
+                click.secho(f"the round of {merges['failed']} failed: {merges['error']}", fg="red", err=True)
         for row in streams:
             if row["reason"]:
                 click.secho(f"\n{row['stream']} is {row['state']}: {row['reason']}", fg="red", err=True)
@@ -61,8 +70,10 @@ def status(app: App, as_json: bool) -> None:
                 click.secho(f"\n{part.name} crashed; the end of {part.log}:", fg="red", err=True)
                 click.echo("\n".join(part.last_lines[-15:]), err=True)
         click.echo("\nMore: headrace ledger · headrace files · headrace quarantine list · headrace verify")
-    if any(part.state in ("crashed", "unreachable") for part in parts) or any(
-        row["state"] != "flowing" for row in streams
+    if (
+        merges.get("error")
+        or any(part.state in ("crashed", "unreachable") for part in parts)
+        or any(row["state"] != "flowing" for row in streams)
     ):
         sys.exit(1)
 
@@ -90,13 +101,23 @@ def reset(app: App, yes: bool, dry_run: bool) -> None:
         click.confirm("Delete them?", abort=True)
     deployment.reset(app.settings, progress=announce())
     app.status_file.unlink(missing_ok=True)
+    rounds_file(app.settings).unlink(missing_ok=True)
 
 
 @click.command()
 @pass_app
 def settings(app: App) -> None:
     """The settings in force, secrets masked."""
-    click.echo(app.settings.model_dump_json(indent=2))
+    shown = json.loads(app.settings.model_dump_json())
+    shown["spark"]["conf"] = masked(shown["spark"]["conf"])
+    click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+
+
+def masked(conf: dict[str, str]) -> dict[str, str]:
+    """A Spark configuration with asterisks for each value whose name looks secret."""
+    return {
+        name: "**********" if any(word in name.lower() for word in _SECRET) else value for name, value in conf.items()
+    }
 
 
 COMMANDS = (up, down, status, logs, reset, settings)

@@ -48,3 +48,24 @@ def test_a_wrong_contract_is_told_once_and_not_taken_up(settings: Settings, capl
     caplog.clear()
     assert not seen.changed()
     assert not caplog.text
+
+
+def test_a_sql_file_that_is_no_utf8_is_a_wrong_declaration(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen = watched(settings)
+    assert settings.pipeline_dir
+    file = next((settings.pipeline_dir / "warehouse_sql" / "source").glob("*.sql"))
+    file.write_bytes(b"select 1\nas \xe9")
+    assert not seen.changed()
+    assert f"{file.name}:2: is no UTF-8" in caplog.text
+
+
+def test_what_is_saved_after_a_change_was_told_is_another_change(settings: Settings) -> None:
+    seen = watched(settings)
+    assert settings.pipeline_dir
+    file = settings.pipeline_dir / "contracts" / "quiz_attempts.yaml"
+    for remark in ("one", "another"):
+        file.write_text(file.read_text("utf-8") + f"\n# {remark}\n", "utf-8")
+        assert seen.changed()
+        assert not seen.changed()
