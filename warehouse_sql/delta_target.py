@@ -122,12 +122,14 @@ class DeltaTarget:
         """
         started = time.monotonic()
         before = self.position(table.name)
-        number = max(before + 1, time.time_ns() // 1000)
         staged = reading.fact_rows(self.spark, self.warehouse, self.pipeline, table, plan).persist()
         try:
             staged.createOrReplaceTempView(table.staging)
             rows = staged.count()
             self._infer(table)
+            # Not before the rows are staged, which may take long: with a number below that of a merge that was written
+            # meanwhile, the announcement would count and the write would be skipped.
+            number = max(before + 1, time.time_ns() // 1000)
             self._announce(table.name, plan, before, number)
             dates = ", ".join(str(key) for key in plan.date_keys)
             statement = self.warehouse.sql("delta", "replace", table.name)[0].replace(":date_keys", dates)
@@ -156,7 +158,7 @@ class DeltaTarget:
         held = {
             row["unit"]: (row["revision"], row["round"]) for row in self._valid_positions(table, position).collect()
         }
-        rows = [(table, unit, revision, number) for unit, (revision, number) in held.items()]
+        rows = [(table, unit, revision, written) for unit, (revision, written) in held.items()]
         for unit in plan.units:
             revision = plan.revisions.get(unit, held.get(unit, (-1, 0))[0])
             rows.append((table, unit, revision, number))
