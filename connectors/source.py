@@ -155,8 +155,8 @@ def grant(owner: PostgresEndpoint, replicator: PostgresEndpoint, publication: st
                 state="Nothing was changed in it.",
                 next_step=(
                     f"let a role that may create roles and owns the tables run: psql -d {owner.database} "
-                    f"-v role={replicator.user} -v password=… -v publication={publication} -v schemas='{schemas}' "
-                    f"-v tables='{names}' -f {ROLE_SCRIPT.name}"
+                    f"-v role={replicator.user} -v password= -v publication={publication} -v schemas='{schemas}' "
+                    f"-v tables='{names}' -f {ROLE_SCRIPT.name}; then, in psql: \\password {replicator.user}"
                 ),
             ) from error
 

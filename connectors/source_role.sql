@@ -1,9 +1,11 @@
 -- The least Debezium needs: a role that may log in, replicate and read the declared tables, and a publication of exactly
 -- those tables. Run by the owner of the tables; safe to run again. headrace runs it in `apply`; by hand:
 --
---   psql -v role=headrace -v password=… -v publication=headrace_edtech \
+--   psql -v role=headrace -v password= -v publication=headrace_edtech \
 --        -v schemas='public' -v tables='public.students, public.courses' -f source_role.sql
+--   then, in psql:  \password headrace
 --
+-- The password stays empty on the command line, where every process of the host could read it.
 -- The password of a role that exists is not touched: changing it takes more privileges than the owner of tables has.
 -- A publication FOR ALL TABLES would need a superuser and would send tables nobody declared.
 

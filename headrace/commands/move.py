@@ -37,9 +37,13 @@ def plan(app: App) -> None:
         click.echo(change.describe())
     if found.empty:
         click.echo("nothing to do: what runs is what is declared")
+        return
+    count = f"{len(found.changes)} change{'' if len(found.changes) == 1 else 's'}"
+    if found.refusals:
+        click.echo(f"\n{count}; `headrace apply` makes none of them while something is refused", err=True)
     else:
-        click.echo(f"\n{len(found.changes)} changes; `headrace apply` makes them", err=True)
-        sys.exit(1)
+        click.echo(f"\n{count}; `headrace apply` makes them", err=True)
+    sys.exit(1)
 
 
 @click.command()
