@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from itertools import takewhile
 
 from connectors.plan import Change, Plan, plan
-from contracts.errors import HeadraceError
+from contracts.errors import Fatal
 from contracts.spark_types import history_columns
 from headrace.app import App
 from headrace.background import MONITOR, processes
 from headrace.lake import rows_of
 from infra.local import deployment
+from warehouse_sql.asking import postgres_state
 from warehouse_sql.declaration import load
+
+_CUT = re.compile(r"\.\.\.\d+morefields")
 
 
 def planned(app: App) -> Plan:
@@ -19,6 +23,9 @@ def planned(app: App) -> Plan:
     found = plan(app.pipeline, app.endpoints, app.settings)
     missing, refusals = tables_to_make(app)
     found.refusals += refusals
+    absent, differing = postgres_state(app.endpoints.warehouse, app.pipeline)
+    missing += [f"postgres {app.pipeline.name}.{table}" for table in absent]
+    found.warnings += [f"{line}: `apply` leaves a table that exists as it is" for line in differing]
     if missing:
         what = "in the lake, in Delta and in Postgres"
         found.changes.append(Change("tables", ", ".join(missing), "", what, lambda: make_tables(app)))
@@ -41,7 +48,7 @@ def tables_to_make(app: App) -> tuple[list[str], list[str]]:
         for name, kind in history_columns(stream):
             if name.lower() not in real:
                 missing.append(f"{stream.history}.{name}")
-            elif kind.replace(" ", "").lower() != real[name.lower()]:
+            elif not _same(kind, real[name.lower()]):
                 refusals.append(
                     f"{stream.history}.{name} is {real[name.lower()]}, the contract says {kind}: a column of the lake "
                     "keeps its type\n  declare the old type, or give the column (or the stream) another name"
@@ -52,8 +59,15 @@ def tables_to_make(app: App) -> tuple[list[str], list[str]]:
 def _tables(app: App, schema: str) -> set[str]:
     try:
         return {f"{schema}.{row['tableName']}" for row in rows_of(app, f"show tables in {schema}", database="default")}
-    except HeadraceError:
+    except Fatal as error:
+        if "SCHEMA_NOT_FOUND" not in str(error):
+            raise
         return set()
+
+
+def _same(declared: str, found: str) -> bool:
+    # Spark cuts what it tells of a wide struct; `create_table` compares those in full.
+    return bool(_CUT.search(found)) or declared.replace(" ", "").lower() == found
 
 
 def _columns(app: App, table: str) -> dict[str, str]:

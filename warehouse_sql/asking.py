@@ -49,6 +49,25 @@ def schema_differences(spark: SparkSession | None, endpoint: PostgresEndpoint | 
     return found
 
 
+def postgres_state(endpoint: PostgresEndpoint, pipeline: Pipeline) -> tuple[list[str], list[str]]:
+    """The declared tables that Postgres lacks, the schema itself perhaps too, and how the others differ.
+
+    Raises:
+        ServiceUnavailable: the server does not answer.
+    """
+    warehouse = declaration.load(pipeline)
+    missing: list[str] = []
+    differing: list[str] = []
+    for table in warehouse.tables:
+        real = _postgres_columns(endpoint, pipeline.name, table.name)
+        if real:
+            declared = declared_columns(warehouse, "postgres", table.name)
+            differing += _differences(f"postgres {table.name}", declared, real)
+        else:
+            missing.append(table.name)
+    return missing, differing
+
+
 def _postgres_columns(endpoint: PostgresEndpoint, schema: str, table: str) -> list[tuple[str, str]]:
     query = (
         "select attname, format_type(atttypid, atttypmod) from pg_attribute "
