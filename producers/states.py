@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from typing import Self
@@ -12,6 +13,8 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from contracts.errors import Fatal, ServiceUnavailable
 from contracts.stream import Pipeline
 from contracts.wire import FileState, decode_file_state
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +83,14 @@ class FilesTopic:
 
         Waits until no transaction that was open at the start hides a record: a committed `sent` behind another
         sender's open transaction is invisible to a committed read, and taking its file for unknown would send it
-        twice.
+        twice. A record that is not a file's state is passed over with a warning.
 
         Raises:
             ServiceUnavailable: the broker did not answer, or a transaction stays open.
         """
         end = self._end_offset()
         deadline = time.monotonic() + self._timeout_s
+        strange: list[int] = []
         while self._next < end:
             message = self._consumer.poll(0.2)
             if message is None:
@@ -109,9 +113,20 @@ class FilesTopic:
             assert offset is not None
             self._next = offset + 1
             value = message.value()
-            if value is not None:
+            if value is None:
+                continue
+            try:
                 state = decode_file_state(value)
                 self._known[state.stream, state.hash] = KnownFile(state, offset)
+            except (ValueError, TypeError):  # TypeError: a stream that is a list
+                strange.append(offset)
+        if strange:
+            _log.warning(
+                "%s: the records at offsets %s are not the states of files and are passed over; only `push` and "
+                "`watch` may write to this topic",
+                self.topic,
+                ", ".join(map(str, strange)),
+            )
         return dict(self._known)
 
     def _end_offset(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -10,14 +11,15 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 from pyspark.sql import SparkSession
 
-from contracts.errors import LedgerMismatch, ServiceUnavailable
+from contracts.errors import ServiceUnavailable
 from contracts.stream import Pipeline
-from contracts.wire import FileState, decode_file_state
+from contracts.wire import decode_file_state
 from streaming_jobs.delta_commit import TableTransaction
 from streaming_jobs.lake import FILES_SENT, issue_view, table_path
 from streaming_jobs.positions import describe, epoch
 from streaming_jobs.ranges import VERSIONS_PER_EPOCH, app_id, epoch_id
 
+_log = logging.getLogger(__name__)
 _VIEW = """
 with sent as (
   select * except (n) from (
@@ -54,11 +56,11 @@ def refresh_files(
     """Add the files that were sent or rejected since the last call; returns how many records were added.
 
     May be called twice, at once or after a crash: rows and position are one commit. A `revision` is the offset of the
-    record, above every revision of an earlier incarnation of the topic. A topic that does not exist holds nothing.
+    record, above every revision of an earlier incarnation of the topic. A topic that does not exist holds nothing. A
+    record that is not a file's state is passed over with a warning: it must not hold back every other file.
 
     Raises:
         ServiceUnavailable: the broker did not answer in time; nothing was written.
-        LedgerMismatch: a record is not a file's state; nothing was written.
     """
     issue_files_view(spark, pipeline)
     topic = describe(kafka, [pipeline.files_topic]).get(pipeline.files_topic)
@@ -68,25 +70,23 @@ def refresh_files(
     name = app_id(topic.topic_id, topic.name, 0)
     position = transaction.position(name) or 0
     era = epoch(transaction.positions(), topic.topic_id)
-    following, rows = position, []
-    for offset, state in _states(kafka, TopicPartition(topic.name, 0), position, timeout_s):
+    following, rows, strange = position, [], []
+    for offset, value in _records(kafka, TopicPartition(topic.name, 0), position, timeout_s):
         following = offset + 1
-        if state is not None and state.state in ("sent", "rejected"):
-            revision = era * VERSIONS_PER_EPOCH + offset
-            sent_at = datetime.fromisoformat(state.at)
-            rows.append(
-                (
-                    state.stream,
-                    state.hash,
-                    state.file,
-                    state.unit,
-                    state.rows,
-                    revision,
-                    state.state,
-                    state.reason,
-                    sent_at,
-                )
-            )
+        try:
+            row = _row(value, era * VERSIONS_PER_EPOCH + offset)
+        except ValueError:
+            strange.append(offset)
+        else:
+            if row:
+                rows.append(row)
+    if strange:
+        _log.warning(
+            "%s: the records at offsets %s are not the states of files and are passed over; only `push` and `watch` "
+            "may write to this topic",
+            topic.name,
+            ", ".join(map(str, strange)),
+        )
     if following == position:
         return 0
     if rows:
@@ -106,10 +106,25 @@ def issue_files_view(spark: SparkSession, pipeline: Pipeline) -> None:
     issue_view(spark, f"{lake}.files", _VIEW.format(lake=lake))
 
 
-def _states(
-    kafka: str, where: TopicPartition, position: int, timeout_s: float
-) -> Iterator[tuple[int, FileState | None]]:
-    """Every committed record from `position` to the end as it is now; None for a tombstone."""
+def _row(value: bytes | None, revision: int) -> tuple[object, ...] | None:
+    """The row of FILES_SENT; None for a tombstone and for a file under way. ValueError: not a file's state."""
+    if value is None:
+        return None
+    state = decode_file_state(value)
+    texts = (state.stream, state.hash, state.file, state.unit, state.reason, state.at)
+    if not all(isinstance(text, str) for text in texts) or type(state.rows) is not int or state.rows >= 2**63:
+        raise ValueError(f"record {value[:200]!r} has fields of another type")
+    if state.state not in ("sent", "rejected"):
+        return None
+    sent_at = datetime.fromisoformat(state.at)
+    return (
+        *(state.stream, state.hash, state.file, state.unit, state.rows),
+        *(revision, state.state, state.reason, sent_at),
+    )
+
+
+def _records(kafka: str, where: TopicPartition, position: int, timeout_s: float) -> Iterator[tuple[int, bytes | None]]:
+    """Every committed record from `position` to the end as it is now."""
     try:
         consumer = KafkaConsumer(
             bootstrap_servers=kafka,
@@ -128,7 +143,7 @@ def _states(
             deadline = time.monotonic() + timeout_s
             while reached < end:
                 for record in consumer.poll(timeout_ms=500).get(where, ()):
-                    yield record.offset, _decode(where, record.offset, record.value)
+                    yield record.offset, record.value
                 now = consumer.position(where, timeout_ms=int(timeout_s * 1000)) or reached
                 if now > reached:
                     reached, deadline = now, time.monotonic() + timeout_s
@@ -138,21 +153,6 @@ def _states(
             consumer.close()
     except KafkaError as error:
         raise _silent(where, repr(error)) from error
-
-
-def _decode(where: TopicPartition, offset: int, value: bytes | None) -> FileState | None:
-    if value is None:
-        return None
-    try:
-        return decode_file_state(value)
-    except ValueError as error:
-        raise LedgerMismatch(
-            f"a record of the files topic is not a file's state: {error}",
-            topic=where.topic,
-            offset=offset,
-            state="No file was booked from this record on; rows of files keep arriving in the history.",
-            next_step="find out who wrote it; only `push` and `watch` may write to this topic",
-        ) from error
 
 
 def _silent(where: TopicPartition, cause: str) -> ServiceUnavailable:

@@ -20,6 +20,7 @@ from contracts.endpoints import Endpoints
 from contracts.spark_types import history_columns, history_ddl
 from contracts.stream import Column, FileSource, Pipeline, Stream
 from contracts.wire import FileState, SendState, encode_file_state
+from producers.states import file_states
 from streaming_jobs.files import refresh_files
 from streaming_jobs.lake import DERIVED, create_table, table_path
 from streaming_jobs.state import refresh_file_view
@@ -58,7 +59,9 @@ class Files:
         record = FileState(
             "events", file_hash, name, unit, cast(SendState, state), rows, rows, 1, 0, AT.isoformat(), "test"
         )
-        key, value = encode_file_state(record)
+        self.write(*encode_file_state(record))
+
+    def write(self, key: bytes, value: bytes) -> None:
         producer = Producer({"bootstrap.servers": self.kafka})
         producer.produce(self.pipeline.files_topic, value=value, key=key, partition=0)
         producer.flush(10)
@@ -134,3 +137,26 @@ def test_a_files_topic_made_again_does_not_bring_old_revisions_back(files: Files
     files.arrive(NEW, "2026-01-01", [9])
     assert files.refresh() == 1
     assert files.current() == [(9, "2026-01-01")]
+
+
+def test_a_record_that_is_no_files_state_holds_nothing_back(files: Files, caplog: pytest.LogCaptureFixture) -> None:
+    files.send(OLD, "2026-01-01", 1)
+    right = encode_file_state(
+        FileState("events", NEW, "e_2026-01-02.csv", "2026-01-02", "sent", 1, 1, 1, 0, AT.isoformat(), "test")
+    )[1]
+    wrong = [b"junk", b"\xff", b"[]", b"{}", right.replace(b"+00:00", b" o'clock"), right.replace(b'"events"', b"[1]")]
+    for value in wrong:
+        files.write(b"key", value)
+    files.send(OTHER, "2026-01-02", 1)
+    files.arrive(OLD, "2026-01-01", [1])
+    files.arrive(OTHER, "2026-01-02", [2])
+    assert files.refresh() == 2
+    assert files.refresh() == 0
+    assert files.current() == [(1, "2026-01-01"), (2, "2026-01-02")]
+    (warning,) = [record.getMessage() for record in caplog.records if record.name == "streaming_jobs.files"]
+    assert f"{files.pipeline.files_topic}: the records at offsets 1, 2, 3, 4, 5, 6 are not" in warning
+
+    known = file_states(files.kafka, files.pipeline)
+    assert {OLD, OTHER} <= {file_hash for _, file_hash in known}
+    (warning,) = [record.getMessage() for record in caplog.records if record.name == "producers.states"]
+    assert "offsets 1, 2, 3, 4, " in warning
