@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pyspark.sql import SparkSession
 
 from connectors.marker import emit
-from contracts.errors import Conflict, HeadraceError, Retryable
+from contracts.errors import Conflict, HeadraceError, LedgerMismatch, Retryable
 from contracts.settings import Settings
 from headrace.app import App
 from headrace.declaration import Declaration
@@ -90,13 +90,20 @@ def merge_once(app: App, spark: SparkSession) -> int:
 
 def _merge(app: App, spark: SparkSession) -> int:
     refresh_files(spark, app.pipeline, app.endpoints.kafka, lake_url(app))
-    refresh_ledger(spark, app.pipeline, lake_url(app))
+    lost: LedgerMismatch | None = None
+    try:
+        refresh_ledger(spark, app.pipeline, lake_url(app))
+    except LedgerMismatch as error:
+        # The other streams are booked; one cut log must not hold back everybody's star schema.
+        lost = error
     merge_states(spark, app.pipeline, lake_url(app))
     report = merge_round(spark, app.pipeline, app.endpoints, now=_now())
     for table in report.tables:
         if table.rows:
             log.info("%s: %s rows into %s in %.1f s", table.table, f"{table.rows:,}", table.target, table.seconds)
     report.check()
+    if lost:
+        raise lost
     return report.rows
 
 
