@@ -171,12 +171,13 @@ class Demo:
             if worker.ident is not None:
                 worker.join()
 
-    def findings(self, answer: Answer) -> list[Finding]:
-        """Known answer and proof; one unequal finding while something cannot be read yet."""
+    def findings(self, answer: Answer) -> Iterator[Finding]:
+        """Proof and known answer; one unequal finding while something cannot be read yet."""
         try:
-            return [*answer_findings(self.app, answer), *proof(self.app)]
+            yield from proof(self.app)
+            yield from answer_findings(self.app, answer)
         except (Fatal, Retryable) as error:
-            return [Finding("everything can be read", "yes", "not yet", False, error.what)]
+            yield Finding("everything can be read", "yes", "not yet", False, error.what)
 
     def _show_results(self, findings: list[Finding]) -> None:
         warehouse = declaration.load(self.app.pipeline)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from contracts.errors import ServiceUnavailable
 
 Side = tuple[int, int]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +39,23 @@ def compare(what: str, left: Side, right: Side, names: tuple[str, str]) -> Findi
     return Finding(what, f"{names[0]} {left[0]:,}", f"{names[1]} {right[0]:,}", left == right, detail)
 
 
-def until_equal(check: Callable[[], list[Finding]], *, timeout_s: float, every_s: float = 2.0) -> list[Finding]:
-    """Repeats a check until all of it is equal or the time is up; returns the last findings either way.
+def until_equal(check: Callable[[], Iterable[Finding]], *, timeout_s: float, every_s: float = 3.0) -> list[Finding]:
+    """Repeats a check until all of it is equal or the time is up; returns all findings of the last time.
 
-    A part that does not answer is asked again until then; after that its error is raised."""
+    Until then it goes no further than the first difference, so the cheap comparisons should come first: what is waited
+    for needs the processor. A part that does not answer is asked again as well; after the time its error is raised.
+    """
     deadline = time.monotonic() + timeout_s
-    while True:
+    while (left := deadline - time.monotonic()) > 0:
+        findings = []
         try:
-            findings = check()
-        except ServiceUnavailable:
-            if time.monotonic() > deadline:
-                raise
-        else:
-            if all(finding.equal for finding in findings) or time.monotonic() > deadline:
+            for finding in check():
+                findings.append(finding)
+                if not finding.equal:
+                    break
+            else:
                 return findings
-        time.sleep(every_s)
+        except ServiceUnavailable as error:
+            log.info("%s", error.what)
+        time.sleep(min(every_s, left))
+    return list(check())

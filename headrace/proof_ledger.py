@@ -18,6 +18,9 @@ def ledger_holds(app: App) -> Iterator[Finding]:
     """Every offset that Kafka can show is booked, exactly once, with sums that add up; the histories hold the rows
     that are booked; every gap is read by the independent reader, here and now; every file is whole."""
     table = f"{app.pipeline.name}_lake.ledger"
+    yield ledger_is_up_to_date(app)
+    if app.pipeline.file_streams:
+        yield files_are_whole(app)
     broken = rows_of(app, BROKEN.format(ledger=table))
     said = "; ".join(f"{row['stream']}: {row['finding']}" for row in broken[:3])
     yield Finding("ledger: every offset once, every sum right", "findings", f"{len(broken)}", not broken, said)
@@ -25,11 +28,8 @@ def ledger_holds(app: App) -> Iterator[Finding]:
     if lost:
         said = "; ".join(f"{row['stream']}: {row['n']:,}" for row in lost)
         yield Finding("Kafka lost them before they were read", "offsets", "accepted by a person", True, said)
-    yield ledger_is_up_to_date(app)
     yield from histories_hold_what_is_booked(app)
     yield gaps_are_harmless(app)
-    if app.pipeline.file_streams:
-        yield files_are_whole(app)
 
 
 def ledger_is_up_to_date(app: App) -> Finding:

@@ -1,0 +1,50 @@
+"""Waiting for a proof asks no more than it must, and tells everything at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from contracts.errors import ServiceUnavailable
+from headrace.findings import Finding, until_equal
+
+
+class Asked:
+    """Three comparisons, of which the second becomes equal at the `equal_at`th time it is asked."""
+
+    def __init__(self, equal_at: int) -> None:
+        self.times = [0, 0, 0]
+        self._equal_at = equal_at
+
+    def __call__(self) -> Iterator[Finding]:
+        for index in range(3):
+            self.times[index] += 1
+            yield Finding(str(index), "", "", index != 1 or self.times[1] >= self._equal_at)
+
+
+def test_it_goes_no_further_than_the_first_difference() -> None:
+    asked = Asked(equal_at=3)
+    assert all(finding.equal for finding in until_equal(asked, timeout_s=10, every_s=0.01))
+    assert asked.times == [3, 3, 1]
+
+
+def test_when_the_time_is_up_everything_is_asked_once_more() -> None:
+    asked = Asked(equal_at=10**9)
+    assert [finding.equal for finding in until_equal(asked, timeout_s=0.05, every_s=0.01)] == [True, False, True]
+    assert asked.times[2] == 1
+
+
+def test_without_time_it_is_asked_once() -> None:
+    asked = Asked(equal_at=2)
+    assert len(until_equal(asked, timeout_s=0)) == 3
+    assert asked.times == [1, 1, 1]
+
+
+def test_a_part_that_is_away_is_asked_again_and_named_at_the_end() -> None:
+    def away() -> Iterator[Finding]:
+        yield Finding("0", "", "", True)
+        raise ServiceUnavailable("gone")
+
+    with pytest.raises(ServiceUnavailable, match="gone"):
+        until_equal(away, timeout_s=0.05, every_s=0.01)
