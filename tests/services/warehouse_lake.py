@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -51,6 +53,11 @@ class Lake:
     folder: Path
     endpoints: Endpoints
     filled: set[object] = field(default_factory=set)
+
+    @property
+    def tables(self) -> list[str]:
+        """The star schema's tables, each after those it refers to."""
+        return [table.name for table in declaration.load(self.pipeline).tables]
 
     @property
     def url(self) -> str:
@@ -115,6 +122,24 @@ class Lake:
             [dict(zip(FILE_COLUMNS, (stream_name, name, day, revision, whole, whole), strict=True))],
         )
 
+    def copy(self, folder: Path) -> Lake:
+        """Another lake with the same files and rows. Making thirty tables and filling them takes longer than a test."""
+        made = new_lake(self.spark, self.endpoints, folder)
+        shutil.copytree(self.folder, folder)
+        (folder / "warehouse" / self.pipeline.name).rename(folder / "warehouse" / made.pipeline.name)
+        made.filled.update(self.filled)
+        made.open()
+        made.postgres("delete from merge_positions")
+        for table in (*made.tables, "merge_positions"):
+            made.postgres(f"insert into {table} select * from {self.pipeline.name}.{table}")
+        return made
+
+    def drop(self) -> None:
+        name = self.pipeline.name
+        self.postgres(f"drop schema {name} cascade")
+        self.spark.sql(f"drop database {name} cascade")
+        self.spark.sql(f"drop database {name}_lake cascade")
+
     def _append(self, table: str, rows: list[dict[str, Any]]) -> None:
         schema = self.spark.table(table).schema
         tuples = [tuple(row.get(field.name) for field in schema.fields) for row in rows]
@@ -140,8 +165,8 @@ class Lake:
 
     def assert_targets_equal(self) -> None:
         """Every table holds the same rows in both targets, value by value."""
-        for table in declaration.load(self.pipeline).tables:
-            assert self.delta(table.name) == self.postgres(f"select * from {table.name}"), table.name
+        for table in self.tables:
+            assert self.delta(table) == self.postgres(f"select * from {table}"), table
 
 
 def _plain(row: Any) -> tuple[object, ...]:
@@ -182,11 +207,11 @@ def course(number: int, version: int, name: str = "Hydraulics", instructor: int 
     }
 
 
-def quiz(attempt: str, student_id: int = 1, score: str = "50.00") -> dict[str, object]:
+def quiz(attempt: str, student_id: int = 1, score: str = "50.00", course_id: int = 3) -> dict[str, object]:
     return {
         "attempt_id": attempt,
         "student_id": student_id,
-        "course_id": 3,
+        "course_id": course_id,
         "quiz_id": 9,
         "quiz_score": Decimal(score),
         "attempted_at": AT,
@@ -214,24 +239,31 @@ def new_lake(spark: SparkSession, endpoints: Endpoints, folder: Path) -> Lake:
     return Lake(spark, named(f"wh_{uuid.uuid4().hex[:8]}"), folder, endpoints)
 
 
-def killed_at(place: str, lake: Lake, target: TargetName) -> None:
-    """A merge round of the lake into one target, by a process that kills itself at the failpoint."""
+def kill_at(places: dict[TargetName, str], lake: Lake) -> None:
+    """A merge round per target, each by a process that kills itself at the target's failpoint; all at once."""
     warehouse = lake.endpoints.warehouse
     told = json.dumps({**asdict(warehouse), "password": warehouse.password.get_secret_value()})
-    child = subprocess.run(
-        [sys.executable, "-m", __name__, str(lake.folder), lake.pipeline.name, told, target],
-        env={**os.environ, "HEADRACE_FAILPOINT": place},
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert child.returncode == -signal.SIGKILL, child.stderr[-3000:]
+
+    def kill(target: TargetName) -> None:
+        child = subprocess.run(
+            [sys.executable, "-m", __name__, str(lake.folder), lake.pipeline.name, told, target],
+            env={**os.environ, "HEADRACE_FAILPOINT": places[target]},
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert child.returncode == -signal.SIGKILL, child.stderr[-3000:]
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(kill, places))
 
 
 def main(folder: Path, name: str, warehouse: PostgresEndpoint, target: TargetName) -> None:
     """What the child process does."""
-    spark = build_session(None, SparkSettings(driver_memory="1g"), spark_jars(), "killed", str(folder / "child"))
+    spark = build_session(
+        None, SparkSettings(driver_memory="1g"), spark_jars(), "killed", str(folder / f"child_{target}")
+    )
     nowhere = Endpoints("", "", "", "", warehouse, warehouse, warehouse, "", 0)
     lake = Lake(spark, named(name), folder, nowhere)
     lake.open()
