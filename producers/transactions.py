@@ -121,7 +121,8 @@ class TransactionalProducer:
 
     def abort(self) -> None:
         """Drop what the open transaction holds."""
-        self._producer.purge()
+        # Not purged: the broker refuses to end a transaction whose records it has not seen, and says it is fenced.
+        self._call("flush", self._flush)
         self._call("abort", lambda: self._producer.abort_transaction(TRANSACTION_TIMEOUT_S))
         self._open = False
 

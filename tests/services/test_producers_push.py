@@ -231,7 +231,7 @@ def test_a_file_that_changes_under_way_never_counts(kafka: str, pipeline: Pipeli
     limits = ChunkLimits(rows=20_000)
     result = push([path], pipeline, kafka, limits=limits, progress=cut_short)[0]
     known = file_states(kafka, pipeline)["orders", complete.hash].state
-    assert (result.state, known.state) == ("given_up", "rejected")
+    assert (result.state, known.state) == ("given_up", "rejected"), result.reason
     assert values(committed(kafka, topic)) == lines[: known.sent]
     orders(tmp_path, 200_000)
     assert push([path], pipeline, kafka)[0].state == "sent"
