@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Literal, get_args
 
@@ -94,7 +95,13 @@ class FileState:
     reason: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what contradicts itself, with a ValueError."""
+        """Refuse what contradicts itself or is of another type, with a ValueError."""
+        texts = (self.stream, self.hash, self.file, self.unit, self.at, self.by, self.reason)
+        numbers = (self.rows, self.sent, self.bytes, self.partition)
+        if not all(isinstance(text, str) for text in texts) or any(type(number) is not int for number in numbers):
+            raise ValueError("a field is of another type")
+        if self.rows >= 2**63:
+            raise ValueError(f"{self.rows} events are more than a bigint holds")
         if not FILE_HASH.fullmatch(self.hash):
             raise ValueError(f"file hash {self.hash!r} is not 64 lower-case hexadecimal digits")
         if self.state not in get_args(SendState):
@@ -124,3 +131,12 @@ def decode_file_state(value: bytes) -> FileState:
         return FileState(**{name: item for name, item in found.items() if name in known})
     except (TypeError, AttributeError) as problem:
         raise ValueError(f"record {value[:200]!r} is not a file state: {problem}") from None
+
+
+def foreign_records(topic: str, offsets: Sequence[int]) -> str:
+    """What a reader of the files topic says of records that `decode_file_state` refuses: it goes on without them."""
+    listed = ", ".join(map(str, offsets))
+    return (
+        f"{topic}: the records at offsets {listed} are not the states of files and are passed over; only `push` and "
+        "`watch` may write to this topic"
+    )

@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 
 from contracts.errors import Fatal, ServiceUnavailable
 from contracts.stream import Pipeline
-from contracts.wire import FileState, decode_file_state
+from contracts.wire import FileState, decode_file_state, foreign_records
 
 _log = logging.getLogger(__name__)
 
@@ -118,15 +118,10 @@ class FilesTopic:
             try:
                 state = decode_file_state(value)
                 self._known[state.stream, state.hash] = KnownFile(state, offset)
-            except (ValueError, TypeError):  # TypeError: a stream that is a list
+            except ValueError:
                 strange.append(offset)
         if strange:
-            _log.warning(
-                "%s: the records at offsets %s are not the states of files and are passed over; only `push` and "
-                "`watch` may write to this topic",
-                self.topic,
-                ", ".join(map(str, strange)),
-            )
+            _log.warning("%s", foreign_records(self.topic, strange))
         return dict(self._known)
 
     def _end_offset(self) -> int:

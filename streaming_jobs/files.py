@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 
 from contracts.errors import ServiceUnavailable
 from contracts.stream import Pipeline
-from contracts.wire import decode_file_state
+from contracts.wire import decode_file_state, foreign_records
 from streaming_jobs.delta_commit import TableTransaction
 from streaming_jobs.lake import FILES_SENT, issue_view, table_path
 from streaming_jobs.positions import describe, epoch
@@ -81,12 +81,7 @@ def refresh_files(
             if row:
                 rows.append(row)
     if strange:
-        _log.warning(
-            "%s: the records at offsets %s are not the states of files and are passed over; only `push` and `watch` "
-            "may write to this topic",
-            topic.name,
-            ", ".join(map(str, strange)),
-        )
+        _log.warning("%s", foreign_records(topic.name, strange))
     if following == position:
         return 0
     if rows:
@@ -111,9 +106,6 @@ def _row(value: bytes | None, revision: int) -> tuple[object, ...] | None:
     if value is None:
         return None
     state = decode_file_state(value)
-    texts = (state.stream, state.hash, state.file, state.unit, state.reason, state.at)
-    if not all(isinstance(text, str) for text in texts) or type(state.rows) is not int or state.rows >= 2**63:
-        raise ValueError(f"record {value[:200]!r} has fields of another type")
     if state.state not in ("sent", "rejected"):
         return None
     sent_at = datetime.fromisoformat(state.at)

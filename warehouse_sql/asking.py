@@ -37,15 +37,15 @@ def declared_columns(warehouse: Warehouse, engine: Engine, table: str) -> list[t
 
 def schema_differences(spark: SparkSession | None, endpoint: PostgresEndpoint | None, pipeline: Pipeline) -> list[str]:
     """How the real tables differ from their DDL files: table, column, declared, found. Empty: equal."""
-    warehouse = declaration.load(pipeline)
     found: list[str] = []
-    for table in warehouse.tables:
-        if spark is not None:
+    if spark is not None:
+        warehouse = declaration.load(pipeline)
+        for table in warehouse.tables:
             real = [(f.name, f.dataType.simpleString()) for f in spark.table(f"{pipeline.name}.{table.name}").schema]
             found += _differences(f"delta {table.name}", declared_columns(warehouse, "delta", table.name), real)
-        if endpoint is not None:
-            real = _postgres_columns(endpoint, pipeline.name, table.name)
-            found += _differences(f"postgres {table.name}", declared_columns(warehouse, "postgres", table.name), real)
+    if endpoint is not None:
+        missing, differing = postgres_state(endpoint, pipeline)
+        found += [f"postgres {table}: declared, found nothing" for table in missing] + differing
     return found
 
 

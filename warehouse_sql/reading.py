@@ -90,9 +90,7 @@ def plan_fact(spark: SparkSession, stream: Stream, applied: Mapping[str, int]) -
     if not (spark.catalog.tableExists(files) and spark.catalog.tableExists(stream.history)):
         return None
     whole = spark.table(files).where((F.col("stream") == stream.name) & F.col("complete") & F.col("newest"))
-    # A view of before this column stands until the streams book files again.
-    replayed = F.col("replayed") if "replayed" in whole.columns else F.lit(0)
-    found = whole.select("unit", "revision", replayed.alias("replayed")).collect()
+    found = whole.select("unit", "revision", "replayed").collect()
     revisions = {row["unit"]: held_number(row["revision"], row["replayed"]) for row in found}
     changed = {unit: revision for unit, revision in revisions.items() if applied.get(unit) != revision}
     if not changed:

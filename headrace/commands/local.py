@@ -13,7 +13,6 @@ from headrace.background import processes
 from headrace.commands.ask import json_option
 from headrace.output import show
 from headrace.overview import merges_overview, parts_overview, streams_overview
-from headrace.rounds import rounds_file
 from infra.local import deployment
 
 _SECRET = ("secret", "password", "token", "access.key")
@@ -101,7 +100,6 @@ def reset(app: App, yes: bool, dry_run: bool) -> None:
         click.confirm("Delete them?", abort=True)
     deployment.reset(app.settings, progress=announce())
     app.status_file.unlink(missing_ok=True)
-    rounds_file(app.settings).unlink(missing_ok=True)
 
 
 @click.command()

@@ -47,14 +47,17 @@ def declared(name: str) -> Pipeline:
 
 @contextmanager
 def with_topics(kafka: str) -> Iterator[Pipeline]:
-    """A pipeline under a name of its own, with its topics."""
+    """A pipeline under a name of its own, with its topics. No child process outlives it."""
     pipeline = declared(f"e_{uuid.uuid4().hex[:10]}")
     admin = AdminClient({"bootstrap.servers": kafka})
     topics = [NewTopic(stream.topic, stream.partitions, 1) for stream in pipeline.streams]
     topics.append(NewTopic(pipeline.files_topic, 1, 1, config={"cleanup.policy": "compact"}))
     for created in admin.create_topics(topics).values():
         created.result(30)
-    yield pipeline
+    try:
+        yield pipeline
+    finally:
+        _kill_children()
     for deleted in admin.delete_topics([topic.topic for topic in topics]).values():
         deleted.result(30)
 
@@ -108,8 +111,7 @@ def child(command: str, pipeline: Pipeline, kafka: str, path: Path, failpoint: s
     return process
 
 
-def kill_children() -> None:
-    """No child outlives its test."""
+def _kill_children() -> None:
     while _children:
         with _children.pop() as process:
             process.kill()

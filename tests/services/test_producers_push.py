@@ -28,7 +28,6 @@ from tests.services.push_process import (
     child,
     committed,
     declared,
-    kill_children,
     orders,
     values,
     with_topics,
@@ -44,12 +43,6 @@ def kafka(endpoints: Endpoints) -> str:
 def pipeline(kafka: str) -> Iterator[Pipeline]:
     with with_topics(kafka) as pipeline:
         yield pipeline
-
-
-@pytest.fixture(autouse=True)
-def no_child_stays() -> Iterator[None]:
-    yield
-    kill_children()
 
 
 def test_rows_arrive_as_they_stand_in_one_partition_with_file_and_line(

@@ -11,7 +11,7 @@ import pytest
 
 from contracts.endpoints import Endpoints
 from contracts.stream import Pipeline
-from tests.services.push_process import child, committed, kill_children, orders, values, with_topics
+from tests.services.push_process import child, committed, orders, values, with_topics
 
 WaitUntil = Callable[[Callable[[], object], float, str], object]
 
@@ -25,12 +25,6 @@ def kafka(endpoints: Endpoints) -> str:
 def pipeline(kafka: str) -> Iterator[Pipeline]:
     with with_topics(kafka) as pipeline:
         yield pipeline
-
-
-@pytest.fixture(autouse=True)
-def no_child_stays() -> Iterator[None]:
-    yield
-    kill_children()
 
 
 def drop(path: Path, content: bytes) -> None:

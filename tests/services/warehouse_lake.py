@@ -40,8 +40,10 @@ AT = datetime(2026, 1, 5, 10, tzinfo=UTC)
 HISTORY_TAIL = (
     "_version bigint, _key binary, _hash binary, _event_time timestamp, _file string, _file_hash string, _line bigint"
 )
-FILE_COLUMNS = ("stream", "file_hash", "unit", "revision", "complete", "newest")
-FILES = "stream string, file_hash string, unit string, revision bigint, complete boolean, newest boolean"
+FILE_COLUMNS = ("stream", "file_hash", "unit", "revision", "replayed", "complete", "newest")
+FILES = (
+    "stream string, file_hash string, unit string, revision bigint, replayed bigint, complete boolean, newest boolean"
+)
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class Lake:
         self.filled.add((stream_name, day))
         self._append(
             files,
-            [dict(zip(FILE_COLUMNS, (stream_name, name, day, revision, whole, whole), strict=True))],
+            [dict(zip(FILE_COLUMNS, (stream_name, name, day, revision, 0, whole, whole), strict=True))],
         )
 
     def copy(self, folder: Path) -> Lake:
