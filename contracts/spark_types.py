@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from contracts.stream import Column, Stream
+from contracts.stream import Stream
 
 INTEGERS = ("tinyint", "smallint", "int", "bigint")
 SIMPLE = (*INTEGERS, "string", "boolean", "date", "timestamp", "timestamp_ntz", "double", "float", "binary")
@@ -146,25 +146,10 @@ def _struct(tokens: _Tokens) -> SparkType:
     return SparkType("struct", inner=tuple(inner), fields=tuple(names))
 
 
-def column_ddl(columns: tuple[Column, ...]) -> str:
-    """The columns as Spark's DDL (`` `a` int, `b` string ``), every one nullable: rules refuse, not the writer."""
-    return ", ".join(f"`{column.name}` {column.spark_type}" for column in columns)
-
-
-def row_ddl(stream: Stream) -> str:
-    """The contract's columns."""
-    return column_ddl(stream.columns)
-
-
 def history_columns(stream: Stream) -> tuple[tuple[str, str], ...]:
     """Name and Spark type of each column of the history table, in its order."""
     tail = CDC_COLUMNS if stream.is_cdc else FILE_COLUMNS
     return (*((column.name, column.spark_type) for column in stream.columns), *EVENT_COLUMNS, *tail)
-
-
-def history_ddl(stream: Stream) -> str:
-    """`history_columns` as DDL."""
-    return ", ".join(f"`{name}` {spark_type}" for name, spark_type in history_columns(stream))
 
 
 def current_columns(stream: Stream) -> tuple[tuple[str, str], ...]:

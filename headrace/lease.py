@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import psycopg2
+import psycopg2.errors
 import psycopg2.extensions
 
 from contracts.endpoints import PostgresEndpoint
@@ -26,18 +27,19 @@ class Lease:
     """Held from `acquire` until `release` or the end of the process, whichever comes first.
 
     `name` says what is owned (`edtech run`). Two leases of different names do not meet. `command` is the holder's, for
-    the one who is refused; the last word of `name` if it is empty.
+    the one who is refused; the last word of `name` if it is empty. `wait_s`: how long `acquire` waits for the holder.
     """
 
-    def __init__(self, warehouse: PostgresEndpoint, name: str, command: str = "") -> None:
+    def __init__(self, warehouse: PostgresEndpoint, name: str, command: str = "", *, wait_s: float = 0) -> None:
         self._warehouse = warehouse
         self._name = name
         self._pipeline, _, work = name.rpartition(" ")
         self._command = command or work
+        self._wait_s = wait_s
         self._connection: psycopg2.extensions.connection | None = None
 
     def acquire(self) -> None:
-        """Take the lease or raise `LeaseHeld`, which names the holder; never waits."""
+        """Take the lease or raise `LeaseHeld`, which names the holder, once `wait_s` are over."""
         owner = f"headrace {self._pipeline} {self._command} {socket.gethostname()[:20]} {os.getpid()}"
         try:
             given = {**self._warehouse.dsn(), **_KEEPALIVE, "application_name": owner[:63]}
@@ -50,12 +52,20 @@ class Lease:
             ) from error
         connection.autocommit = True
         with connection.cursor() as cursor:
-            cursor.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", (f"headrace {self._name}",))
-            if not (cursor.fetchone() or (False,))[0]:
+            if not self._taken(cursor):
                 holder = self._holder(cursor)
                 connection.close()
                 raise LeaseHeld(holder, state="Nothing was started.", next_step="stop that process, or let it work")
         self._connection = connection
+
+    def _taken(self, cursor: psycopg2.extensions.cursor) -> bool:
+        # A lock_timeout of 0 would wait for ever.
+        cursor.execute("set lock_timeout = %s", (max(1, round(self._wait_s * 1000)),))
+        try:
+            cursor.execute("select pg_advisory_lock(hashtextextended(%s, 0))", (f"headrace {self._name}",))
+        except psycopg2.errors.LockNotAvailable:
+            return False
+        return True
 
     def _holder(self, cursor: psycopg2.extensions.cursor) -> str:
         cursor.execute(

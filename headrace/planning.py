@@ -8,10 +8,12 @@ from itertools import takewhile
 from connectors.plan import Change, Plan, plan
 from contracts.errors import Fatal
 from contracts.spark_types import history_columns
+from contracts.stream import Stream
 from headrace.app import App
 from headrace.background import MONITOR, processes
 from headrace.lake import rows_of
 from infra.local import deployment
+from streaming_jobs.lake import KEY
 from warehouse_sql.asking import postgres_state
 from warehouse_sql.declaration import load
 
@@ -33,7 +35,8 @@ def planned(app: App) -> Plan:
 
 
 def tables_to_make(app: App) -> tuple[list[str], list[str]]:
-    """Declared tables and columns that the metastore does not know; as refusals, what is there with another type."""
+    """Declared tables and columns that the metastore does not know; as refusals, what is there with another type
+    or key."""
     lake, warehouse = f"{app.pipeline.name}_lake", app.pipeline.name
     known = _tables(app, lake) | _tables(app, warehouse)
     wanted = {f"{lake}.{name}" for name in ("ledger", "quarantine", "files")}
@@ -53,6 +56,11 @@ def tables_to_make(app: App) -> tuple[list[str], list[str]]:
                     f"{stream.history}.{name} is {real[name.lower()]}, the contract says {kind}: a column of the lake "
                     "keeps its type\n  declare the old type, or give the column (or the stream) another name"
                 )
+        if other := _other_key(app, stream):
+            refusals.append(
+                f"{stream.history}: its rows are identified by {other}, the contract says {','.join(stream.key)}\n"
+                "  declare the old primary key, or give the stream another name"
+            )
     return sorted(missing), refusals
 
 
@@ -68,6 +76,16 @@ def _tables(app: App, schema: str) -> set[str]:
 def _same(declared: str, found: str) -> bool:
     # Spark cuts what it tells of a wide struct; `create_table` compares those in full.
     return bool(_CUT.search(found)) or declared.replace(" ", "").lower() == found
+
+
+def _other_key(app: App, stream: Stream) -> str:
+    """The key of the rows that are there, if it is not the declared one."""
+    found = rows_of(app, f"show tblproperties {stream.history} ('{KEY}')", database="default")
+    # A table made before the key was kept answers with a sentence: nothing to compare with.
+    known = next((row["value"] for row in found if "does not have property" not in row["value"]), "")
+    if not known or known.lower() == ",".join(stream.key).lower():
+        return ""
+    return str(known) if rows_of(app, f"select 1 from {stream.history} limit 1", database="default") else ""
 
 
 def _columns(app: App, table: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""`headrace replay`: a range of a stream read again, in a Spark application of its own."""
+"""What was read before, read again in a Spark application of its own: a range of a stream, or the ledger."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 
 from contracts.stream import Stream
 from headrace.app import App
+from headrace.lease import Lease
 from headrace.running import start_spark
 from headrace.tables import lake_url
-from streaming_jobs.ledger import refresh_ledger
+from streaming_jobs.ledger import rebuild_ledger, refresh_ledger
 from streaming_jobs.replay import plan_replay, replay
 
 
@@ -39,3 +40,21 @@ def replay_range(
         return [{"stream": stream.name, "offsets": places, **asdict(done.counts)}]
     finally:
         spark.stop()
+
+
+def rebuild(app: App) -> int:
+    """Book the histories' commits again, see `rebuild_ledger`; returns the number of ledger rows. May be repeated.
+
+    Raises:
+        LeaseHeld: `headrace run` or `headrace merge` books at this moment.
+    """
+    name = app.pipeline.name
+    with (
+        Lease(app.endpoints.warehouse, f"{name} run", "ledger"),
+        Lease(app.endpoints.warehouse, f"{name} merge", "ledger"),
+    ):
+        spark = start_spark(app, "ledger")
+        try:
+            return rebuild_ledger(spark, app.pipeline, lake_url(app))
+        finally:
+            spark.stop()

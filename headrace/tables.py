@@ -5,10 +5,13 @@ from __future__ import annotations
 from pyspark.sql import SparkSession
 
 from headrace.app import App
+from headrace.lease import Lease
 from streaming_jobs import tables as lake_tables
 from streaming_jobs.lake import create_derived
 from streaming_jobs.state import create_views
 from warehouse_sql import merge as warehouse
+
+MAY_TAKE_S = 300.0
 
 
 def lake_url(app: App) -> str:
@@ -18,8 +21,15 @@ def lake_url(app: App) -> str:
 
 def create_all_tables(app: App, spark: SparkSession) -> None:
     """Lake and star schema, in Delta and in Postgres. May be called at any time; nothing that exists is changed
-    except that columns are added."""
-    lake_tables.create_tables(spark, app.pipeline, lake_url(app))
-    create_derived(spark, app.pipeline, lake_url(app))
-    create_views(spark, app.pipeline)
-    warehouse.create_tables(spark, app.pipeline, app.endpoints)
+    except that columns are added.
+
+    Raises:
+        LeaseHeld: another process makes the tables of this pipeline and did not end in `MAY_TAKE_S`.
+    """
+    # Delta, the metastore and Postgres each refuse the second of two that make one table: `apply` beside a `run` that
+    # takes up the same contract.
+    with Lease(app.endpoints.warehouse, f"{app.pipeline.name} tables", "apply", wait_s=MAY_TAKE_S):
+        lake_tables.create_tables(spark, app.pipeline, lake_url(app))
+        create_derived(spark, app.pipeline, lake_url(app))
+        create_views(spark, app.pipeline)
+        warehouse.create_tables(spark, app.pipeline, app.endpoints)

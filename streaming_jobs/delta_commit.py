@@ -127,22 +127,30 @@ class TableTransaction:
         try:
             version = int(self._txn.commit(sequence, operation))
         except (Py4JJavaError, PySparkException) as error:
-            # Once any module has imported `delta`, Delta's errors arrive as Python classes that share no base.
-            java = getattr(error, "java_exception", None)
-            name = str(java.getClass().getSimpleName()) if java else type(error).__name__
-            if "Concurrent" in name or "MetadataChanged" in name or "ProtocolChanged" in name:
-                raise Conflict(
-                    f"another writer committed to the table first: {name}",
-                    state="nothing of this batch was committed",
-                    next_step="read the table's positions again and repeat",
-                    path=self.path,
-                    started_at_version=self.read_version,
-                ) from error
-            raise
+            if not met_another_writer(error):
+                raise
+            raise Conflict(
+                f"another writer committed to the table first: {_name(error)}",
+                state="nothing of this batch was committed",
+                next_step="read the table's positions again and repeat",
+                path=self.path,
+                started_at_version=self.read_version,
+            ) from error
         self._done = True
         if version == self.read_version + 1 and self._positions is not None:
             _known[self.path] = (self._table_id, version, {**self._positions, **positions})
         return version
+
+
+def met_another_writer(error: Py4JJavaError | PySparkException) -> bool:
+    """Whether Delta refused a commit because another one came first; nothing was written."""
+    return any(kind in _name(error) for kind in ("Concurrent", "MetadataChanged", "ProtocolChanged"))
+
+
+def _name(error: Py4JJavaError | PySparkException) -> str:
+    # Once any module has imported `delta`, Delta's errors arrive as Python classes that share no base.
+    java = getattr(error, "java_exception", None)
+    return str(java.getClass().getSimpleName()) if java else type(error).__name__
 
 
 def read_positions(spark: SparkSession, path: str) -> dict[str, int]:
@@ -168,7 +176,12 @@ def expire_log(spark: SparkSession, path: str, keep: timedelta) -> None:
 def _differing_types(table: str, given: str) -> tuple[str, ...]:
     """Columns of both schemas (JSON) whose types differ, nullability aside."""
     known, new = (types_by_name(StructType.fromJson(json.loads(text))) for text in (table, given))
-    return tuple(f"{name} is {known[name]}, not {kind}" for name, kind in new.items() if known.get(name, kind) != kind)
+    return tuple(f"{name} is {known[name]}, not {new[name]}" for name in differing_columns(known, new))
+
+
+def differing_columns(known: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """The names of both whose types (`types_by_name`) differ."""
+    return [name for name, kind in new.items() if known.get(name, kind) != kind]
 
 
 def types_by_name(schema: StructType) -> dict[str, str]:

@@ -48,12 +48,6 @@ class BatchResult:
         """The sum over all ranges."""
         return total(list(self.ranges.values()))
 
-    @property
-    def quarantined_share(self) -> float:
-        """The share of refused rows, 0 of none."""
-        counts = self.counts
-        return counts.quarantined / counts.rows if counts.rows else 0.0
-
 
 def ingest(
     spark: SparkSession,

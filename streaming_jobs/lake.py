@@ -15,7 +15,7 @@ from pyspark.sql.types import StructType
 
 from contracts.errors import Fatal
 from contracts.stream import Pipeline, Stream
-from streaming_jobs.delta_commit import types_by_name
+from streaming_jobs.delta_commit import differing_columns, types_by_name
 
 Columns = Sequence[tuple[str, str]]
 
@@ -119,7 +119,7 @@ def create_table(
         if key:
             _check_key(spark, name, key)
         if missing := [(column, kind) for column, kind in columns if column.lower() not in known]:
-            spark.sql(f"alter table {name} add columns ({_ddl(missing)})")
+            spark.sql(f"alter table {name} add columns ({ddl(missing)})")
         return False
     properties = _PROPERTIES | ({"delta.dataSkippingStatsColumns": ",".join(skipping)} if skipping else {})
     if key:
@@ -127,18 +127,16 @@ def create_table(
     listed = ", ".join(f"{sql_text(property)}={sql_text(value)}" for property, value in properties.items())
     partitioned = f"partitioned by (`{partition_by}`)" if partition_by else ""
     spark.sql(
-        f"create table if not exists {name} ({_ddl(columns)}) using delta {partitioned} "
+        f"create table if not exists {name} ({ddl(columns)}) using delta {partitioned} "
         f"location {sql_text(path)} tblproperties ({listed})"
     )
     return True
 
 
 def _check_types(name: str, known: Mapping[str, str], columns: Columns) -> None:
-    declared = types_by_name(cast(StructType, StructType.fromDDL(_ddl(columns))))
+    declared = types_by_name(cast(StructType, StructType.fromDDL(ddl(columns))))
     differing = [
-        f"{column} is {known[column]}, declared {kind}"
-        for column, kind in declared.items()
-        if known.get(column, kind) != kind
+        f"{column} is {known[column]}, declared {declared[column]}" for column in differing_columns(known, declared)
     ]
     if differing:
         raise Fatal(
@@ -174,7 +172,8 @@ def create_derived(spark: SparkSession, pipeline: Pipeline, lake_url: str) -> No
         create_table(spark, f"{schema}.{table}", path, state_columns(stream), skipping=("_version", "_merged"))
 
 
-def _ddl(columns: Columns) -> str:
+def ddl(columns: Columns) -> str:
+    """The columns in Spark's DDL (`` `a` int, `b` string ``), every one nullable: rules refuse, not the writer."""
     return ", ".join(f"`{column}` {kind}" for column, kind in columns)
 
 

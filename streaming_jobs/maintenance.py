@@ -17,8 +17,8 @@ from pyspark.sql import SparkSession
 
 from contracts.stream import Pipeline, Stream
 from streaming_jobs.commit_log import commit_time, folders, table_exists, vacuum_time
-from streaming_jobs.delta_commit import TableTransaction, expire_log, read_positions
-from streaming_jobs.lake import sql_text, table_path
+from streaming_jobs.delta_commit import TableTransaction, expire_log, met_another_writer, read_positions
+from streaming_jobs.lake import table_path
 from streaming_jobs.tables import QUARANTINE
 
 SMALL_BYTES = 32 * 1024 * 1024
@@ -112,22 +112,6 @@ def slowest_reader(spark: SparkSession, stream: Stream, lake_url: str) -> int | 
     return min(found, default=None)
 
 
-def register_tables(spark: SparkSession, pipeline: Pipeline, lake_url: str) -> list[str]:
-    """Register every table of the pipeline's lake folder in the metastore again; the names that it now has.
-
-    For an emptied metastore: it holds nothing that the filesystem does not. The views come with the next merge.
-    """
-    schema = f"{pipeline.name}_lake"
-    spark.sql(f"create schema if not exists {schema}")
-    names = []
-    for name in folders(spark, table_path(lake_url, pipeline.name, "")):
-        path = table_path(lake_url, pipeline.name, name)
-        if table_exists(spark, path):
-            spark.sql(f"create table if not exists {schema}.{name} using delta location {sql_text(path)}")
-            names.append(f"{schema}.{name}")
-    return names
-
-
 def _maintain(
     spark: SparkSession, name: str, path: str, unread: int | None, now: datetime, many_files: int
 ) -> Maintained | None:
@@ -158,7 +142,7 @@ def _maintain(
             _vacuumed[path] = now
         _looked_at[path] = version
     except PySparkException as error:
-        if "Concurrent" not in type(error).__name__ and "MetadataChanged" not in type(error).__name__:
+        if not met_another_writer(error):
             raise
         vacuum = False
         note = f"left for the next round: {type(error).__name__}"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
-from contracts.errors import Fatal, ServiceUnavailable
+from contracts.errors import ServiceUnavailable
 from streaming_jobs.ranges import app_id, epoch_of
 
 _UNKNOWN_TOPIC = 3
@@ -61,22 +61,6 @@ def describe(kafka: str, topics: Iterable[str]) -> dict[str, TopicIdentity]:
         partitions = tuple(sorted(int(partition["partition_index"]) for partition in topic["partitions"]))
         found[topic["name"]] = TopicIdentity(topic["name"], str(topic["topic_id"]), partitions)
     return found
-
-
-def topic_ids(kafka: str, topics: Iterable[str]) -> dict[str, str]:
-    """The id of every one of these topics. Fatal if one does not exist."""
-    names = list(topics)
-    found = describe(kafka, names)
-    missing = [name for name in names if name not in found]
-    if missing:
-        raise Fatal(
-            "these topics do not exist",
-            topics=", ".join(missing),
-            kafka=kafka,
-            state="Nothing was read or written.",
-            next_step="`headrace apply` makes the topics of a pipeline",
-        )
-    return {name: found[name].topic_id for name in names}
 
 
 def stream_position(txns: Mapping[str, int], topic: str, topic_id: str, partitions: Sequence[int]) -> dict[int, int]:

@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from contracts.errors import Conflict
 from contracts.stream import Pipeline
+from streaming_jobs.delta_commit import met_another_writer
 from streaming_jobs.gaps import Booked, Reading, read_ranges
 from streaming_jobs.lake import table_path
 
@@ -109,7 +110,7 @@ def _write(spark: SparkSession, path: str, frame: DataFrame, now: datetime) -> N
             .execute()
         )
     except PySparkException as error:
-        if "Concurrent" not in type(error).__name__:
+        if not met_another_writer(error):
             raise
         raise Conflict(
             "another process changed the ledger first",

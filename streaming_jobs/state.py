@@ -19,7 +19,7 @@ from contracts.errors import Conflict
 from contracts.failpoints import failpoint
 from contracts.stream import Pipeline, Stream
 from streaming_jobs.commit_log import headrace_commits, table_exists
-from streaming_jobs.delta_commit import TableTransaction
+from streaming_jobs.delta_commit import TableTransaction, met_another_writer
 from streaming_jobs.files import issue_files_view
 from streaming_jobs.lake import issue_view, table_path
 from streaming_jobs.ranges import VERSIONS_PER_EPOCH, epoch_of
@@ -205,7 +205,7 @@ def _affected(result: DataFrame) -> int:
 
 
 def _conflict(error: PySparkException, path: str) -> Exception:
-    if "Concurrent" not in type(error).__name__ and "DELTA_CONCURRENT" not in str(error):
+    if not met_another_writer(error):
         return error
     return Conflict(
         "another merge changed the state table first",

@@ -1,4 +1,4 @@
-"""Commands that ask and change nothing: what became of every offset, of every refused row, and any SQL."""
+"""Commands that ask: what became of every offset, of every refused row, and any SQL."""
 
 from __future__ import annotations
 
@@ -16,15 +16,22 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON arr
 @click.command()
 @click.option("--stream", help="Only this stream.")
 @click.option("--batches", is_flag=True, help="One line per batch and partition instead of one per stream.")
+@click.option("--rebuild", is_flag=True, help="First book the commits of the histories again; stop `run` before.")
 @json_option
 @pass_app
-def ledger(app: App, stream: str | None, batches: bool, as_json: bool) -> None:
+def ledger(app: App, stream: str | None, batches: bool, rebuild: bool, as_json: bool) -> None:
     """What became of every offset.
 
-    accepted + duplicate + conflicting + quarantined + no_row + aborted + control + lost = offsets. `lost` were gone
-    from Kafka before they were read, which a person accepted. `unproven` are offsets
-    that Spark never saw and that the independent reader has not looked at yet.
+    accepted + duplicate + conflicting + quarantined + no_row + aborted + control + lost + unproven = offsets. `lost`
+    were gone from Kafka before they were read, which a person accepted. `unproven` are offsets that Spark never saw
+    and that the independent reader has not looked at yet.
     """
+    if stream:
+        app.stream(stream)
+    if rebuild:
+        from headrace.replaying import rebuild as book_again
+
+        click.echo(f"{book_again(app):,} ranges are booked", err=True)
     counts = ["accepted", "duplicate", "conflicting", "quarantined", "no_row", "aborted", "control"]
     where = "where kind <> 'replay'" + (" and stream = %(stream)s" if stream else "")
     table = f"{app.pipeline.name}_lake.ledger"
@@ -44,8 +51,6 @@ def ledger(app: App, stream: str | None, batches: bool, as_json: bool) -> None:
                    sum(last_offset - first_offset + 1) = {" + ".join(f"sum(coalesce({name}, 0))" for name in counts)}
                      + sum({lost}) + sum({unproven}) as balanced
             from {table} {where} group by stream order by stream"""
-    if stream:
-        app.stream(stream)
     show(rows_of(app, sql, stream=stream), as_json=as_json, title="Ledger", empty="no batch has been committed yet")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -45,13 +47,22 @@ def test_a_column_that_a_contract_gains_is_added_while_it_runs(shell: Shell) -> 
     contract = shell.folder / "contracts" / "orders.yaml"
     before = contract.read_text("utf-8")
     gained = "      - {name: note, logicalType: string, physicalType: string}\n      - name: batch_date\n"
-    contract.write_text(before.replace("      - name: batch_date\n", gained), "utf-8")
+    run = shell.pid_of("run")
 
-    planned = shell.type("headrace plan || true")
+    # `run` adds the column within seconds: held for as long as `plan` looks.
+    os.kill(run, signal.SIGSTOP)
+    try:
+        contract.write_text(before.replace("{name: order_id,", "{name: order,"), "utf-8")
+        refused = shell.type("headrace plan 2>&1 || true")
+        contract.write_text(before.replace("      - name: batch_date\n", gained), "utf-8")
+        planned = shell.type("headrace plan || true")
+    finally:
+        os.kill(run, signal.SIGCONT)
     shell.type("headrace apply")
     shell.type("printf 'order_id,customer_id,amount,note\\n4,7,1.00,gift\\n' > orders_2026-11-02.csv")
     shell.type("headrace push orders_2026-11-02.csv")
     shell.type("headrace verify --wait 120")
 
+    assert "identified by order_id, the contract says order" in refused
     assert "shop_lake.orders.note" in planned
     assert shell.column("select note from shop_lake.orders_current where order_id = 4") == ["gift"]

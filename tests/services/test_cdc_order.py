@@ -31,7 +31,7 @@ from contracts.stream import Column, Pipeline, Stream, TableSource
 from infra.local import deployment as local_deployment
 from streaming_jobs.ingest import ingest
 from streaming_jobs.lake import create_derived
-from streaming_jobs.positions import topic_ids
+from streaming_jobs.positions import describe
 from streaming_jobs.ranges import Range
 from streaming_jobs.state import merge_state
 from streaming_jobs.tables import create_tables
@@ -109,8 +109,8 @@ class Shop:
 
     def current(self) -> list[Row]:
         """Read what the topic has, merge it, and ask the view."""
-        ids = topic_ids(self.endpoints.kafka, [self.stream.topic])
-        whole = Range(self.stream.topic, ids[self.stream.topic], 0, 0, self.through())
+        topic = describe(self.endpoints.kafka, [self.stream.topic])[self.stream.topic]
+        whole = Range(topic.name, topic.topic_id, 0, 0, self.through())
         ingest(self.spark, self.stream, [whole], self.lake_url, self.endpoints.kafka, "run", "batch", datetime.now(UTC))
         merge_state(self.spark, self.stream, self.lake_url)
         rows = self.spark.table(f"{self.stream.history}_current").select("id", "price").collect()

@@ -17,12 +17,12 @@ from pyspark.sql import SparkSession
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from contracts.endpoints import Endpoints
-from contracts.spark_types import history_columns, history_ddl
+from contracts.spark_types import history_columns
 from contracts.stream import Column, FileSource, Pipeline, Stream
 from contracts.wire import FileState, SendState, encode_file_state
 from producers.states import file_states
 from streaming_jobs.files import refresh_files
-from streaming_jobs.lake import DERIVED, create_table, table_path
+from streaming_jobs.lake import DERIVED, create_table, ddl, table_path
 from streaming_jobs.state import refresh_file_view
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(400)]
@@ -72,12 +72,11 @@ class Files:
              AT, AT, "f", file_hash, line)
             for line, key in enumerate(ids)
         ]  # fmt: skip
-        history = self.spark.createDataFrame(rows, history_ddl(self.stream)).write.format("delta")
+        history = self.spark.createDataFrame(rows, ddl(history_columns(self.stream))).write.format("delta")
         history.mode("append").saveAsTable(self.stream.history)
         booked = [("events", file_hash, len(ids), 0, 0, 0, 1, "batch")]
-        ddl = ", ".join(f"`{column}` {kind}" for column, kind in DERIVED["ledger_files"])
-        table = f"{self.pipeline.name}_lake.ledger_files"
-        self.spark.createDataFrame(booked, ddl).write.format("delta").mode("append").saveAsTable(table)
+        files = self.spark.createDataFrame(booked, ddl(DERIVED["ledger_files"])).write.format("delta")
+        files.mode("append").saveAsTable(f"{self.pipeline.name}_lake.ledger_files")
 
     def refresh(self) -> int:
         added = refresh_files(self.spark, self.pipeline, self.kafka, self.lake_url, timeout_s=20)

@@ -12,7 +12,7 @@ from kafka.admin import NewTopic
 
 from contracts.endpoints import Endpoints
 from streaming_jobs.gaps import Booked, count, read_ranges
-from streaming_jobs.positions import topic_ids
+from streaming_jobs.positions import describe
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(120)]
 
@@ -49,7 +49,7 @@ def _three_transactions(kafka: str, topic: str) -> None:
 
 def test_aborted_rows_are_told_from_control_records(endpoints: Endpoints, topic: str) -> None:
     _three_transactions(endpoints.kafka, topic)
-    topic_id = topic_ids(endpoints.kafka, [topic])[topic]
+    topic_id = describe(endpoints.kafka, [topic])[topic].topic_id
     whole = Booked(topic, topic_id, 0, 0, 24, rows=14, gap=10)
     (reading,) = read_ranges(endpoints.kafka, [whole], timeout_s=15)
     assert reading.problem == ""
@@ -71,7 +71,7 @@ def test_any_cut_is_classified_exactly(
     endpoints: Endpoints, topic: str, first: int, end: int, committed: int, aborted: int, control: int
 ) -> None:
     _three_transactions(endpoints.kafka, topic)
-    topic_id = topic_ids(endpoints.kafka, [topic])[topic]
+    topic_id = describe(endpoints.kafka, [topic])[topic].topic_id
     booked = Booked(topic, topic_id, 0, first, end, rows=committed, gap=aborted + control)
     (reading,) = read_ranges(endpoints.kafka, [booked], timeout_s=15)
     assert (count(reading.committed), reading.aborted_count, reading.control_count) == (committed, aborted, control)
@@ -80,7 +80,7 @@ def test_any_cut_is_classified_exactly(
 
 def test_a_lost_row_or_a_stale_topic_is_a_problem_and_never_waits_for_ever(endpoints: Endpoints, topic: str) -> None:
     _three_transactions(endpoints.kafka, topic)
-    topic_id = topic_ids(endpoints.kafka, [topic])[topic]
+    topic_id = describe(endpoints.kafka, [topic])[topic].topic_id
     readings = read_ranges(
         endpoints.kafka,
         [
@@ -101,7 +101,7 @@ def test_an_open_transaction_is_not_proven_yet(endpoints: Endpoints, topic: str)
     producer.begin_transaction()
     producer.produce(topic, value=b"1", partition=0)
     producer.flush(10)
-    topic_id = topic_ids(endpoints.kafka, [topic])[topic]
+    topic_id = describe(endpoints.kafka, [topic])[topic].topic_id
     (reading,) = read_ranges(endpoints.kafka, [Booked(topic, topic_id, 0, 0, 1, rows=1, gap=0)], timeout_s=15)
     assert "ends at 0" in reading.problem
     producer.abort_transaction(10)
@@ -111,7 +111,7 @@ def test_an_open_transaction_is_not_proven_yet(endpoints: Endpoints, topic: str)
 
 def test_a_stretch_cut_into_ranges_is_read_once_and_judged_range_by_range(endpoints: Endpoints, topic: str) -> None:
     _three_transactions(endpoints.kafka, topic)
-    topic_id = topic_ids(endpoints.kafka, [topic])[topic]
+    topic_id = describe(endpoints.kafka, [topic])[topic].topic_id
     cuts = [(0, 5, 5), (5, 12, 5), (12, 20, 1), (20, 24, 3)]
     booked = [Booked(topic, topic_id, 0, first, end, rows, end - first - rows) for first, end, rows in cuts]
     seen: list[int] = []

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from dataclasses import asdict
@@ -72,6 +73,19 @@ def test_a_second_owner_is_refused_and_told_who_holds_it_until_that_process_dies
     second.release()
     with Lease(endpoints.warehouse, name):
         pass
+
+
+def test_who_waits_gets_it_from_the_one_before_or_is_told_who_has_it(endpoints: Endpoints) -> None:
+    name = f"lease_{uuid4().hex[:8]} tables"
+    first = Lease(endpoints.warehouse, name)
+    first.acquire()
+    with pytest.raises(LeaseHeld, match=f"pid {os.getpid()}"):
+        Lease(endpoints.warehouse, name, wait_s=0.2).acquire()
+    releasing = threading.Timer(0.5, first.release)
+    releasing.start()
+    with Lease(endpoints.warehouse, name, wait_s=30) as second:
+        assert not releasing.is_alive()
+        second.check()
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from contracts.stream import Column, Pipeline, Stream, TableSource
 from streaming_jobs.ingest import ingest
 from streaming_jobs.lake import create_derived, table_path
 from streaming_jobs.ledger import balance, refresh_ledger
-from streaming_jobs.positions import topic_ids
+from streaming_jobs.positions import describe
 from streaming_jobs.proofs import prove_gaps
 from streaming_jobs.ranges import Range
 from streaming_jobs.replay import plan_replay, replay
@@ -50,7 +50,7 @@ class Lake:
         self.path = table_path(self.lake_url, name, "people")
         self.admin = KafkaAdminClient(bootstrap_servers=self.kafka)
         self.admin.create_topics([NewTopic(self.stream.topic, 1, 1)])
-        self.topic_id = topic_ids(self.kafka, [self.stream.topic])[self.stream.topic]
+        self.topic_id = describe(self.kafka, [self.stream.topic])[self.stream.topic].topic_id
         self.producer = Producer({"bootstrap.servers": self.kafka, "transactional.id": name})
         self.producer.init_transactions(20)
         create_tables(spark, self.pipeline, self.lake_url)

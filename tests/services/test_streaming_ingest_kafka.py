@@ -17,7 +17,7 @@ from contracts.stream import Column, Stream, TableSource
 from streaming_jobs.counts import Counts
 from streaming_jobs.ingest import ingest
 from streaming_jobs.lake import table_path
-from streaming_jobs.positions import topic_ids
+from streaming_jobs.positions import describe
 from streaming_jobs.ranges import Range
 from streaming_jobs.tables import create_history, create_quarantine
 
@@ -51,7 +51,7 @@ def test_aborted_records_never_arrive_and_leave_a_counted_gap(spark: SparkSessio
             producer.abort_transaction(30)
     create_quarantine(spark, name, lake_url)
     create_history(spark, stream, lake_url)
-    whole = Range(stream.topic, topic_ids(endpoints.kafka, [stream.topic])[stream.topic], 0, 0, 12)
+    whole = Range(stream.topic, describe(endpoints.kafka, [stream.topic])[stream.topic].topic_id, 0, 0, 12)
 
     result = ingest(spark, stream, [whole], lake_url, endpoints.kafka, "run", "batch", NOW)
     again = ingest(spark, stream, [whole], lake_url, endpoints.kafka, "run", "batch", NOW)

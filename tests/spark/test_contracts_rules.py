@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import Row, SparkSession
 
 from contracts.loader import load_pipeline
-from contracts.spark_types import row_ddl
+from streaming_jobs.lake import ddl
 
 PIPELINE = load_pipeline("edtech")
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -106,7 +106,10 @@ def test_each_rule_refuses_its_bad_row_and_no_other_rule_does(spark: SparkSessio
         assert bad is not None, f"rule {rule.name} has no bad row here"
         rows.append({**good, **bad})
         wanted.append({rule.name})
-    frame = spark.createDataFrame([tuple(row[c.name] for c in stream.columns) for row in rows], row_ddl(stream))
+    frame = spark.createDataFrame(
+        [tuple(row[c.name] for c in stream.columns) for row in rows],
+        ddl([(c.name, c.spark_type) for c in stream.columns]),
+    )
     judged = frame.selectExpr(*(f"({rule.expression}) as `{rule.name}`" for rule in stream.rules))
     assert {field.dataType.typeName() for field in judged.schema} == {"boolean"}
     found = [{name for name, passed in row.asDict().items() if passed is False} for row in judged.collect()]

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from contracts.spark_types import history_columns, history_ddl
+from contracts.spark_types import history_columns
 from contracts.stream import Column, Stream, TableSource
 from streaming_jobs.delta_commit import TableTransaction
-from streaming_jobs.lake import create_table, state_columns, table_path
+from streaming_jobs.lake import create_table, ddl, state_columns, table_path
 from streaming_jobs.state import Snapshot, complete_snapshot, merge_state
 
 pytestmark = [pytest.mark.spark, pytest.mark.timeout(400)]
@@ -48,7 +48,7 @@ class Table:
         span = {"topic": "x", "topic_id": "T", "partition": 0, "first": min(offsets), "next": max(offsets) + 1}
         span |= {"rows": len(rows), "accepted": len(rows), "conflicting": 0}
         transaction = TableTransaction(self.spark, self.path)
-        transaction.write(self.spark.createDataFrame(rows, history_ddl(self.stream)).coalesce(1))
+        transaction.write(self.spark.createDataFrame(rows, ddl(history_columns(self.stream))).coalesce(1))
         position = max(transaction.position("T:x-0") or 0, max(offsets) + 1)
         transaction.commit({"T:x-0": position, "epoch:T": 1}, {"headrace": 1, "kind": kind, "ranges": [span]})
 

@@ -1,0 +1,32 @@
+"""Two that make the tables of one pipeline at once, as `apply` does beside a `run` that takes up the same contract."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from uuid import uuid4
+
+from pyspark.sql import SparkSession
+
+from contracts.settings import Settings
+from headrace.app import App
+from headrace.tables import create_all_tables
+from tests.e2e.shell import README
+
+CONTRACT = README.split("contracts/customers.yaml <<'YAML'\n")[1].split("YAML\n")[0]
+GAINED = "      - {name: note, logicalType: string, physicalType: string}\n"
+
+
+def test_two_that_make_the_same_tables_at_once_do_no_harm(
+    spark: SparkSession, deployment: Settings, tmp_path: Path
+) -> None:
+    name = f"two_{uuid4().hex[:8]}"
+    contract = tmp_path / "contracts" / "customers.yaml"
+    contract.parent.mkdir()
+    settings = deployment.model_copy(update={"pipeline": name, "pipeline_dir": tmp_path})
+    for declared in (CONTRACT, CONTRACT + GAINED):
+        contract.write_text(declared.replace("shop.", f"{name}."), "utf-8")
+        apps = [App(settings), App(settings)]
+        with ThreadPoolExecutor(2) as makers:
+            list(makers.map(lambda app: create_all_tables(app, spark), apps))
+    assert "note" in spark.table(f"{name}_lake.customers").columns
