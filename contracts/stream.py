@@ -70,9 +70,12 @@ class FileSource:
     kind: SourceKind = "file"
 
     def match(self, file_name: str) -> Mapping[str, str] | None:
-        """The named groups of a file name that belongs to this stream, else None."""
-        found = re.fullmatch(self.pattern, file_name)
-        return found.groupdict() if found else None
+        """The named groups of a file name that belongs to this stream, else None; a group that took no part is empty.
+
+        `\\d` and `\\w` are ASCII, as where Spark reads the same name by the same pattern.
+        """
+        found = re.fullmatch(self.pattern, file_name, re.ASCII)
+        return found.groupdict(default="") if found else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,9 +77,10 @@ def row_partition(file_hash: str, partitions: int) -> int:
 @dataclass(frozen=True, slots=True)
 class FileState:
     """One record of the files topic. `rows` counts the events of the whole file, `sent` those committed to Kafka
-    so far, in the transaction that carries this record. `unit` is the part of the data that the file states (`""`
-    if none), `at` an ISO 8601 UTC time, `by` who sent it. The offset of the record with state `sent` is the file's
-    revision."""
+    so far, in the transaction that carries this record; `sent_digest` is a SHA-256 of their lines and values (`""` if
+    there are none, or a version sent them that kept no digest). `unit` is the part of the data that the file states
+    (`""` if none), `at` an ISO 8601 UTC time, `by` who sent it. The offset of the record with state `sent` is the
+    file's revision."""
 
     stream: str
     hash: str
@@ -93,10 +94,11 @@ class FileState:
     at: str
     by: str
     reason: str = ""
+    sent_digest: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself or is of another type, with a ValueError."""
-        texts = (self.stream, self.hash, self.file, self.unit, self.at, self.by, self.reason)
+        texts = (self.stream, self.hash, self.file, self.unit, self.at, self.by, self.reason, self.sent_digest)
         numbers = (self.rows, self.sent, self.bytes, self.partition)
         if not all(isinstance(text, str) for text in texts) or any(type(number) is not int for number in numbers):
             raise ValueError("a field is of another type")
@@ -129,7 +131,7 @@ def decode_file_state(value: bytes) -> FileState:
         found = json.loads(value)
         known = {field.name for field in fields(FileState)}
         return FileState(**{name: item for name, item in found.items() if name in known})
-    except (TypeError, AttributeError) as problem:
+    except (TypeError, AttributeError, RecursionError) as problem:
         raise ValueError(f"record {value[:200]!r} is not a file state: {problem}") from None
 
 

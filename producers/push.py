@@ -6,7 +6,7 @@ import stat
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -24,7 +24,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class FileResult:
-    """What became of one file. `rows` are the events in it, `sent` those of this content that Kafka holds now.
+    """What became of one file. `rows` are the events in it, `sent` those that Kafka holds now as this content's.
 
     `given_up`: another sender has it, or it changed under way; pushing again is safe and goes on where it stopped.
     """
@@ -90,11 +90,11 @@ class Sender:
         """Push the file at a path; a path that cannot be read is a rejected file."""
         try:
             if not stat.S_ISREG(path.stat().st_mode):
-                return _refused(path.name, "it is not a regular file")
+                return refused(path.name, "it is not a regular file")
             with path.open("rb") as source:
                 return self.push_open(source, path.name)
         except OSError as problem:
-            return _refused(path.name, f"it cannot be read: {problem.strerror}")
+            return refused(path.name, f"it cannot be read: {problem.strerror}")
 
     def push_open(self, source: BinaryIO, file_name: str) -> FileResult:
         """Push what an open file holds, under this name. Raises as `push`."""
@@ -102,16 +102,19 @@ class Sender:
         try:
             check_file_name(file_name)
         except ValueError as problem:
-            return _refused(file_name, str(problem))
+            return refused(file_name, str(problem))
         found = [
             (stream, match)
             for stream in self._pipeline.file_streams
             if (match := stream.file_source.match(file_name)) is not None
         ]
         if len(found) != 1:
-            return _refused(file_name, _not_one(self._pipeline, [stream for stream, _ in found]))
+            return refused(file_name, _not_one(self._pipeline, [stream for stream, _ in found]))
         stream, groups = found[0]
-        unit = groups.get(stream.file_source.unit, "") if stream.file_source.unit else ""
+        unit = groups[stream.file_source.unit] if stream.file_source.unit else ""
+        if wrong := _wrong_unit(stream, unit):
+            # Not recorded in the files topic: the same content may come again under a right name.
+            return refused(file_name, wrong)
         scanned = scan(source, stream)
         state: ResultState
         if scanned.changed:
@@ -148,8 +151,28 @@ class Sender:
         return FileResult(stream.name, file_name, scanned.hash, unit, scanned.rows, sent, state, reason, seconds)
 
 
-def _refused(file_name: str, reason: str) -> FileResult:
-    return FileResult("", file_name, "", "", 0, 0, "rejected", reason, 0.0)
+def refused(file_name: str, reason: str) -> FileResult:
+    """The result of a file that was rejected unread. Bytes of its name that are no UTF-8 are shown escaped."""
+    shown = file_name.encode(errors="backslashreplace").decode()
+    return FileResult("", shown, "", "", 0, 0, "rejected", reason, 0.0)
+
+
+def _wrong_unit(stream: Stream, unit: str) -> str:
+    """Why a file cannot state this unit; empty if it can."""
+    name = stream.file_source.unit
+    if name and not unit:
+        return f"its name has no {name}: rename the file"
+    dated = any(column.name == name and column.spark_type == "date" for column in stream.columns)
+    if dated and not _is_iso_date(unit):
+        return f"its name says {unit}, which is no date: rename the file"
+    return ""
+
+
+def _is_iso_date(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def _not_one(pipeline: Pipeline, found: list[Stream]) -> str:

@@ -13,12 +13,14 @@ from itertools import chain
 from typing import BinaryIO
 
 from contracts.stream import FileSource, Stream
-from producers.rows import Rows
+from producers.rows import BOM, Rows
 from producers.split_csv import split_csv
 from producers.split_json import split_json
 
 HEADER_LIMIT_BYTES = 32 * 1024
 """The header travels in the key of every row."""
+
+_START_BYTES = 64 * 1024
 
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"(\xb5/\xfd": "zstd", b"BZh": "bzip2"}
 
@@ -83,9 +85,7 @@ def scan(source: BinaryIO, stream: Stream, progress: Callable[[int], None] | Non
     """Read the file from its start to its end; `progress` gets the number of bytes read so far. Sends nothing."""
     before = os.fstat(source.fileno())
     declared = stream.file_source
-    source.seek(0)
-    start = source.read(64 * 1024)
-    wrong = _not_text(start)
+    wrong = _not_text(source)
     file_rows = FileRows(source, declared)
     known = re.compile(b"|".join(re.escape(f'"{column.name}"'.encode()) for column in stream.sent_columns))
     rows, named = 0, False
@@ -96,9 +96,7 @@ def scan(source: BinaryIO, stream: Stream, progress: Callable[[int], None] | Non
         if progress:
             progress(file_rows.reader.bytes)
     header = ""
-    if not wrong and not start.strip():
-        wrong = "it is empty" if file_rows.reader.bytes == 0 else "it holds only blank lines"
-    elif not wrong and declared.format == "csv":
+    if not wrong and declared.format == "csv":
         header, wrong = _header(file_rows.header, stream)
     elif not wrong and rows and not named:
         wrong = f"no value names any column of stream {stream.name}: {_names(stream)}"
@@ -108,11 +106,20 @@ def scan(source: BinaryIO, stream: Stream, progress: Callable[[int], None] | Non
     return Scan(file_rows.reader.hexdigest(), file_rows.reader.bytes, rows, header, wrong, changed)
 
 
-def _not_text(start: bytes) -> str:
+def _not_text(source: BinaryIO) -> str:
+    """Why this is no text with anything in it, as far as its start says; empty if it is one."""
+    source.seek(0)
+    first = source.read(_START_BYTES)
+    start = first.removeprefix(BOM)
+    while not start.strip() and (start := source.read(_START_BYTES)):
+        pass
+    if not start:
+        nothing = {b"": "it is empty", BOM: "it holds a byte order mark and nothing else"}
+        return nothing.get(first, "it holds only blank lines")
     for magic, name in _COMPRESSED.items():
-        if start.startswith(magic):
+        if first.startswith(magic):
             return f"it is compressed ({name}): send it uncompressed"
-    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if first.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "it is UTF-16: convert it to UTF-8"
     first_line = start.lstrip(b"\r\n").split(b"\n", 1)[0]
     return "its first line holds NUL bytes, so it is no text" if b"\0" in first_line else ""
@@ -122,15 +129,15 @@ def _header(raw: bytes | None, stream: Stream) -> tuple[str, str]:
     """The header as text, and why it cannot be one."""
     if raw is None or len(raw) > HEADER_LIMIT_BYTES:
         return "", f"its first row cannot be a header (an open quote, or over {HEADER_LIMIT_BYTES} bytes)"
-    if b"\r" in raw:
+    quoted = rb'(^|%s)"(?:[^"]|"")*+"' % re.escape(stream.file_source.delimiter.encode())
+    if b"\r" in re.sub(quoted, b"", raw):
         return "", "its lines end in carriage returns alone: convert them to line feeds"
     try:
         header = raw.decode()
     except UnicodeDecodeError as problem:
         return "", f"its header is not UTF-8 (byte {problem.start + 1}): convert the file"
-    names = [
-        name.strip() for name in next(csv.reader([header.replace("\n", " ")], delimiter=stream.file_source.delimiter))
-    ]
+    one_line = header.replace("\r", " ").replace("\n", " ")
+    names = [name.strip() for name in next(csv.reader([one_line], delimiter=stream.file_source.delimiter))]
     twice = {name for name in names if name and names.count(name) > 1}
     if twice:
         return header, f"its header names {', '.join(sorted(twice))} twice"

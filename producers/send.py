@@ -1,17 +1,21 @@
 """Send one file to Kafka so that each of its events stands there exactly once, whoever dies when.
 
 The content's hash picks one of eight transactional ids. Taking the id ends whatever an earlier sender of this content
-left open; only then the files topic is read, to its end, so it says for certain how many events are committed.
+left open; only then the files topic is read, to its end, so it says for certain how many events are committed. Whether
+those are this content's own, the digest beside that number says: a file may be altered while it is sent.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import time
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain
 from typing import BinaryIO, Literal
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
@@ -45,7 +49,7 @@ class ChunkLimits:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one file. `sent` counts the events of this content that are committed to Kafka, by this call or
+    """What became of one file. `sent` counts the events that are committed to Kafka as this content's, by this call or
     before. `changed`: the file is no longer what was scanned; it is not complete in Kafka and never counts."""
 
     state: OutcomeState
@@ -68,41 +72,51 @@ class _Sending:
         self._topic = pipeline.files_topic
         self._clock = clock
 
-    def record(self, state: SendState, sent: int, reason: str = "") -> None:
+    def record(self, state: SendState, reason: str = "") -> None:
         """Add the file's state to the open transaction."""
-        self.state = replace(
-            self.state, state=state, sent=sent, reason=reason, at=self._clock().isoformat(timespec="milliseconds")
-        )
+        now = self._clock().isoformat(timespec="milliseconds")
+        self.state = replace(self.state, state=state, reason=reason, at=now)
         key, value = encode_file_state(self.state)
         self.producer.produce(self._topic, 0, key, value)
 
-    def record_alone(self, state: SendState, sent: int, reason: str = "") -> None:
+    def record_alone(self, state: SendState, reason: str = "") -> None:
         """Commit the file's state in a transaction of its own."""
         self.producer.begin()
-        self.record(state, sent, reason)
+        self.record(state, reason)
         self.producer.commit(rows=False)
+
+    def _record_sent(self, state: SendState, sent: int, digest: str) -> None:
+        """Commit the open transaction with the rows in it: `sent` in all, with this digest."""
+        self.state = replace(self.state, sent=sent, sent_digest=digest)
+        self.record(state)
+        self.producer.commit(rows=True)
 
     def rows(
         self, events: FileRows, scanned: Scan, topic: str, limits: ChunkLimits, progress: Callable[[int], None] | None
     ) -> Outcome:
-        """Send the events after the first `state.sent`, and with the last of them the state `sent`."""
+        """Send the events after the first `state.sent`, and with the last of them the state `sent`. If those in Kafka
+        are others than the first of this content, it is refused."""
         keys = _KeyParts(self.state, scanned.header)
         sent = self.state.sent
+        digest = _Digest()
+        unsent = _after(events, sent, digest)
+        if sent and self.state.sent_digest not in ("", digest.hexdigest()):
+            return self._not_resumed(unsent, events, scanned)
         chunk_rows = chunk_bytes = 0
         started = time.monotonic()
         self.producer.begin()
-        for rows in _unsent(events, sent, min(limits.rows, PART_ROWS, limits.bytes // keys.size + 1)):
+        for rows in _parts(unsent, min(limits.rows, PART_ROWS, limits.bytes // keys.size + 1)):
             if sent + len(rows.values) > scanned.rows:
                 break
             self.producer.produce_rows(topic, self.state.partition, rows, *keys.around(rows.format))
+            digest.add(rows)
             sent += len(rows.values)
             chunk_rows += len(rows.values)
             chunk_bytes += sum(map(len, rows.values)) + keys.size * len(rows.values)
             if sent < scanned.rows and (
                 chunk_rows >= limits.rows or chunk_bytes >= limits.bytes or time.monotonic() - started >= limits.seconds
             ):
-                self.record("sending", sent)
-                self.producer.commit(rows=True)
+                self._record_sent("sending", sent, digest.hexdigest())
                 chunk_rows = chunk_bytes = 0
                 started = time.monotonic()
                 self.producer.begin()
@@ -110,21 +124,65 @@ class _Sending:
                 progress(sent)
         if sent != scanned.rows or events.reader.hexdigest() != scanned.hash:
             self.producer.abort()
-            reason = "the file changed while it was being sent"
-            self.record_alone("rejected", self.state.sent, reason)
-            return Outcome("changed", self.state.sent, reason)
-        self.record("sent", sent)
-        self.producer.commit(rows=True)
+            return self._changed()
+        self._record_sent("sent", sent, digest.hexdigest())
         return Outcome("sent", sent)
 
+    def _not_resumed(self, unsent: Iterable[Rows], events: FileRows, scanned: Scan) -> Outcome:
+        """Refuse to go on behind rows that are not this content's, unless it is the file that is altered just now."""
+        for _ in unsent:
+            pass
+        if events.reader.hexdigest() != scanned.hash:
+            return self._changed()
+        reason = (
+            f"the first {self.state.sent} rows that Kafka has as this content's are not its own: the file was altered "
+            "while it was being sent. They stay booked, in a file that never counts, and nothing was added. Change a "
+            "byte (add a last empty line, for instance) and push again: that is a new content, sent as a whole"
+            + (f", and replaces {self.state.unit}" if self.state.unit else "")
+        )
+        self.record_alone("rejected", reason)
+        return Outcome("rejected", self.state.sent, reason)
 
-def _unsent(events: Iterable[Rows], skip: int, part_rows: int) -> Iterator[Rows]:
-    """The events after the first `skip`, at most `part_rows` at once."""
-    for batch in events:
-        for start in range(skip, len(batch.values), part_rows):
+    def _changed(self) -> Outcome:
+        reason = "the file changed while it was being sent"
+        self.record_alone("rejected", reason)
+        return Outcome("changed", self.state.sent, reason)
+
+
+class _Digest:
+    """SHA-256 of the rows so far and of their lines, the same however they are cut into batches."""
+
+    def __init__(self) -> None:
+        self._values = hashlib.sha256()
+        self._lines = hashlib.sha256()
+
+    def add(self, rows: Rows) -> None:
+        """Take these in. No step in Python for each row: that would show in the throughput."""
+        self._values.update(b"\n".join([*rows.values, b""]))
+        self._lines.update(array("Q", rows.lines).tobytes())
+
+    def hexdigest(self) -> str:
+        """Of all so far."""
+        return hashlib.sha256(self._values.digest() + self._lines.digest()).hexdigest()
+
+
+def _after(events: Iterable[Rows], skip: int, digest: _Digest) -> Iterator[Rows]:
+    """The events after the first `skip`, which are read and put into the digest before this returns."""
+    batches = iter(events)
+    while skip and (batch := next(batches, None)):
+        digest.add(Rows(batch.format, batch.lines[:skip], batch.values[:skip]))
+        rest = Rows(batch.format, batch.lines[skip:], batch.values[skip:])
+        batches = chain([rest], batches) if rest.values else batches
+        skip = max(0, skip - len(batch.values))
+    return batches
+
+
+def _parts(batches: Iterable[Rows], part_rows: int) -> Iterator[Rows]:
+    """The same events, at most `part_rows` at once."""
+    for batch in batches:
+        for start in range(0, len(batch.values), part_rows):
             end = start + part_rows
             yield Rows(batch.format, batch.lines[start:end], batch.values[start:end])
-        skip = max(0, skip - len(batch.values))
 
 
 class _KeyParts:
@@ -197,9 +255,9 @@ def send_file(
             sending = _Sending(producer, pipeline, _resumed(known, state), clock)
             if scanned.wrong:
                 if not known or known.state.state != "rejected" or known.state.reason != scanned.wrong:
-                    sending.record_alone("rejected", sending.state.sent, scanned.wrong)
+                    sending.record_alone("rejected", scanned.wrong)
                 return Outcome("rejected", sending.state.sent, scanned.wrong)
-            sending.record_alone("claimed", sending.state.sent)
+            sending.record_alone("claimed")
             events = FileRows(source, stream.file_source)
             return sending.rows(events, scanned, stream.topic, limits or ChunkLimits(), progress)
 
@@ -239,4 +297,4 @@ def _resumed(known: KnownFile | None, new: FileState) -> FileState:
             state=f"{old.sent} events of it are in Kafka; none were added.",
             next_step="send the file with one byte changed (it is a new content then), for instance a last empty line.",
         )
-    return replace(new, file=old.file, sent=old.sent, partition=old.partition)
+    return replace(new, file=old.file, sent=old.sent, partition=old.partition, sent_digest=old.sent_digest)

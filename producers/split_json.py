@@ -58,8 +58,8 @@ def split_json(source: ByteSource, *, chunk_bytes: int = CHUNK_BYTES) -> Iterato
     """Give every value, in order and in memory that does not grow with the file.
 
     A file whose first byte is `[` is one array: its elements come as they stand, counted from 1. Any other file has
-    one value a line; blank lines are no rows. A tail that is no element (an array cut short, text behind its end)
-    and values too long for a record come as `unsplit`.
+    one value a line; blank lines are no rows. A tail that is no element (an array cut short, text behind its end),
+    an element that is missing (the mark before it stands for it) and values too long for a record come as `unsplit`.
     """
     text = b""
     while True:
@@ -118,14 +118,16 @@ def _array(text: bytes, source: ByteSource, chunk_bytes: int) -> Iterator[Rows]:
                 if end < 0:
                     break
                 value = text[at:end].strip(_BLANK)
-            if len(value) > ROW_LIMIT_BYTES:
+            mark = text[end : end + 1]
+            missing = not value and (ordinal > 1 or mark == b",")
+            if missing or len(value) > ROW_LIMIT_BYTES:
                 yield from _some(lines, values)
                 lines, values = [], []
-                yield unsplit(value, ordinal, physical=False)
+                yield unsplit(value or separator, ordinal, physical=False)
             elif value:
                 lines.append(ordinal)
                 values.append(value)
-            separator = text[end : end + 1]
+            separator = mark
             closed = separator == b"]"
             ordinal += 1
             at = end + 1

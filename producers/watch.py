@@ -24,11 +24,15 @@ import watchfiles
 
 from contracts.errors import Retryable
 from contracts.stream import Pipeline
-from producers.push import FileResult, Progress, Sender
+from producers.push import FileResult, Progress, Sender, refused
 from producers.send import ChunkLimits
 from producers.states import FilesTopic
 
 UNFINISHED_SUFFIXES = (".part", ".tmp", ".crdownload", ".filepart", ".swp")
+REASON_SUFFIX = ".reason.txt"
+NAME_BYTES = 255
+"""The longest file name that Linux's file systems carry."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -50,7 +54,7 @@ class DropFolder:
 
     @property
     def rejected(self) -> Path:
-        """Files of which nothing counts, each with `<name>.reason.txt`."""
+        """Files of which nothing counts, each with `<name>.reason.txt`; a name too long for that loses its end."""
         return self.root / "rejected"
 
     def prepare(self) -> None:
@@ -137,7 +141,13 @@ class _Watcher:
         for path in self._whole():
             if stop.is_set():
                 return
-            result = self._take(path, sender)
+            try:
+                result = self._take(path, sender)
+            except OSError as problem:
+                # One file that cannot be read or moved must not hold back those behind it.
+                _log.warning("%r stays for now: %s", os.fspath(path), problem)
+                self._later(path)
+                continue
             if result:
                 yield result
 
@@ -184,20 +194,24 @@ class _Watcher:
         before = os.fstat(source.fileno())
         result = sender.push_open(source, path.name)
         if not _is_still(path, before) or result.state == "given_up":
-            self._seen[path.name].not_before = time.monotonic() + self._retry_after_s
+            self._later(path)
         else:
             folder = self._folder.rejected if result.state == "rejected" else self._folder.processed
             self._put_away(path, folder, before, result)
         return result
 
+    def _later(self, path: Path) -> None:
+        self._seen[path.name].not_before = time.monotonic() + self._retry_after_s
+
     def _refuse(self, path: Path, found: os.stat_result, reason: str) -> FileResult:
-        result = FileResult("", path.name, "", "", 0, 0, "rejected", reason, 0.0)
+        result = refused(path.name, reason)
         self._put_away(path, self._folder.rejected, found, result)
         return result
 
     def _put_away(self, path: Path, folder: Path, judged: os.stat_result, result: FileResult) -> None:
         """Move the file that `result` is about; another one that has taken its name meanwhile goes back."""
-        target = _move(path, folder, result)
+        room = len(REASON_SUFFIX) if folder == self._folder.rejected else 0
+        target = _move(path, folder, result, NAME_BYTES - room)
         if _is_still(target, judged):
             if result.state == "rejected":
                 _give_reason(target, path.name, result.reason)
@@ -207,7 +221,8 @@ class _Watcher:
         except OSError as problem:
             # A third one is there by now, or the file system has no links: where it is, it would pass for sent.
             reason = f"it took the place of a file in work and was not sent; drop it again ({problem.strerror})"
-            _give_reason(_move(target, self._folder.rejected, result), path.name, reason)
+            target = _move(target, self._folder.rejected, result, NAME_BYTES - len(REASON_SUFFIX))
+            _give_reason(target, path.name, reason)
         else:
             target.unlink()
 
@@ -235,24 +250,38 @@ def _is_still(path: Path, judged: os.stat_result) -> bool:
     return os.path.samestat(now, judged) and (now.st_size, now.st_mtime_ns) == (judged.st_size, judged.st_mtime_ns)
 
 
-def _move(path: Path, folder: Path, result: FileResult) -> Path:
-    """Move a file, never over another one: a taken name gets a part of the content hash, then a number."""
-    tag = result.hash[:12] or "again"
-    names = [path.name, f"{path.stem}.{tag}{path.suffix}"]
-    names += [f"{path.stem}.{tag}.{number}{path.suffix}" for number in range(2, 10_000)]
-    for name in names:
-        target = folder / name
+def _move(path: Path, folder: Path, result: FileResult, limit: int) -> Path:
+    """Move a file, never over another one: a taken name gets a part of the content hash, then a number. A name of
+    more than `limit` bytes is cut."""
+    content = result.hash[:12] or "again"
+    for tag in ("", f".{content}", *(f".{content}.{number}" for number in range(2, 10_000))):
+        target = folder / _name(path, tag, limit)
         try:
             os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         except FileExistsError:
             continue
         try:
             return path.rename(target)
-        except FileNotFoundError:
+        except OSError:
             target.unlink()
             raise
     raise FileExistsError(f"{folder} holds 10,000 files named like {path.name}")
 
 
+def _name(path: Path, tag: str, limit: int) -> str:
+    """The file's name with this tag before its suffix, the stem cut so that no more than `limit` bytes are left."""
+    stem, suffix = path.stem, path.suffix
+    if len(os.fsencode(suffix)) > limit // 2:
+        stem, suffix = path.name, ""
+    while len(os.fsencode(f"{stem}{tag}{suffix}")) > limit:
+        stem = stem[:-1]
+    return f"{stem}{tag}{suffix}"
+
+
 def _give_reason(rejected: Path, name: str, reason: str) -> None:
-    rejected.with_name(f"{rejected.name}.reason.txt").write_text(f"{name}: {reason}\n", encoding="utf-8")
+    """Write the reason beside the file. The file is put away without one if that fails."""
+    try:
+        beside = rejected.with_name(f"{rejected.name}{REASON_SUFFIX}")
+        beside.write_text(f"{name}: {reason}\n", encoding="utf-8", errors="backslashreplace")
+    except OSError as problem:
+        _log.warning("%r was rejected (%s); the reason could not be written: %s", name, reason, problem)

@@ -229,3 +229,26 @@ def test_a_file_that_changes_under_way_never_counts(kafka: str, pipeline: Pipeli
     orders(tmp_path, 200_000)
     assert push([path], pipeline, kafka)[0].state == "sent"
     assert values(committed(kafka, topic)) == lines
+
+
+def test_a_content_is_not_completed_behind_rows_of_another(kafka: str, pipeline: Pipeline, tmp_path: Path) -> None:
+    """Altered between the scan and the first chunk, and the right content pushed again: none of its rows is passed
+    off as sent."""
+    path, lines = orders(tmp_path, 5000)
+    content, stream = path.read_bytes(), pipeline.stream("orders")
+    with path.open("rb") as source, FilesTopic(kafka, pipeline) as files:
+        scanned = scan(source, stream)
+        path.write_bytes(content.replace(lines[7], b"7,99.99", 1))
+        now = datetime.now(UTC)
+        outcome = send_file(source, path.name, scanned, stream, pipeline, kafka, files, clock=lambda: now, limits=CHUNK)
+    assert (outcome.state, outcome.sent) == ("changed", 4000)
+    path.write_bytes(content)
+    for _ in range(2):
+        result = push([path], pipeline, kafka)[0]
+        assert (result.state, result.sent) == ("rejected", 4000)
+        assert "Change a byte" in result.reason
+    assert len(committed(kafka, stream.topic)) == 4000
+    path.write_bytes(content + b"\r\n")
+    corrected = push([path], pipeline, kafka)[0]
+    found = [value for _, key, value in committed(kafka, stream.topic) if key.file_hash == corrected.hash]
+    assert (corrected.state, found) == ("sent", lines)

@@ -99,3 +99,8 @@ def _run(program: str, wanted: str) -> subprocess.CompletedProcess[str]:
 def test_without_the_variable_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     failpoint("after_staging")
+
+
+def test_a_value_of_too_many_levels_is_no_file_state() -> None:
+    with pytest.raises(ValueError, match="not a file state"):
+        decode_file_state(b'{"stream":' + b"[" * 100_000)

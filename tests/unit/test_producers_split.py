@@ -171,6 +171,9 @@ def test_nasty_csv(content: bytes, expected: list[Event]) -> None:
     [
         (b"", []),
         (b"[]", []),
+        (b"[ \n]", []),
+        (b"[,,,]", [("unsplit", 1, b"["), ("unsplit", 2, b","), ("unsplit", 3, b","), ("unsplit", 4, b",")]),
+        (b"[1,, 2 , ]", [("json", 1, b"1"), ("unsplit", 2, b","), ("json", 3, b"2"), ("unsplit", 4, b",")]),
         (b"[", [("unsplit", 1, b"[")]),
         (b'[{"a":1},', [("json", 1, b'{"a":1}'), ("unsplit", 2, b",")]),
         (b'[{"a":1},{"a', [("json", 1, b'{"a":1}'), ("unsplit", 2, b'{"a')]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import BinaryIO, cast
 import pytest
 
 from producers import watch
-from producers.push import FileResult, ResultState, Sender
+from producers.push import FileResult, ResultState, Sender, refused
 
 NAME = "orders_2026-01-01.csv"
 
@@ -114,3 +115,96 @@ def test_a_file_taken_away_while_it_is_sent_leaves_nothing(folder: Folder) -> No
     folder.under_way = lambda: (folder.folder.incoming / NAME).unlink()
     assert [result.state for result in folder.sweep()] == ["sent"]
     assert folder.holds() == {}
+
+
+BEHIND = "orders_2026-01-02.csv"
+
+
+def drop_two(folder: Folder, bad_name: str) -> None:
+    """A file under this name and a good one, which the watcher takes after it."""
+    for number, name in enumerate((bad_name, BEHIND)):
+        path = folder.folder.incoming / name
+        path.write_text("good" if name == BEHIND else "bad")
+        os.utime(path, (number, number))
+
+
+def reject(folder: Folder, monkeypatch: pytest.MonkeyPatch, bad_name: str) -> list[tuple[str, ResultState]]:
+    def push_open(source: BinaryIO, name: str) -> FileResult:
+        if name == bad_name:
+            return refused(name, f"{name!r} is wrong")
+        return Folder.push_open(folder, source, name)
+
+    monkeypatch.setattr(folder, "push_open", push_open)
+    drop_two(folder, bad_name)
+    return [(result.file, result.state) for result in folder.sweep()]
+
+
+def test_a_name_that_is_no_utf8_is_rejected_with_its_reason(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = os.fsdecode(b"quiz_\xff.csv")
+    for _ in range(2):
+        found = reject(folder, monkeypatch, bad)
+        assert found == [("quiz_\\udcff.csv", "rejected"), (BEHIND, "sent")]
+    reason = (folder.folder.rejected / f"{bad}.reason.txt").read_text()
+    assert reason.startswith("quiz_\\udcff.csv: ")
+    again = os.fsdecode(b"quiz_\xff.again.csv")
+    assert {path.name for path in folder.folder.rejected.iterdir()} == {
+        *(bad, again),
+        *(f"{name}.reason.txt" for name in (bad, again)),
+    }
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "q" * 241 + ".csv",
+        "é" * 125 + "x.csv",
+        "q." + "s" * 253,
+        os.fsdecode(b"\xff" * 255),
+    ],
+)
+def test_a_name_too_long_for_its_reason_is_cut(folder: Folder, monkeypatch: pytest.MonkeyPatch, bad: str) -> None:
+    for _ in range(3):
+        assert [state for _, state in reject(folder, monkeypatch, bad)] == ["rejected", "sent"]
+    names = {path.name for path in folder.folder.rejected.iterdir()}
+    moved = {name for name in names if not name.endswith(".reason.txt")}
+    assert len(moved) == 3
+    assert names - moved == {f"{name}.reason.txt" for name in moved}
+    assert all(name.endswith(".csv") for name in moved) or not bad.endswith(".csv")
+    shown = bad.encode(errors="backslashreplace").decode()
+    assert all((folder.folder.rejected / name).read_text().startswith(f"{shown}: ") for name in names - moved)
+
+
+def test_a_long_name_that_is_taken_in_processed_is_cut(folder: Folder) -> None:
+    name = "q" * 251 + ".csv"
+    for _ in range(2):
+        (folder.folder.incoming / name).write_text("rows")
+        assert [result.state for result in folder.sweep()] == ["sent"]
+    assert set(folder.holds()) == {f"processed/{name}", f"processed/{'q' * 238}.{'f' * 12}.csv"}
+
+
+def test_a_reason_that_cannot_be_written_is_logged(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder.folder.rejected / f"{NAME}.reason.txt").mkdir()
+    assert [state for _, state in reject(folder, monkeypatch, NAME)] == ["rejected", "sent"]
+    assert f"'{NAME}' was rejected" in caplog.text
+    assert (folder.folder.rejected / NAME).exists()
+
+
+def test_a_file_that_cannot_be_moved_holds_back_none_behind_it(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    drop_two(folder, NAME)
+    real = Path.rename
+
+    def rename(path: Path, target: Path) -> Path:
+        if path.name == NAME:
+            raise OSError(5, "Input/output error")
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    assert [result.file for result in folder.sweep()] == [BEHIND]
+    assert f"{NAME}' stays for now" in caplog.text
+    monkeypatch.undo()
+    assert [result.file for result in folder.sweep()] == [NAME]
+    assert folder.holds() == {f"processed/{NAME}": "bad", f"processed/{BEHIND}": "good"}

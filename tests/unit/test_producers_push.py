@@ -1,0 +1,208 @@
+"""Names that state no unit, and files that are altered while they are sent: against a Kafka in memory."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self, cast
+
+import pytest
+
+from contracts.stream import Column, FileSource, Pipeline, Stream
+from contracts.wire import FileState, decode_file_state
+from producers import send
+from producers.push import FileResult, Sender
+from producers.rows import Rows
+from producers.scan import scan
+from producers.send import ChunkLimits, Outcome, send_file
+from producers.states import FilesTopic, KnownFile
+
+ORDERS = Stream(
+    "shop",
+    "orders",
+    "shop.files.orders",
+    FileSource(r"orders(_(?P<batch_date>[\d-]*))?\.csv", "csv", unit="batch_date"),
+    (Column("id", "bigint"), Column("batch_date", "date", from_file_name=True)),
+    ("id",),
+)
+PIPELINE = Pipeline("shop", (ORDERS,), Path(), Path(), Path())
+NAME = "orders_2026-01-05.csv"
+LINES = [b"%03d" % number for number in range(100)]
+CONTENT = b"\n".join([b"id", *LINES, b""])
+CHUNK = ChunkLimits(rows=30)
+
+
+class MemoryKafka:
+    """What is committed to both topics, and the part of `FilesTopic` that a sender asks for."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[int, bytes]] = []
+        self.states: list[FileState] = []
+
+    def require(self, topic: str) -> int:
+        return 1
+
+    def read_to_end(self) -> dict[tuple[str, str], KnownFile]:
+        return {(state.stream, state.hash): KnownFile(state, offset) for offset, state in enumerate(self.states)}
+
+
+class MemoryProducer:
+    """The part of `TransactionalProducer` that a sender asks for."""
+
+    def __init__(self, kafka: MemoryKafka) -> None:
+        self._kafka = kafka
+        self.begin()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        self._rows: list[tuple[int, bytes]] = []
+        self._states: list[FileState] = []
+
+    abort = begin
+
+    def produce(self, topic: str, partition: int, key: bytes, value: bytes) -> None:
+        self._states.append(decode_file_state(value))
+
+    def produce_rows(self, topic: str, partition: int, rows: Rows, head: bytes, tail: bytes) -> None:
+        self._rows += zip(rows.lines, rows.values, strict=True)
+
+    def commit(self, *, rows: bool) -> None:
+        self._kafka.rows += self._rows
+        self._kafka.states += self._states
+        self.begin()
+
+
+class Killed(BaseException):
+    """As by kill -9: nobody handles it."""
+
+
+@pytest.fixture
+def kafka(monkeypatch: pytest.MonkeyPatch) -> MemoryKafka:
+    memory = MemoryKafka()
+    monkeypatch.setattr(send, "TransactionalProducer", lambda *_: MemoryProducer(memory))
+    return memory
+
+
+def push(
+    kafka: MemoryKafka, folder: Path, name: str = NAME, *, pipeline: Pipeline = PIPELINE, dry_run: bool = False
+) -> FileResult:
+    path = folder / name
+    path.write_bytes(CONTENT)
+    return Sender(pipeline, "", cast(FilesTopic, kafka), limits=CHUNK, dry_run=dry_run).push_path(path)
+
+
+def altered_after_the_scan(kafka: MemoryKafka, folder: Path, content: bytes, *, killed: bool = False) -> Outcome | None:
+    """The outcome of a sender that finds another content than it scanned; None if it was killed after a chunk."""
+    path = folder / NAME
+    path.write_bytes(CONTENT)
+    with path.open("rb") as source:
+        scanned = scan(source, ORDERS)
+        path.write_bytes(content)
+
+        def progress(sent: int) -> None:
+            if killed:
+                raise Killed
+
+        known, now = cast(FilesTopic, kafka), datetime.now(UTC)
+        try:
+            return send_file(
+                source, NAME, scanned, ORDERS, PIPELINE, "", known, clock=lambda: now, limits=CHUNK, progress=progress
+            )
+        except Killed:
+            return None
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("unit", ["2026-02-30", "0000-00-00", "20260105", "2026-1-5"])
+def test_a_unit_that_is_no_date_is_refused_and_its_content_goes_under_a_right_name(
+    kafka: MemoryKafka, tmp_path: Path, unit: str, dry_run: bool
+) -> None:
+    refused = push(kafka, tmp_path, f"orders_{unit}.csv", dry_run=dry_run)
+    assert (refused.state, refused.reason) == (
+        "rejected",
+        f"its name says {unit}, which is no date: rename the file",
+    )
+    assert kafka.states == []
+    sent = push(kafka, tmp_path)
+    assert (sent.state, sent.unit, sent.sent) == ("sent", "2026-01-05", 100)
+
+
+def test_digits_of_other_scripts_are_none_of_a_pattern(kafka: MemoryKafka, tmp_path: Path) -> None:
+    arabic = str.maketrans({str(digit): chr(0x660 + digit) for digit in range(10)})
+    refused = push(kafka, tmp_path, "orders_2026-01-05.csv".translate(arabic))
+    assert (refused.state, kafka.states) == ("rejected", [])
+    assert "fits no stream" in refused.reason
+
+
+@pytest.mark.parametrize("name", ["orders.csv", "orders_.csv"])
+def test_a_name_without_the_unit_is_refused(kafka: MemoryKafka, tmp_path: Path, name: str) -> None:
+    refused = push(kafka, tmp_path, name)
+    assert (refused.state, refused.reason) == ("rejected", "its name has no batch_date: rename the file")
+    assert kafka.states == []
+
+
+def test_a_unit_that_is_text_may_be_any(kafka: MemoryKafka, tmp_path: Path) -> None:
+    texts = tuple(replace(column, spark_type="string") for column in ORDERS.columns)
+    pipeline = replace(PIPELINE, streams=(replace(ORDERS, columns=texts),))
+    assert push(kafka, tmp_path, "orders_2026-02-30.csv", pipeline=pipeline).state == "sent"
+
+
+def test_a_name_that_is_no_utf8_has_a_result_that_can_be_printed(kafka: MemoryKafka, tmp_path: Path) -> None:
+    refused = push(kafka, tmp_path, "orders_\udcff.csv")
+    assert (refused.state, refused.file) == ("rejected", r"orders_\udcff.csv")
+    json.dumps(asdict(refused), ensure_ascii=False).encode()
+
+
+ALTERED = {
+    "values": CONTENT.replace(b"007", b"xxx"),
+    "lines": b"id\n\n" + CONTENT.removeprefix(b"id\n")[: 4 * 60] + CONTENT.removeprefix(b"id\n")[4 * 60 : -1],
+}
+
+
+@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize("altered", ALTERED.values(), ids=ALTERED)
+def test_a_content_is_not_completed_behind_rows_of_another(
+    kafka: MemoryKafka, tmp_path: Path, altered: bytes, killed: bool
+) -> None:
+    assert len(altered) == len(CONTENT)
+    outcome = altered_after_the_scan(kafka, tmp_path, altered, killed=killed)
+    assert outcome is None if killed else outcome and outcome.state == "changed"
+    of_another = list(kafka.rows)
+    assert 30 <= len(of_another) < 100
+    for _ in range(2):
+        refused = push(kafka, tmp_path)
+        assert (refused.state, refused.sent) == ("rejected", len(of_another))
+        assert f"first {len(of_another)} rows" in refused.reason
+        assert "Change a byte" in refused.reason
+        assert kafka.rows == of_another
+        assert (kafka.states[-1].state, kafka.states[-1].reason) == ("rejected", refused.reason)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_rows_of_its_own_are_gone_on_from(kafka: MemoryKafka, tmp_path: Path, killed: bool) -> None:
+    content = CONTENT if killed else CONTENT.replace(b"099", b"xxx")
+    altered_after_the_scan(kafka, tmp_path, content, killed=killed)
+    begun = len(kafka.rows)
+    assert 30 <= begun < 100
+    found = altered_after_the_scan(kafka, tmp_path, CONTENT.replace(b"007", b"xxx"))
+    assert found is not None
+    assert (found.state, found.sent) == ("changed", begun)
+    result = push(kafka, tmp_path)
+    assert (result.state, result.sent) == ("sent", 100)
+    assert kafka.rows == list(enumerate(LINES, start=2))
+
+
+def test_a_state_without_a_digest_is_gone_on_from_as_before(kafka: MemoryKafka, tmp_path: Path) -> None:
+    altered_after_the_scan(kafka, tmp_path, CONTENT, killed=True)
+    value = {name: field for name, field in asdict(kafka.states[-1]).items() if name != "sent_digest"}
+    kafka.states[-1] = decode_file_state(json.dumps(value).encode())
+    assert kafka.states[-1].sent_digest == ""
+    assert push(kafka, tmp_path).state == "sent"
+    assert kafka.rows == list(enumerate(LINES, start=2))
