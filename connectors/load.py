@@ -45,7 +45,7 @@ def load(file: Path, table: str, endpoint: PostgresEndpoint, *, delimiter: str =
 
 
 def header(file: Path, delimiter: str = ",") -> list[str]:
-    """The names in a CSV file's header; Fatal if there is none or a name stands twice."""
+    """The names in a CSV file's header; Fatal if there is none, a name stands twice, or it is no CSV in UTF-8."""
     if not file.is_file():
         raise Fatal(f"no file {file}")
     try:
@@ -53,6 +53,10 @@ def header(file: Path, delimiter: str = ",") -> list[str]:
             names = next(csv.reader(text, delimiter=delimiter), [])
     except UnicodeDecodeError as error:
         raise Fatal(f"{file.name} is not UTF-8: {error}", next_step="convert the file to UTF-8", file=file) from error
+    except csv.Error as error:
+        raise Fatal(
+            f"{file.name} does not begin with a line of CSV: {error}", next_step="correct the first line", file=file
+        ) from error
     if not names or not all(names) or len(set(names)) != len(names):
         raise Fatal(
             f"{file.name} does not begin with a header of different column names: {names}",
@@ -64,7 +68,15 @@ def header(file: Path, delimiter: str = ",") -> list[str]:
 
 def run_sql_file(endpoint: PostgresEndpoint, path: Path) -> None:
     """Runs a file of plain SQL statements in one transaction: all of it, or Fatal with the line and nothing changed."""
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Fatal(
+            f"{path.name} is not UTF-8: {error}",
+            state="None of its statements was run.",
+            next_step="convert the file to UTF-8",
+            file=path,
+        ) from error
     with connected(endpoint) as connection, connection.cursor() as cursor:
         try:
             cursor.execute(text)

@@ -86,6 +86,8 @@ def _type(document: YamlDocument, place: Place, found: SchemaProperty) -> SparkT
         spark_type = parse_type(found.physicalType)
     except ValueError as problem:
         raise document.error(str(problem), (*place, "physicalType")) from None
+    except RecursionError:
+        raise document.error("the type is nested too deeply", (*place, "physicalType")) from None
     expected = _LOGICAL[spark_type.name]
     if found.logicalType and found.logicalType not in expected:
         raise document.error(

@@ -8,12 +8,27 @@ from collections.abc import Sequence
 from typing import Annotated, TypeVar
 
 from open_data_contract_standard.model import CustomProperty
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from contracts.stream import Evolution, FileFormat
 from contracts.yaml_document import Place, YamlDocument
 
 PREFIX = "headrace."
+
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+
+
+def _delimiter(text: str) -> str:
+    # Spark refuses a backslash; a row is read with its hash, a number, as a last field.
+    if len(text) != 1 or text in '"\\-0123456789' or not (text == "\t" or (text.isascii() and text.isprintable())):
+        raise ValueError("one printable ASCII character or a tab, but no quote, backslash, minus or digit")
+    return text
+
+
+def _topic_name(text: str) -> str:
+    if text and (not _TOPIC.fullmatch(text) or text in (".", "..")):
+        raise ValueError("Kafka takes 1 to 249 letters, digits, `.`, `_` and `-`, but neither `.` nor `..`")
+    return text
 
 
 class _Properties(BaseModel):
@@ -29,12 +44,12 @@ def _upper(found: re.Match[str]) -> str:
 class StreamProperties(_Properties):
     """Of a contract: `headrace.table` or `headrace.filePattern` with `headrace.fileFormat`, and the rest."""
 
-    topic: str = ""
+    topic: Annotated[str, AfterValidator(_topic_name)] = ""
     table: str = ""
     file_pattern: str = ""
     file_format: FileFormat | None = None
     file_unit: str = ""
-    file_delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    file_delimiter: Annotated[str, AfterValidator(_delimiter)] = ","
     version: str = ""
     partitions: Annotated[int, Field(ge=1, le=1000)] = 1
     evolution: Evolution = "quarantine"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Collection, Mapping
 from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
 
 import sqlglot
 from sqlglot import exp
@@ -13,6 +16,10 @@ from contracts.raising import reason_to_refuse
 from contracts.spark_types import SparkType
 
 _NUMERIC = ("tinyint", "smallint", "int", "bigint", "decimal", "double", "float")
+_PLAIN_NUMBER = re.compile(r"[-+]?[0-9]+\.?[0-9]*")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ].*)?")
+_KEPT_DIGITS = 15  # by any double
+_MOST_DIGITS = 38  # by Spark's decimal
 _REFUSED = (exp.Subquery, exp.Select, exp.AggFunc, exp.Window, exp.Star)
 _UNSTEADY = {
     "curdate",
@@ -43,16 +50,16 @@ def quote(text: str) -> str:
     return f"'{escaped}'"
 
 
-def literal(value: object, spark_type: SparkType) -> str:
-    """A value from YAML as a Spark SQL literal of that type.
+def literal(value: object, spark_type: SparkType, written: str = "") -> str:
+    """A value from YAML as a Spark SQL literal of that type; `written` is its text there, if the caller knows it.
 
     Raises:
-        ValueError: the value is not of the type.
+        ValueError: the value is not of the type, or is a number whose digits would not all reach Spark.
     """
     if spark_type.name in _NUMERIC:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"{value!r} is not a number")
-        return str(value)
+        return _number(value, written)
     if spark_type.name == "boolean":
         if not isinstance(value, bool):
             raise ValueError(f"{value!r} is not true or false")
@@ -64,11 +71,39 @@ def literal(value: object, spark_type: SparkType) -> str:
     if spark_type.name in ("date", "timestamp", "timestamp_ntz"):
         text = value.isoformat() if isinstance(value, date | datetime) else str(value)
         try:
-            datetime.fromisoformat(text)
+            # Python also reads forms that Spark casts to NULL (`20260105`), which no row would break.
+            datetime.fromisoformat(text if _DAY.fullmatch(text) else "")
         except ValueError:
             raise ValueError(f"{value!r} is not an ISO 8601 {spark_type.name}") from None
         return f"cast({quote(text)} as {spark_type.name})"
     raise ValueError(f"a {spark_type.simple()} cannot be compared with {value!r}")
+
+
+def _number(value: int | float, written: str) -> str:
+    text = str(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{value!r} is not a number that values can be compared with")
+        exact = _decimal(written)
+        # YAML's float keeps 15 digits, and may have altered those behind them.
+        if exact != Decimal(text) and (exact is not None or _digits(text) > _KEPT_DIGITS):
+            if not _PLAIN_NUMBER.fullmatch(written):
+                raise ValueError(f"{written or text} has more digits than YAML keeps: write it without an exponent")
+            text = written.removeprefix("+")
+    if _digits(text) > _MOST_DIGITS:
+        raise ValueError(f"{text} has more than {_MOST_DIGITS} digits, which no column of Spark has")
+    return text
+
+
+def _decimal(written: str) -> Decimal | None:
+    try:
+        return Decimal(written)
+    except InvalidOperation:
+        return None
+
+
+def _digits(number: str) -> int:
+    return len(Decimal(number).as_tuple().digits)
 
 
 def check_row_rule(expression: str, columns: Mapping[str, SparkType]) -> None:
@@ -81,6 +116,8 @@ def check_row_rule(expression: str, columns: Mapping[str, SparkType]) -> None:
         tree = sqlglot.parse_one(f"SELECT {expression}", read="spark")
     except SqlglotError as problem:
         raise ValueError(f"{expression!r} is not Spark SQL: {str(problem).splitlines()[0]}") from None
+    except RecursionError:
+        raise ValueError(f"{expression[:100]!r}… is nested too deeply") from None
     if not isinstance(tree, exp.Select) or len(tree.expressions) != 1 or set(_parts(tree)) != {"expressions"}:
         raise ValueError(f"{expression!r} is not one expression over the columns of a row")
     rule = tree.expressions[0]

@@ -67,7 +67,14 @@ def load_pipeline(name: str, directory: Path | None = None) -> Pipeline:
     if not streams:
         raise ContractError(f"pipeline `{name}` has no contract", file=folders[0], write="one YAML file per stream")
     _refuse_shared(streams)
-    return Pipeline(name, streams, *folders)
+    pipeline = Pipeline(name, streams, *folders)
+    if taken := next((stream for stream in streams if stream.topic == pipeline.files_topic), None):
+        raise ContractError(
+            f"has the topic `{taken.topic}`, in which the pipeline keeps the states of files",
+            file=taken.file,
+            write="another `headrace.topic`",
+        )
+    return pipeline
 
 
 def load_stream(path: Path, pipeline: str) -> Stream:
@@ -147,6 +154,9 @@ def _validated(document: YamlDocument) -> OpenDataContractStandard:
         if first["type"] == "extra_forbidden":
             raise document.error(f"`{place[-1]}` is no word of ODCS here", place) from None
         raise document.error(f"`{'.'.join(map(str, place))}`: {first['msg']}", place) from None
+    except Exception as problem:
+        # ODCS' own validators raise what they like on values they did not expect.
+        raise document.error(f"is not read by ODCS' model: {type(problem).__name__}: {problem}") from problem
 
 
 def _key(document: YamlDocument, place: Place, schema: SchemaObject, columns: tuple[Column, ...]) -> tuple[str, ...]:
@@ -194,8 +204,8 @@ def _source(document: YamlDocument, found: StreamProperties, columns: tuple[Colu
     if found.file_format is None:
         raise document.error("does not say the files' format", at, "`headrace.fileFormat: csv` or `json`")
     try:
-        groups = set(re.compile(found.file_pattern).groupindex)
-    except re.error as problem:
+        groups = set(re.compile(found.file_pattern, re.ASCII).groupindex)
+    except (re.error, ValueError, OverflowError, RecursionError) as problem:
         raise document.error(f"`headrace.filePattern` is no regular expression: {problem}", at) from None
     wanted = {column.name for column in columns if column.from_file_name} | ({found.file_unit} - {""})
     if missing := sorted(wanted - groups):

@@ -8,7 +8,7 @@ are for others to read.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from open_data_contract_standard.model import DataQuality, SchemaObject, SchemaProperty
 
@@ -25,6 +25,8 @@ _SIZES = {
     "maxItems": ("cardinality", "<="),
 }
 _FOR_READERS = ("format", "timezone", "defaultTimezone")
+_ENGINE = "headrace"
+_ROWS = (None, "rows")
 
 
 def row_rules(
@@ -56,7 +58,7 @@ def _all_rules(
         yield from _option_rules(document, at, column, types[name])
         if column.enum:
             values = [item.value for item in column.enum]
-            yield _in_list(document, (*at, "enum"), f"{name}_enum", name, types[name], values), at
+            yield _in_list(document, (*at, "enum"), f"{name}_enum", name, types[name], values, ("value",)), at
         for number, quality in enumerate(column.quality or ()):
             here = (*at, "quality", number)
             found = _column_quality(document, here, quality, name, types[name]) or _custom(
@@ -105,7 +107,8 @@ def _column_quality(
     if quality.type not in (None, "library"):
         return None
     metric = quality.metric or quality.rule
-    if quality.mustBe != 0 or isinstance(quality.mustBe, bool) or quality.unit not in (None, "rows"):
+    bounds = [name for name in quality.model_fields_set if name.startswith(("mustBe", "mustNotBe"))]
+    if bounds != ["mustBe"] or quality.mustBe != 0 or isinstance(quality.mustBe, bool) or quality.unit not in _ROWS:
         raise document.error(f"metric `{metric}` is enforced row by row", place, "`mustBe: 0` and no other bound")
     arguments = dict(quality.arguments or {})
     if metric == "nullValues" and not arguments:
@@ -119,8 +122,10 @@ def _column_quality(
         return Rule(quality.name or f"{name}_pattern", expression, name)
     if metric == "missingValues" and set(arguments) == {"missingValues"}:
         at = (*place, "arguments", "missingValues")
-        values = [value for value in arguments["missingValues"] if value is not None]
-        listed = ", ".join(_literal(document, at, value, spark_type) for value in values)
+        values = arguments["missingValues"]
+        if not isinstance(values, list):
+            raise document.error(f"the missing values are {values!r}, which is no list", at, "`[NA, '']`")
+        listed = _listed(document, at, [(i, value) for i, value in enumerate(values) if value is not None], spark_type)
         present = f"`{name}` is not null" + (f" and `{name}` not in ({listed})" if listed else "")
         return Rule(quality.name or f"{name}_missing", present, name)
     raise document.error(
@@ -133,7 +138,11 @@ def _column_quality(
 def _custom(
     document: YamlDocument, place: Place, quality: DataQuality, types: Mapping[str, SparkType], column: str = ""
 ) -> Rule | None:
-    if quality.type == "text" or (quality.type == "custom" and quality.engine != "headrace"):
+    if quality.type == "text":
+        return None
+    if quality.type == "custom" and not (quality.engine or "").strip():
+        raise document.error("a custom rule names no engine", place, f"`engine: {_ENGINE}`, or whose rule it is")
+    if quality.type == "custom" and (quality.engine or "").strip().casefold() != _ENGINE:
         return None
     if quality.type == "sql":
         raise document.error(
@@ -156,26 +165,45 @@ def _custom(
 
 
 def _in_list(
-    document: YamlDocument, place: Place, rule_name: str, name: str, spark_type: SparkType, values: object
+    document: YamlDocument,
+    place: Place,
+    rule_name: str,
+    name: str,
+    spark_type: SparkType,
+    values: object,
+    inside: Place = (),
 ) -> Rule:
+    """`inside`: where in an item of the list its value stands."""
     if not isinstance(values, list) or not values:
-        raise document.error("the list of valid values is empty", place, "`[one, two]`")
-    listed = ", ".join(_literal(document, place, value, spark_type) for value in values)
+        raise document.error("the list of valid values is empty or no list", place, "`[one, two]`")
+    listed = _listed(document, place, enumerate(values), spark_type, inside)
     return Rule(rule_name, f"`{name}` in ({listed})", name)
+
+
+def _listed(
+    document: YamlDocument,
+    place: Place,
+    values: Iterable[tuple[int, object]],
+    spark_type: SparkType,
+    inside: Place = (),
+) -> str:
+    return ", ".join(_literal(document, (*place, index, *inside), value, spark_type) for index, value in values)
 
 
 def _pattern(document: YamlDocument, place: Place, name: str, spark_type: SparkType, pattern: object) -> str:
     if spark_type.name != "string":
         raise document.error(f"a pattern does not fit a {spark_type.simple()}", place)
+    if not isinstance(pattern, str):
+        raise document.error(f"pattern {pattern!r} is no string", place, "it in quotes")
     try:
-        re.compile(str(pattern))
-    except re.error as problem:
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as problem:
         raise document.error(f"pattern {pattern!r} is no regular expression: {problem}", place) from None
-    return f"`{name}` rlike {quote(str(pattern))}"
+    return f"`{name}` rlike {quote(pattern)}"
 
 
 def _literal(document: YamlDocument, place: Place, value: object, spark_type: SparkType) -> str:
     try:
-        return literal(value, spark_type)
+        return literal(value, spark_type, document.text(place))
     except ValueError as problem:
         raise document.error(str(problem), place) from None

@@ -10,16 +10,26 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    YamlConfigSettingsSource,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from contracts.errors import ContractError
+from contracts.yaml_document import YamlDocument
 
 CONFIG_FILE = "headrace.yaml"
-Seconds = Annotated[float, Field(gt=0)]
+CONFIG_VARIABLE = "HEADRACE_CONFIG"
+ENVIRONMENT_PREFIX = "HEADRACE_"
+
+
+def _named(path: object) -> object:
+    """Path("") would be the working directory."""
+    if isinstance(path, str) and not path.strip():
+        raise ValueError("an empty path names no directory")
+    return path
+
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Directory = Annotated[Path, BeforeValidator(_named)]
 
 
 class _Part(BaseModel):
@@ -81,7 +91,7 @@ class SparkSettings(_Part):
 class RunSettings(_Part):
     """The rhythm of `headrace run`."""
 
-    trigger_s: Annotated[float, Field(ge=0)] = 0.5
+    trigger_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.5
     merge_every_s: Seconds = 30.0
     maintain_every_s: Seconds = 300.0
     compact_after_files: Annotated[int, Field(gt=0)] = 200
@@ -91,11 +101,13 @@ class RunSettings(_Part):
 class Settings(BaseSettings):
     """Everything a command may need; unknown names are refused."""
 
-    model_config = SettingsConfigDict(env_prefix="HEADRACE_", env_nested_delimiter="__", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid"
+    )
 
     pipeline: str = "edtech"
-    pipeline_dir: Path | None = None
-    data_dir: Path = Path(".headrace")
+    pipeline_dir: Directory | None = None
+    data_dir: Directory = Path(".headrace")
     kafka: KafkaSettings = KafkaSettings()
     connect: ConnectSettings = ConnectSettings()
     source: PostgresSettings = PostgresSettings()
@@ -115,6 +127,25 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The order of precedence, first wins."""
-        config = Path(os.environ.get("HEADRACE_CONFIG", CONFIG_FILE))
-        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=config)
+        """The order of precedence, first wins. ContractError if the file is no YAML mapping of names."""
+        file = config_file()
+        written = file.data if file else {}
+        return init_settings, env_settings, InitSettingsSource(settings_cls, written)
+
+
+def config_file() -> YamlDocument | None:
+    """The settings file in force; None if nothing names one and the working directory has none.
+
+    Raises:
+        ContractError: `HEADRACE_CONFIG` names no file, or the file is no YAML mapping of names.
+    """
+    named = os.environ.get(CONFIG_VARIABLE, "")
+    file = Path(named or CONFIG_FILE)
+    if not named and not file.exists():
+        return None
+    if named and not file.is_file():
+        raise ContractError(f"{CONFIG_VARIABLE} names this file, which does not exist", file=file)
+    document = YamlDocument(file, may_be_empty=True)
+    if strange := [name for name in document.data if not isinstance(name, str)]:
+        raise document.error(f"`{strange[0]}` is no name of a setting", (str(strange[0]),))
+    return document

@@ -7,6 +7,7 @@ import sys
 import click
 
 from contracts.errors import HeadraceError, LedgerMismatch, Retryable
+from headrace.app import log
 from headrace.cli import cli
 
 EXIT_DIFFERENCE = 1
@@ -30,9 +31,14 @@ def main() -> None:
         _fail(error, EXIT_RETRYABLE)
     except HeadraceError as error:
         _fail(error, EXIT_FATAL)
+    except Exception as error:
+        # Python's own exit code for a traceback is 1, which here means that the proof found a difference.
+        log.debug("unexpected", exc_info=error)
+        said = " ".join(str(error).split()) or "no message"
+        _fail(f"unexpected {type(error).__name__}: {said} (`headrace --verbose …` shows the trace)", EXIT_FATAL)
 
 
-def _fail(error: HeadraceError, code: int) -> None:
+def _fail(error: HeadraceError | str, code: int) -> None:
     click.secho(f"headrace: {error}", fg="red", err=True)
     sys.exit(code)
 

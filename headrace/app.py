@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import math
+import os
+import re
 import sys
+from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import click
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from rich.console import Console
 from rich.logging import RichHandler
 
 from contracts.endpoints import Endpoints
 from contracts.errors import ContractError, Fatal
 from contracts.loader import load_pipeline
-from contracts.settings import CONFIG_FILE, Settings
+from contracts.settings import CONFIG_FILE, ENVIRONMENT_PREFIX, Settings, config_file
 from contracts.stream import Pipeline, Stream
 from infra.local.deployment import endpoints
 from infra.local.layout import exists
 
 log = logging.getLogger("headrace")
 progress_console = Console(stderr=True)
+
+# What reads them is not the settings: infra, tests, and whatever starts headrace.
+_OTHER_VARIABLES = (
+    *("BENCH_ROWS", "CACHE", "CHAOS_SEEDS", "CONFIG", "DEPLOYMENT", "DROP", "FAILPOINT", "HOME", "MAVEN_REPOSITORY"),
+    *("PYTHON", "SOAK_MINUTES", "TEST_DATA_DIR"),
+)
+_WRITE = "the names and types are those of `headrace settings`"
 
 
 class App:
@@ -63,18 +77,66 @@ class App:
 
 
 def load_settings(pipeline: str | None, pipeline_dir: Path | None) -> Settings:
-    """Settings from file, environment and the command line's own options, which win."""
-    given = {"pipeline": pipeline, "pipeline_dir": pipeline_dir}
+    """Settings from file, environment and the command line's own options, which win.
+
+    Raises:
+        ContractError: says in which file and line, or in which variable of the environment, what is wrong.
+    """
+    options = {"pipeline": pipeline, "pipeline_dir": pipeline_dir}
+    given = {name: value for name, value in options.items() if value is not None}
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+        found = Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
+        raise _wrong_setting([str(part) for part in first["loc"]], first["msg"], given) from error
+    except SettingsError as error:
+        field = re.findall(r'field "(\w+)"', str(error))[:1]
+        within = f"{ENVIRONMENT_PREFIX}{''.join(field)}".upper()
+        names = sorted(name for name in os.environ if f"{name.upper()}__".startswith(f"{within}__"))
         raise ContractError(
-            f"setting `{name}`: {first['msg']}",
-            file=CONFIG_FILE,
-            write="the names and types are those of `headrace settings`",
+            f"setting `{''.join(field)}`: is no JSON: {error.__cause__}",
+            file=f"environment variable {' or '.join(names)}",
+            write=_WRITE,
         ) from error
+    _warn_of_unknown_variables()
+    return found
+
+
+def _wrong_setting(place: list[str], message: str, given: Collection[str]) -> ContractError:
+    """Blames what had the last word: an option, the environment, the file."""
+    what = f"setting `{'.'.join(place)}`: {message}"
+    if place[0] in given:
+        return ContractError(what, file=f"--{place[0].replace('_', '-')}", write=_WRITE)
+    for end in range(len(place), 0, -1):
+        for name in _variables(place[:end]):
+            if _holds(os.environ[name], place[end:]):
+                return ContractError(what, file=f"environment variable {name}", write=_WRITE)
+    if document := config_file():
+        return document.error(what, place, _WRITE)
+    return ContractError(what, file=CONFIG_FILE, write=_WRITE)
+
+
+def _variables(place: list[str]) -> list[str]:
+    wanted = f"{ENVIRONMENT_PREFIX}{'__'.join(place)}".upper()
+    return [name for name in os.environ if name.upper() == wanted]
+
+
+def _holds(text: str, place: list[str]) -> bool:
+    """Whether this JSON says something at this place; any text does at the empty one."""
+    value = json.loads(text) if place else None
+    for name in place:
+        if not isinstance(value, dict) or name not in value:
+            return False
+        value = value[name]
+    return True
+
+
+def _warn_of_unknown_variables() -> None:
+    # No refusal: Kubernetes names variables after a service called headrace.
+    known = {f"{ENVIRONMENT_PREFIX}{name}".upper() for name in (*Settings.model_fields, *_OTHER_VARIABLES)}
+    for name in os.environ:
+        if name.upper().startswith(ENVIRONMENT_PREFIX) and name.upper().split("__")[0] not in known:
+            log.warning("environment variable %s is no setting and has no effect; %s", name, _WRITE)
 
 
 def configure_logging(verbose: bool) -> None:
@@ -95,4 +157,16 @@ def configure_logging(verbose: bool) -> None:
     logging.getLogger("kafka").setLevel(logging.DEBUG if verbose else logging.CRITICAL)
 
 
+class FiniteRange(click.FloatRange):
+    """As FloatRange, but neither infinite nor NaN, which is never outside a range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Usage error if it is no number, not finite or out of range."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+POSITIVE = FiniteRange(min=0, min_open=True)
 pass_app = click.make_pass_decorator(App)

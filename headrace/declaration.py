@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from contracts.errors import ContractError
+from contracts.errors import HeadraceError
 from contracts.loader import load_pipeline
 from contracts.settings import Settings
 from contracts.stream import Pipeline
@@ -52,8 +52,13 @@ class Declaration:
         self._stamp = stamp
         try:
             load(load_pipeline(self._settings.pipeline, self._settings.pipeline_dir))
-        except (ContractError, UnicodeDecodeError, OSError) as error:
+        except HeadraceError as error:
             log.error("the declaration changed and is wrong; the one before it goes on: %s", error)
+            return False
+        except Exception as error:
+            # Whatever a file being saved holds, what runs must not end by it.
+            said = f"{type(error).__name__}: {error}"
+            log.error("the declaration changed and cannot be read; the one before it goes on: %s", said, exc_info=error)
             return False
         log.info("the declaration of %s changed: it is taken up", self._pipeline.name)
         return True
@@ -64,7 +69,7 @@ class Declaration:
         stamp = {}
         for file in files:
             # An editor may replace a file at this moment.
-            with suppress(FileNotFoundError):
+            with suppress(OSError):
                 found = file.stat()
                 stamp[file] = (found.st_mtime_ns, found.st_size)
         return stamp

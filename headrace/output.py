@@ -1,8 +1,9 @@
-"""Results go to stdout: a table for a person, JSON for a program."""
+"""Results go to stdout: a table for a person, JSON for a program. Secrets go nowhere."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -10,8 +11,17 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 WIDTH_OF_A_FILE = 180
+MASK = "**********"
+
+_SECRET_NAMES = (
+    *("accesskey", "accountkey", "apikey", "credential", "encryptionkey", "passphrase", "password", "privatekey"),
+    *("secret", "token"),
+)
+_IN_URL = re.compile(r"(?<=://)[^/\s]*(?=@)")
+_ASSIGNED = re.compile(r"(?i)(?:password|secret|token)=")
 
 
 def show(rows: Iterable[Mapping[str, Any]], *, as_json: bool, title: str = "", empty: str = "nothing") -> None:
@@ -35,12 +45,14 @@ def result_console() -> Console:
 
 def render(title: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
     """A rich table; numbers to the right."""
-    table = Table(title=title or None, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    # Text, because rich reads a string as markup: brackets in a value would vanish or raise.
+    heading = Text(title, style="table.title") if title else None
+    table = Table(title=heading, title_justify="left", box=None, header_style="bold", pad_edge=False)
     for index, name in enumerate(names):
         numeric = all(isinstance(row[index], int | float | Decimal) for row in rows) and bool(rows)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(_text(value) for value in row))
+        table.add_row(*(Text(_text(value)) for value in row))
     return table
 
 
@@ -55,7 +67,22 @@ def _text(value: Any) -> str:
         return bytes(value).hex()
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S")
-    return str(value).replace("[", "\\[")
+    return str(value)
+
+
+def masked(value: Any, name: str = "") -> Any:
+    """The value with asterisks for all that is secret in it, at any depth: what a name calls so, what stands behind
+    `password=`, and user and password in a URL."""
+    if isinstance(value, Mapping):
+        return {key: masked(inner, str(key)) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked(inner, name) for inner in value]
+    if not isinstance(value, str) or not value:
+        return value
+    plain = re.sub("[^a-z]", "", name.lower())
+    if any(word in plain for word in _SECRET_NAMES) or _ASSIGNED.search(value):
+        return MASK
+    return _IN_URL.sub(MASK, value)
 
 
 def _plain(value: Any) -> Any:

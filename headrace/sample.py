@@ -14,12 +14,23 @@ from producers.generator.generate import generate
 
 
 def generate_sample(app: App, out: Path, *, scale: float, seed: int | None, batch_dates: Sequence[date]) -> Answer:
-    """Write the pipeline's sample files and `answer.json` below `out`; Fatal if it declares no sample data."""
+    """Write the pipeline's sample files and `answer.json` below `out`.
+
+    Raises:
+        Fatal: the pipeline declares no sample data, or a value or a file cannot be made as they are declared.
+    """
     declaration = app.pipeline.contracts_dir / "sample_data.yaml"
     if not declaration.exists():
         raise Fatal(
             f"pipeline {app.pipeline.name} declares no sample data",
             next_step=f"write {declaration}; contracts/edtech/sample_data.yaml is an example",
         )
-    out.mkdir(parents=True, exist_ok=True)
-    return generate(load_sample_data(declaration, app.pipeline), app.pipeline, out, batch_dates, scale=scale, seed=seed)
+    data = load_sample_data(declaration, app.pipeline)
+    try:
+        return generate(data, app.pipeline, out, batch_dates, scale=scale, seed=seed)
+    except ValueError as error:
+        raise Fatal(
+            f"sample data cannot be made: {error}", next_step="correct the declaration", file=declaration
+        ) from error
+    except OSError as error:
+        raise Fatal(f"sample data cannot be written: {error}", next_step="name another directory", out=out) from error

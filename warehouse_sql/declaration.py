@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from contracts.errors import ContractError
+from contracts.loader import NAME
 from contracts.stream import Pipeline
+from contracts.yaml_document import Place, YamlDocument
+from warehouse_sql.sql_files import one_statement, statements
 
 Kind = Literal["dimension", "generated", "fact"]
 Engine = Literal["delta", "postgres"]
@@ -36,6 +37,7 @@ class _Table(_Declared):
     key: str
     stream: str = ""
     natural: tuple[str, ...] = ()
+    inferred: str = ""
     references: dict[str, str] = {}
 
 
@@ -51,13 +53,15 @@ class _File(_Declared):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table of the star schema. `natural`: the columns a dimension's key hashes, named alike in its facts."""
+    """One table of the star schema. `natural`: the columns a dimension's key hashes, named alike in its facts;
+    `inferred`: its boolean column that is true for a member that only others have named so far."""
 
     name: str
     kind: Kind
     key: str
     stream: str
     natural: tuple[str, ...]
+    inferred: str
     references: Mapping[str, str]
 
     @property
@@ -101,9 +105,14 @@ class Warehouse:
         """Tables restated by date."""
         return tuple(table for table in self.tables if table.kind == "fact")
 
+    def referring(self, name: str) -> dict[str, list[str]]:
+        """The tables that refer to a dimension, and by which columns."""
+        found = {table.name: [c for c, target in table.references.items() if target == name] for table in self.tables}
+        return {table: columns for table, columns in found.items() if columns}
+
     def source(self, name: str) -> str:
         """The Spark SQL that gives a table's or a view's rows."""
-        return statements(self.folder / "source" / f"{name}.sql")[0]
+        return one_statement(self.folder / "source" / f"{name}.sql")
 
     def sql(self, engine: Engine, verb: str, name: str) -> list[str]:
         """The statements of one verb for one table."""
@@ -111,110 +120,109 @@ class Warehouse:
 
     def named(self, folder: str) -> dict[str, str]:
         """The one-statement files of `queries` or `checks`, by name."""
-        return {path.stem: statements(path)[0] for path in sorted((self.folder / folder).glob("*.sql"))}
-
-
-def statements(path: Path) -> list[str]:
-    """The statements of a SQL file, without comment lines and without the final semicolon.
-
-    A statement ends with a semicolon at the end of a line. ContractError if the file is missing, empty or no UTF-8.
-    """
-    if not path.is_file():
-        raise ContractError("the SQL file is missing", file=path, write=f"create {path.name} or drop the table")
-    found: list[str] = []
-    lines: list[str] = []
-    for line in _text(path).splitlines():
-        if line.lstrip().startswith("--"):
-            continue
-        ends = line.rstrip().endswith(";")
-        lines.append(line.rstrip()[:-1] if ends else line)
-        if ends:
-            found.append("\n".join(lines).strip())
-            lines = []
-    found.append("\n".join(lines).strip())
-    found = [statement for statement in found if statement]
-    if not found:
-        raise ContractError("the SQL file holds no statement", file=path, write="write the statement")
-    return found
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise ContractError(f"is no UTF-8: {error.reason}", file=path, line=line, write="save it as UTF-8") from error
+        return {path.stem: one_statement(path) for path in sorted((self.folder / folder).glob("*.sql"))}
 
 
 def load(pipeline: Pipeline) -> Warehouse:
     """Read and check the declaration of a pipeline's warehouse; a pipeline without one has no star schema.
 
     Raises:
-        ContractError: wrong YAML, a file that is no UTF-8, an unknown stream or table, references in a circle, a
-            missing SQL file.
+        ContractError: wrong YAML, a file that is no UTF-8, an unknown stream, table or column, a name that is none,
+            references in a circle, a missing SQL file, or two statements where one belongs.
     """
     path = pipeline.warehouse_sql_dir / DECLARATION
     if not path.exists():
         return Warehouse(pipeline.name, pipeline.warehouse_sql_dir, (), (), ())
+    document = YamlDocument(path)
     try:
-        declared = _File.model_validate(yaml.safe_load(_text(path)))
-    except (OSError, yaml.YAMLError) as error:
-        raise ContractError(f"cannot be read: {error}", file=path, write="a mapping with `tables:`") from error
+        declared = _File.model_validate(document.data)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise ContractError(f"{place}: {first['msg']}", file=path, write=f"correct `{place}`") from error
+        raise document.error(f"{place}: {first['msg']}", first["loc"], f"correct `{place}`") from error
     tables = {
-        name: Table(name, table.kind, table.key, table.stream, table.natural, table.references)
+        name: Table(name, table.kind, table.key, table.stream, table.natural, table.inferred, table.references)
         for name, table in declared.tables.items()
     }
+    _check_names(declared, document)
     for table in tables.values():
-        _check(table, tables, pipeline, path)
+        _check(table, tables, pipeline, document)
     warehouse = Warehouse(
         pipeline.name,
         pipeline.warehouse_sql_dir,
-        _ordered(tables, path),
+        _ordered(tables, document),
         declared.views,
         tuple(ParquetTable(name, parquet.inputs) for name, parquet in declared.parquet.items()),
     )
     for parquet in warehouse.parquet:
         for name in parquet.inputs:
             if name not in tables or tables[name].kind != "fact":
-                raise ContractError(f"parquet {parquet.name}: input {name!r} is no fact", file=path, write="a fact")
+                raise document.error(
+                    f"parquet {parquet.name}: input {name!r} is no fact", ("parquet", parquet.name, "inputs"), "a fact"
+                )
     _check_files(warehouse)
     return warehouse
 
 
-def _check(table: Table, tables: Mapping[str, Table], pipeline: Pipeline, path: Path) -> None:
+def _check_names(declared: _File, document: YamlDocument) -> None:
+    """They become names in SQL and of files."""
+    named: list[tuple[str, Place]] = [(view, ("views", index)) for index, view in enumerate(declared.views)]
+    named += [(name, ("parquet", name)) for name in declared.parquet]
+    for name, table in declared.tables.items():
+        named += [(name, ("tables", name)), (table.key, ("tables", name, "key"))]
+        named += [(column, ("tables", name, "references", column)) for column in table.references]
+        named += [(table.inferred, ("tables", name, "inferred"))] if table.inferred else []
+    for name, place in named:
+        if not NAME.fullmatch(name):
+            raise document.error(f"`{name}` is no name", place, "lower-case letters, digits and _, a letter first")
+
+
+def _check(table: Table, tables: Mapping[str, Table], pipeline: Pipeline, document: YamlDocument) -> None:
     streams = {stream.name: stream for stream in pipeline.streams}
+    at = ("tables", table.name)
     if table.kind != "generated":
         stream = streams.get(table.stream)
         if stream is None:
-            raise ContractError(
-                f"{table.name}: no stream {table.stream!r}", file=path, write=f"stream: one of {sorted(streams)}"
+            raise document.error(
+                f"{table.name}: no stream {table.stream!r}", (*at, "stream"), f"stream: one of {sorted(streams)}"
             )
-        if table.kind == "dimension" and not (stream.is_cdc and table.natural):
-            raise ContractError(
-                f"{table.name}: a dimension needs a table's stream and `natural`", file=path, write="natural: [<id>]"
+        if table.kind == "dimension" and not (stream.is_cdc and table.natural and table.inferred):
+            raise document.error(
+                f"{table.name}: a dimension needs a table's stream, `natural` and `inferred`",
+                at,
+                "natural: [<id>] and inferred: is_inferred",
             )
         if table.kind == "fact" and (stream.is_cdc or not stream.file_source.unit):
-            raise ContractError(
-                f"{table.name}: a fact needs a file stream with a unit", file=path, write="a stream with a date unit"
+            raise document.error(
+                f"{table.name}: a fact needs a file stream with a unit", (*at, "stream"), "a stream with a date unit"
+            )
+        columns = [column.name for column in stream.columns]
+        if unknown := [name for name in table.natural if name not in columns]:
+            raise document.error(
+                f"{table.name}: `natural` names {unknown[0]!r}, no column of {stream.name}",
+                (*at, "natural"),
+                f"natural: some of {columns}",
             )
     for column, target in table.references.items():
         if target not in tables or tables[target].kind == "fact":
-            raise ContractError(
-                f"{table.name}.{column} references {target!r}, no dimension here", file=path, write="a dimension's name"
+            raise document.error(
+                f"{table.name}.{column} references {target!r}, no dimension here",
+                (*at, "references", column),
+                "a dimension's name",
             )
 
 
-def _ordered(tables: Mapping[str, Table], path: Path) -> tuple[Table, ...]:
+def _ordered(tables: Mapping[str, Table], document: YamlDocument) -> tuple[Table, ...]:
     ordered: dict[str, Table] = {}
     waiting = dict(tables)
     while waiting:
         ready = [t for t in waiting.values() if all(r in ordered or r == t.name for r in t.references.values())]
         if not ready:
-            raise ContractError(f"references in a circle: {sorted(waiting)}", file=path, write="drop one reference")
+            raise document.error(
+                f"references in a circle: {sorted(waiting)}",
+                ("tables", min(waiting), "references"),
+                "drop one reference",
+            )
         for table in sorted(ready, key=lambda t: t.kind == "fact"):
             ordered[table.name] = waiting.pop(table.name)
     return tuple(sorted(ordered.values(), key=lambda t: t.kind == "fact"))
@@ -232,4 +240,6 @@ def _check_files(warehouse: Warehouse) -> None:
             if table.kind == "dimension":
                 warehouse.sql(engine, "infer", table.name)
     for parquet in warehouse.parquet:
-        statements(warehouse.folder / "parquet" / f"{parquet.name}.sql")
+        one_statement(warehouse.folder / "parquet" / f"{parquet.name}.sql")
+    for folder in ("queries", "checks"):
+        warehouse.named(folder)

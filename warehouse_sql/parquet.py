@@ -11,10 +11,11 @@ from typing import Any
 
 from pyspark.sql import functions as F
 
-from warehouse_sql.declaration import FACT_DATE, ParquetTable, statements
+from warehouse_sql.declaration import FACT_DATE, ParquetTable
 from warehouse_sql.delta_target import POSITIONS, DeltaTarget
 from warehouse_sql.reading import date_key
 from warehouse_sql.report import TableReport
+from warehouse_sql.sql_files import one_statement
 
 _HIVE_READABLE = {
     # Only the partitions at hand are replaced.
@@ -34,7 +35,7 @@ def create(target: DeltaTarget, table: ParquetTable, url: str) -> None:
 
 
 def _query(target: DeltaTarget, table: ParquetTable) -> str:
-    return statements(target.warehouse.folder / "parquet" / f"{table.name}.sql")[0]
+    return one_statement(target.warehouse.folder / "parquet" / f"{table.name}.sql")
 
 
 def _location(target: DeltaTarget, table: ParquetTable, url: str) -> str:
@@ -108,7 +109,7 @@ def _completed(target: DeltaTarget, name: str) -> set[int]:
     path = target.warehouse.folder / "parquet" / "incomplete" / f"{name}.sql"
     if not path.is_file():
         return set()
-    return {row[0] for row in target.spark.sql(statements(path)[0]).collect()}
+    return {row[0] for row in target.spark.sql(one_statement(path)).collect()}
 
 
 def _empty(target: DeltaTarget, name: str, location: str, days: set[int]) -> None:

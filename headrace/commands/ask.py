@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -62,7 +63,7 @@ def quarantine() -> None:
 @quarantine.command("list")
 @click.option("--stream", help="Only this stream.")
 @click.option("--rows", is_flag=True, help="One line per row instead of one per rule.")
-@click.option("--limit", default=100, show_default=True, help="At most this many lines.")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most this many lines.")
 @json_option
 @pass_app
 def quarantine_list(app: App, stream: str | None, rows: bool, limit: int, as_json: bool) -> None:
@@ -80,15 +81,15 @@ def quarantine_list(app: App, stream: str | None, rows: bool, limit: int, as_jso
 
 @quarantine.command("show")
 @click.argument("stream")
-@click.argument("offset", type=int)
-@click.option("--partition", default=0, show_default=True, help="Of the topic.")
+@click.argument("offset", type=click.IntRange(min=0))
+@click.option("--partition", type=click.IntRange(min=0), default=0, show_default=True, help="Of the topic.")
 @json_option
 @pass_app
 def quarantine_show(app: App, stream: str, offset: int, partition: int, as_json: bool) -> None:
     """Show one refused row whole, its raw bytes included."""
     app.stream(stream)
     table = f"{app.pipeline.name}_lake.quarantine"
-    sql = f"select *, decode(raw, 'utf-8') as raw_text from {table} where stream = %(stream)s and partition = %(partition)s and offset = %(offset)s"  # noqa: E501
+    sql = f"select *, make_valid_utf8(cast(raw as string)) as raw_text from {table} where stream = %(stream)s and partition = %(partition)s and offset = %(offset)s"  # noqa: E501
     found = rows_of(app, sql, stream=stream, partition=partition, offset=offset)
     if as_json or not found:
         show(
@@ -103,16 +104,23 @@ def quarantine_show(app: App, stream: str, offset: int, partition: int, as_json:
 
 @click.command()
 @click.argument("statement")
-@click.option("--limit", default=1000, show_default=True, help="At most this many rows.")
+@click.option("--limit", type=click.IntRange(min=1), default=1000, show_default=True, help="At most this many rows.")
 @json_option
 @pass_app
 def sql(app: App, statement: str, limit: int, as_json: bool) -> None:
     """Run one SQL statement over HiveServer2; STATEMENT may be a file (`@file.sql`)."""
-    from pathlib import Path
-
-    text = Path(statement[1:]).read_text(encoding="utf-8") if statement.startswith("@") else statement
+    text = _content(Path(statement[1:])) if statement.startswith("@") else statement
     found: list[dict[str, Any]] = rows_of(app, text, limit=limit)
     show(found, as_json=as_json, empty="no rows")
+
+
+def _content(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise click.UsageError(f"@{file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"@{file} is not UTF-8: {error}") from error
 
 
 COMMANDS = (ledger, quarantine, sql)

@@ -7,20 +7,19 @@ import sys
 from collections.abc import Callable
 
 import click
+from rich.text import Text
 
 from headrace.app import App, pass_app, progress_console
 from headrace.background import processes
 from headrace.commands.ask import json_option
-from headrace.output import show
+from headrace.output import masked, show
 from headrace.overview import merges_overview, parts_overview, streams_overview
 from infra.local import deployment
-
-_SECRET = ("secret", "password", "token", "access.key")
 
 
 def announce() -> Callable[[str, str], None]:
     """A progress callback that writes one line per step to stderr."""
-    return lambda part, message: progress_console.print(f"  [bold]{part}[/bold]  {message}", highlight=False)
+    return lambda part, message: progress_console.print(Text.assemble("  ", (part, "bold"), "  ", message))
 
 
 @click.command()
@@ -48,12 +47,13 @@ def down(app: App) -> None:
 def status(app: App, as_json: bool) -> None:
     """Did it arrive? Parts, streams, merges, freshness, what waits and what was refused."""
     parts = deployment.status(app.settings)
-    streams = streams_overview(app)
-    merges = merges_overview(app)
+    table = [masked(row) for row in parts_overview(parts)]
+    streams = [masked(row) for row in streams_overview(app)]
+    merges = masked(merges_overview(app))
     if as_json:
-        show([{"parts": parts_overview(parts), "streams": streams, "merges": merges}], as_json=True)
+        show([{"parts": table, "streams": streams, "merges": merges}], as_json=True)
     else:
-        show(parts_overview(parts), as_json=False, title=f"Parts (logs in {app.settings.data_dir / 'log'})")
+        show(table, as_json=False, title=f"Parts (logs in {app.settings.data_dir / 'log'})")
         click.echo()
         brief = [{name: value for name, value in row.items() if name != "reason"} for row in streams]
         show(brief, as_json=False, title=f"Streams of {app.pipeline.name}", empty="`headrace run` has not run yet")
@@ -79,7 +79,7 @@ def status(app: App, as_json: bool) -> None:
 
 @click.command()
 @click.argument("part")
-@click.option("--lines", "-n", default=50, show_default=True, help="How many.")
+@click.option("--lines", "-n", type=click.IntRange(min=1), default=50, show_default=True, help="How many.")
 @pass_app
 def logs(app: App, part: str, lines: int) -> None:
     """The last lines of a part's log."""
@@ -106,16 +106,7 @@ def reset(app: App, yes: bool, dry_run: bool) -> None:
 @pass_app
 def settings(app: App) -> None:
     """The settings in force, secrets masked."""
-    shown = json.loads(app.settings.model_dump_json())
-    shown["spark"]["conf"] = masked(shown["spark"]["conf"])
-    click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
-
-
-def masked(conf: dict[str, str]) -> dict[str, str]:
-    """A Spark configuration with asterisks for each value whose name looks secret."""
-    return {
-        name: "**********" if any(word in name.lower() for word in _SECRET) else value for name, value in conf.items()
-    }
+    click.echo(json.dumps(masked(json.loads(app.settings.model_dump_json())), indent=2, ensure_ascii=False))
 
 
 COMMANDS = (up, down, status, logs, reset, settings)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
-from headrace.app import App, pass_app, progress_console
+from headrace.app import POSITIVE, App, pass_app, progress_console
 from headrace.commands.ask import json_option
 from headrace.output import show
 
@@ -61,7 +62,7 @@ def apply(context: click.Context, dry_run: bool) -> None:
     found = planned(app)
     for warning in found.warnings:
         click.secho(f"warning: {warning}", fg="yellow", err=True)
-    changed = make(found, lambda line: progress_console.print(line, markup=False, highlight=False))
+    changed = make(found, lambda line: progress_console.print(Text(line)))
     if changed:
         restart_monitor(app)
     click.echo(f"applied: {changed} changes" if changed else "nothing to do: what runs is what is declared")
@@ -76,7 +77,7 @@ def load(app: App, file: Path, table: str, dry_run: bool) -> None:
     """Fill a source table from a CSV FILE with COPY, or run a .sql FILE there: all of it or nothing."""
     from connectors import load as loading
 
-    if file.suffix == ".sql":
+    if file.suffix.lower() == ".sql":
         if table:
             raise click.UsageError("a .sql file names its tables itself: leave --table out")
         if dry_run:
@@ -103,7 +104,7 @@ def push(app: App, files: tuple[Path, ...], dry_run: bool, as_json: bool) -> Non
     """Send FILES to Kafka, each content once. Repeat it after any interruption."""
     from producers.push import push as send
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=progress_console, transient=True) as bar:
         tasks: dict[str, int] = {}
 
@@ -156,7 +157,7 @@ def files(app: App, as_json: bool) -> None:
 
 @click.command()
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Directory to fill.")
-@click.option("--scale", default=1.0, show_default=True, help="Times the declared number of rows.")
+@click.option("--scale", type=POSITIVE, default=1.0, show_default=True, help="Times the declared number of rows.")
 @click.option("--seed", type=int, help="Default: the declaration's.")
 @click.option(
     "--batch-date",
@@ -174,6 +175,8 @@ def generate(
     from headrace.sample import generate_sample
 
     days = [day.date() for day in batch_dates] or [date.today()]
+    if len(set(days)) != len(days):
+        raise click.UsageError("--batch-date names a day twice: each day has one file per stream")
     answer = generate_sample(app, out, scale=scale, seed=seed, batch_dates=days)
     rows = [{"file": str(out / table.file), "rows": table.rows} for table in answer.tables]
     rows += [{"file": str(out / file.file), "rows": file.rows} for file in answer.files]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from datetime import UTC, datetime
@@ -24,13 +25,13 @@ def run(app: App, merge_every: str | None, no_merge: bool) -> None:
     """Run the streams and the merges until SIGTERM, which finishes the batch under way."""
     from headrace.running import Rhythm, run_forever
 
+    rhythm = Rhythm(
+        merge_s=app.settings.run.merge_every_s if merge_every is None else _seconds(merge_every),
+        maintain_s=app.settings.run.maintain_every_s,
+    )
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    rhythm = Rhythm(
-        merge_s=_seconds(merge_every) if merge_every else app.settings.run.merge_every_s,
-        maintain_s=app.settings.run.maintain_every_s,
-    )
     again = Retrying(
         retry=retry_if_exception_type(Retryable),
         wait=wait_exponential(min=2, max=60),
@@ -58,22 +59,23 @@ def monitor(app: App, port: int) -> None:
 def merge(app: App, as_json: bool) -> None:
     """One round of merges in a Spark application of its own, for schedulers; safe beside `run --no-merge`."""
     from headrace.lease import Lease
-    from headrace.running import merge_once, start_spark
+    from headrace.running import maintain_merged, merge_once, start_spark
     from headrace.tables import create_all_tables
 
     with Lease(app.endpoints.warehouse, f"{app.pipeline.name} merge"):
         spark = start_spark(app, "merge")
         try:
-            create_all_tables(app, spark)
+            create_all_tables(app, spark, "merge")
             show([{"rows": merge_once(app, spark)}], as_json=as_json)
+            maintain_merged(app, spark)
         finally:
             spark.stop()
 
 
 @click.command()
 @click.argument("stream")
-@click.option("--from-offset", type=int, help="First offset, in every partition.")
-@click.option("--to-offset", type=int, help="Last offset (inclusive); default: the table's position.")
+@click.option("--from-offset", type=click.IntRange(min=0), help="First offset, in every partition.")
+@click.option("--to-offset", type=click.IntRange(min=0), help="Last offset (inclusive); default: the table's position.")
 @click.option("--from-time", type=click.DateTime(), help="First record at or after this time (UTC).")
 @click.option("--to-time", type=click.DateTime(), help="Last record before this time (UTC).")
 @click.option("--dry-run", is_flag=True, help="Show the offsets; read and write nothing.")
@@ -95,6 +97,10 @@ def replay(
     first = from_offset if from_time is None else from_time.replace(tzinfo=UTC)
     if first is None or (from_offset is not None and from_time is not None):
         raise click.UsageError("say where to start: --from-offset or --from-time")
+    if from_offset is not None and to_offset is not None and to_offset < from_offset:
+        raise click.UsageError(f"--to-offset {to_offset} lies before --from-offset {from_offset}")
+    if from_time is not None and to_time is not None and to_time <= from_time:
+        raise click.UsageError(f"--to-time {to_time} does not lie behind --from-time {from_time}")
 
     rows = replay_range(
         app,
@@ -131,9 +137,12 @@ def _end(to_offset: int | None, to_time: datetime | None) -> int | datetime | No
 
 def _seconds(text: str) -> float:
     try:
-        return float(text.removesuffix("s"))
+        seconds = float(text.removesuffix("s"))
     except ValueError:
-        raise Fatal(f"--merge-every {text}: not a number of seconds", next_step="write 30 or 30s") from None
+        seconds = math.nan
+    if not (seconds > 0 and math.isfinite(seconds)):
+        raise Fatal(f"--merge-every {text}: not a number of seconds above 0", next_step="write 30 or 30s")
+    return seconds
 
 
 COMMANDS = (run, monitor, merge, replay, resume)

@@ -6,13 +6,15 @@ import sys
 
 import click
 
-from headrace.app import App, pass_app
+from headrace.app import POSITIVE, App, FiniteRange, pass_app
 from headrace.commands.ask import json_option
 from headrace.output import show
 
 
 @click.command()
-@click.option("--wait", default=0.0, help="Repeat until all is equal, at most this many seconds.")
+@click.option(
+    "--wait", type=FiniteRange(min=0), default=0.0, help="Repeat until all is equal, at most this many seconds."
+)
 @json_option
 @pass_app
 def verify(app: App, wait: float, as_json: bool) -> None:
@@ -32,7 +34,9 @@ def verify(app: App, wait: float, as_json: bool) -> None:
 
 @click.command()
 @click.option("--keep", is_flag=True, help="Leave everything running, to explore.")
-@click.option("--scale", default=1.0, show_default=True, help="Times the declared number of sample rows.")
+@click.option(
+    "--scale", type=POSITIVE, default=1.0, show_default=True, help="Times the declared number of sample rows."
+)
 @pass_app
 def demo(app: App, keep: bool, scale: float) -> None:
     """The whole pipeline on real parts, with a kill -9 in the middle, ending with the tables and the proof."""

@@ -12,6 +12,7 @@ from random import Random
 
 from contracts import canonical_python
 from contracts.canonical import TAG
+from contracts.errors import Fatal
 from contracts.spark_types import parse_type
 from contracts.stream import Column, Stream
 from producers.generator.declaration import DailyFile, SampleData
@@ -157,9 +158,11 @@ class DailyMaker:
         wanted = sum(dirt.nulls.values()) + sum(wrong.rows for wrong in dirt.wrong) + dirt.duplicates_within
         wanted += (dirt.broken.rows if dirt.broken else 0) + (dirt.conflicting.rows if dirt.conflicting else 0)
         wanted += dirt.duplicates_across + cut
-        if wanted > self._rows:
-            raise ValueError(
-                f"{self._declared.file}: {wanted} dirty rows are declared, but a day has {self._rows}: raise the scale"
+        needed = max(wanted, dirt.late.rows if dirt.late else 0)
+        if needed > self._rows:
+            raise Fatal(
+                f"{self._declared.file}: {needed} dirty rows are declared, but a day has {self._rows}",
+                next_step="raise the scale, or lower the amounts of dirt",
             )
         return chance.sample(range(self._rows), wanted)
 
@@ -197,7 +200,13 @@ class DailyMaker:
         name = self._declared.dirt.conflicting.column
         others = drawing.column(f"{name}/conflicting", self._declared.columns[name])
         for index in indexes:
-            other = next(value for value in others[index:] + others[:index] if value != columns[name][index])
+            there = columns[name][index]
+            other = next((value for value in others[index:] + others[:index] if value != there), there)
+            if other == there:
+                raise Fatal(
+                    f"{self._declared.file}: `{name}` has one value only, so that no row can conflict with another",
+                    next_step=f"another column in `conflicting`, or more values for `{name}`",
+                )
             row = {n: [other if n == name else columns[n][index]] for n in self._names}
             lines += self._lines_of([[row[n][0] for n in self._names]])
             keys.append(key[index])

@@ -6,8 +6,8 @@ nothing here or in the YAML's reader knows what the data are about.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import date, datetime
+from collections.abc import Collection, Mapping
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,9 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from contracts.stream import FileSource, Pipeline
 from contracts.yaml_document import YamlDocument
+from producers.generator.checks import Known, check_columns, check_dirt, check_file
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class _Part(BaseModel):
@@ -29,18 +32,33 @@ class Choice(_Part):
 
     values: tuple[Any, ...] = ()
     of: str = ""
-    weights: tuple[float, ...] | None = None
+    weights: tuple[Weight, ...] | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Choice:
+        if bool(self.values) == bool(self.of):
+            raise ValueError("either `values` or the list `of` is needed")
+        if self.weights is not None and self.values and len(self.weights) != len(self.values):
+            raise ValueError(f"{len(self.weights)} weights for {len(self.values)} values")
+        if self.weights is not None and not sum(self.weights):
+            raise ValueError("no weight is above 0")
+        return self
 
 
 class Numbers(_Part):
     """Between `min` and `max`; with `mean` and `deviation` normal and clipped. `digits` after the point makes a
     decimal, none an integer."""
 
-    min: float
-    max: float
-    mean: float | None = None
-    deviation: float | None = None
+    min: Finite
+    max: Finite
+    mean: Finite | None = None
+    deviation: Finite | None = None
     digits: Annotated[int, Field(ge=0, le=18)] = 0
+
+    @model_validator(mode="after")
+    def _span(self) -> Numbers:
+        _in_order(self.min, self.max)
+        return self
 
 
 class Dates(_Part):
@@ -49,12 +67,25 @@ class Dates(_Part):
     first: date
     last: date
 
+    @model_validator(mode="after")
+    def _span(self) -> Dates:
+        _in_order(self.first, self.last)
+        return self
+
 
 class Timestamps(_Part):
     """A whole second of this span or, without one, of the file's own day."""
 
     first: datetime | None = None
     last: datetime | None = None
+
+    @model_validator(mode="after")
+    def _span(self) -> Timestamps:
+        if (self.first is None) != (self.last is None):
+            raise ValueError("`first` and `last` belong together")
+        if self.first and self.last:
+            _in_order(*(at.replace(tzinfo=at.tzinfo or UTC) for at in (self.first, self.last)))
+        return self
 
 
 class Later(_Part):
@@ -79,11 +110,16 @@ class Sample(_Part):
     min: Count = 0
     max: Count = 3
 
+    @model_validator(mode="after")
+    def _span(self) -> Sample:
+        _in_order(self.min, self.max)
+        return self
+
 
 class MapOf(_Part):
     """A map with 0 to all of `keys`, each with a value of `value`."""
 
-    keys: tuple[str, ...]
+    keys: Annotated[tuple[str, ...], Field(min_length=1)]
     value: Generator
 
 
@@ -107,8 +143,11 @@ class Generator(_Part):
 
     @model_validator(mode="after")
     def _one_way(self) -> Generator:
-        if len(self.model_fields_set - {"null_share"}) != 1:
+        ways = self.model_fields_set - {"null_share"}
+        if len(ways) != 1:
             raise ValueError(f"exactly one way to draw values is needed, not {sorted(self.model_fields_set) or 'none'}")
+        if any(getattr(self, way) in (None, (), {}) for way in ways):
+            raise ValueError("the way to draw values is empty")
         return self
 
 
@@ -214,11 +253,24 @@ def load_sample_data(file: Path, pipeline: Pipeline) -> SampleData:
     except ValidationError as problem:
         first = problem.errors()[0]
         raise document.error(f"`{'.'.join(map(str, first['loc']))}`: {first['msg']}", first["loc"]) from None
+    tables: dict[str, Collection[str]] = {}
     for index, table in enumerate(found.tables):
         _check(document, ("tables", index), table, pipeline)
+        check_file(document, ("tables", index, "file"), table.file, ())
+        check_columns(document, ("tables", index, "columns"), table.columns, Known(found.lists, tables, daily=False))
+        tables[table.stream] = table.columns
     for index, daily in enumerate(found.daily_files):
-        _check(document, ("daily_files", index), daily, pipeline)
+        at = ("daily_files", index)
+        _check(document, at, daily, pipeline)
+        check_file(document, (*at, "file"), daily.file, ("unit",))
+        check_columns(document, (*at, "columns"), daily.columns, Known(found.lists, tables, daily=True))
+        check_dirt(document, at, daily, pipeline.stream(daily.stream))
     return found
+
+
+def _in_order(first: Any, last: Any) -> None:
+    if first > last:
+        raise ValueError(f"{first} to {last} is no span")
 
 
 def _check(document: YamlDocument, place: tuple[str | int, ...], entry: Table | DailyFile, pipeline: Pipeline) -> None:

@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from contracts.canonical import fingerprint_python
+from contracts.errors import Fatal
 from contracts.stream import Pipeline, Stream
 from producers.generator.answer import Answer, FileAnswer, Statement, StreamAnswer, StreamBooks, TableAnswer
 from producers.generator.daily import DailyMaker, Made, hashes_of
@@ -33,7 +34,7 @@ def generate(
     already there are overwritten, others left alone.
 
     Raises:
-        ValueError: a day has fewer rows than dirt is declared for, or a file's name is not the stream's.
+        Fatal: a day has fewer rows than dirt is declared for, or a file's name is not the stream's.
     """
     seed = data.seed if seed is None else seed
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -91,7 +92,10 @@ def _write(made: Made, stream: Stream, declared: DailyFile, day: date, out_dir: 
     name = declared.file.format(unit=day)
     found = stream.file_source.match(name)
     if not found or found[stream.file_source.unit] != str(day):
-        raise ValueError(f"{name} is no name of stream {stream.name}: its files match {stream.file_source.pattern}")
+        raise Fatal(
+            f"{name} is no name of stream {stream.name}: its files match {stream.file_source.pattern}",
+            next_step="change `file` in the declaration of the sample data",
+        )
     path = out_dir / folder / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(made.text)

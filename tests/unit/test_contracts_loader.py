@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import ContractError
+from contracts.expressions import literal
 from contracts.loader import load_pipeline, load_stream
 from contracts.spark_types import current_columns, history_columns, parse_type
-from contracts.stream import FileSource, Rule, TableSource
+from contracts.stream import FileSource, Rule, Stream, TableSource
 
 GOOD = """\
 apiVersion: v3.1.0
@@ -106,6 +107,12 @@ def test_every_word_of_a_contract_reaches_the_stream(tmp_path: Path) -> None:
 TABLE = ("headrace.filePattern, value: 'orders_(?P<day>[0-9]+)\\.csv'}", "headrace.table, value: public.orders}")
 C = "customProperties:"
 LONG = "line_no < 3 or price / line_no > 1 or exists(tags['x'], t -> t > line_no)"
+MISSING = (
+    'metric: invalidValues, mustBe: 0, arguments: {validValues: ["A\'1", B2]}',
+    "metric: missingValues, mustBe: 0, arguments: {missingValues: NA}",
+)
+DELIMITER = ("{property: other.tool, value: kept}", "{property: headrace.fileDelimiter, value: '||'}")
+TOPIC = ("{property: other.tool, value: kept}", "{property: headrace.topic, value: ")
 WRONG = {
     "an unknown property, with the near one": (("headrace.version,", "headrace.versoin,"), "", "`headrace.version`"),
     "a property without its dot": (("headrace.version,", "headrace_version,"), "", "lacks the dot"),
@@ -143,6 +150,31 @@ WRONG = {
     "the name of a table of ours": (("name: orders", "name: ledger"), "", "no name for a stream"),
     "another standard": (("apiVersion: v3.1.0", "apiVersion: v2.2.2"), "", "ODCS v3"),
     "no YAML": (("status: active", "status: [active"), None, "is not YAML"),
+    "a bound that is not a number": (("minimum: 0", "minimum: .nan"), "", "compared with"),
+    "a bound without end": (("minimum: 0", "minimum: -.inf"), "", "compared with"),
+    "a bound that YAML alters": (("minimum: 0", "minimum: 1.234567890123456789e+0"), "", "without an exponent"),
+    "a bound that no decimal holds": (("minimum: 0", f"minimum: {'7' * 39}"), "", "more than 38 digits"),
+    "a pattern that is NULL": (("pattern: \"^[A-Z]'\\\\d+$\"", "pattern: null"), "", "is no string"),
+    "a pattern that is a number": (("pattern: \"^[A-Z]'\\\\d+$\"", "pattern: 5"), "", "is no string"),
+    "a pattern that is a list": (("pattern: \"^[A-Z]'\\\\d+$\"", "pattern: [a]"), "", "is no string"),
+    "a pattern that repeats too often": (("^[A-Z]", "a{99999999999}"), "pattern", "no regular expression"),
+    "two bounds": (("mustBe: 0", "mustBe: 0, mustBeLessThan: 5"), "", "no other bound"),
+    "missing values in no list": (MISSING, "missingValues: NA", "no list"),
+    "a rule of no engine": (("engine: soda, ", ""), "someone else's", "names no engine"),
+    "a rule of an empty engine": (("engine: soda", "engine: ' '"), "", "names no engine"),
+    "a rule of ours in capitals": (("engine: soda", "engine: Headrace"), "", "needs a name"),
+    "a rule of ours with a space": (("engine: soda", "engine: 'headrace '"), "", "needs a name"),
+    "a delimiter of two": (DELIMITER, "'||'}", "one printable ASCII"),
+    "no delimiter": ((DELIMITER[0], DELIMITER[1].replace("||", "")), "''}", "one printable ASCII"),
+    "a quote for a delimiter": ((DELIMITER[0], DELIMITER[1].replace("||", '"')), "fileDelimiter", "no quote"),
+    "a delimiter of two bytes": ((DELIMITER[0], DELIMITER[1].replace("||", "¦")), "fileDelimiter", "ASCII"),
+    "a delimiter that ends a line": ((DELIMITER[0], DELIMITER[1].replace("'||'", r'"\n"')), "Delimiter", "printable"),
+    "a digit for a delimiter": ((DELIMITER[0], DELIMITER[1].replace("||", "1")), "fileDelimiter", "digit"),
+    "a topic with a space": ((TOPIC[0], TOPIC[1] + "'my topic'}"), "my topic", "Kafka takes"),
+    "a topic that is a folder": ((TOPIC[0], TOPIC[1] + "'..'}"), "'..'", "Kafka takes"),
+    "a topic too long": ((TOPIC[0], TOPIC[1] + "t" * 250 + "}"), "tttt", "Kafka takes"),
+    "a type without end": (("map<string,array<int>>", "array<" * 5000), "physicalType", "too deeply"),
+    "a value that is no date": (("status: active", "contractCreatedTs: 2026-02-30"), "", "day is out of range"),
 }  # fmt: skip
 
 
@@ -157,6 +189,45 @@ def test_a_wrong_contract_is_refused_at_its_line(case: str, stream_of: Callable[
     lines = text.splitlines()
     assert refused.value.line
     assert anchor is None or (anchor or new) in lines[refused.value.line - 1], str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "bound"),
+    [
+        ("0.1234567890123456789", "0.1234567890123456789"),
+        ("+12345678901234567.25", "12345678901234567.25"),
+        ("12345678901234567890", "12345678901234567890"),
+        ("0.10", "0.1"),
+        ("1.5e+3", "1500.0"),
+    ],
+)
+def test_a_bound_keeps_its_digits(written: str, bound: str, stream_of: Callable[..., Stream]) -> None:
+    rules = {rule.name: rule.expression for rule in stream_of(GOOD.replace("minimum: 0", f"minimum: {written}")).rules}
+    assert rules["price_minimum"] == f"`price` >= {bound}"
+
+
+def test_missing_values_are_a_list_and_null_is_one_of_them(stream_of: Callable[..., Stream]) -> None:
+    listed = MISSING[1].replace("NA", "[NA, null, '']")
+    rules = {rule.name: rule.expression for rule in stream_of(GOOD.replace(MISSING[0], listed)).rules}
+    assert rules["known_code"] == "`code` is not null and `code` not in ('NA', '')"
+
+
+def test_an_odcs_model_that_raises_is_a_wrong_contract(
+    stream_of: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def raises(*_: object, **__: object) -> None:
+        raise TypeError("odd")
+
+    monkeypatch.setattr("contracts.loader.OpenDataContractStandard.model_validate", raises)
+    with pytest.raises(ContractError, match=r"orders\.yaml:1: is not read .* TypeError: odd"):
+        stream_of(GOOD)
+
+
+@pytest.mark.parametrize("wrong", ["20260105", "2026-W01-1", "next week"])
+def test_a_bound_of_time_is_a_date_that_spark_reads_too(wrong: str) -> None:
+    assert literal("2026-01-05 10:00", parse_type("timestamp")) == "cast('2026-01-05 10:00' as timestamp)"
+    with pytest.raises(ValueError, match="ISO 8601"):
+        literal(wrong, parse_type("date"))
 
 
 def test_two_streams_of_one_topic_a_strange_file_and_a_missing_pipeline_are_refused(tmp_path: Path) -> None:
@@ -177,6 +248,20 @@ def test_two_streams_of_one_topic_a_strange_file_and_a_missing_pipeline_are_refu
         load_pipeline("shop", tmp_path)
     with pytest.raises(ContractError, match="no name for a pipeline"):
         load_pipeline("My Shop", tmp_path)
+
+
+def test_a_topic_may_not_be_that_of_the_files_states(tmp_path: Path) -> None:
+    (tmp_path / "contracts").mkdir()
+    text = GOOD.replace(TOPIC[0], TOPIC[1] + "shop.files}")
+    (tmp_path / "contracts" / "orders.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ContractError, match=r"orders\.yaml: has the topic `shop\.files`"):
+        load_pipeline("shop", tmp_path)
+
+
+@pytest.mark.parametrize("delimiter", [";", r"\t", "|", " "])
+def test_a_delimiter_that_spark_takes(delimiter: str, stream_of: Callable[..., Stream]) -> None:
+    text = GOOD.replace(DELIMITER[0], DELIMITER[1].replace("'||'", f'"{delimiter}"'))
+    assert stream_of(text).file_source.delimiter == delimiter.replace(r"\t", "\t")
 
 
 def test_the_bundled_pipeline_has_its_six_streams() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from contracts.canonical import fingerprint_python, hash_python
-from contracts.errors import ContractError
+from contracts.errors import ContractError, Fatal
 from contracts.loader import load_pipeline
 from contracts.stream import Stream
 from producers.generator.answer import Answer, read_answer
@@ -212,5 +212,5 @@ def test_a_declaration_that_does_not_fit_is_refused(tmp_path: Path) -> None:
             load_sample_data(file, PIPELINE)
         assert message in str(refused.value)
         assert refused.value.line
-    with pytest.raises(ValueError, match="raise the scale"):
+    with pytest.raises(Fatal, match="raise the scale"):
         generate(DATA, PIPELINE, tmp_path / "tiny", DAYS, scale=0.001)

@@ -69,3 +69,30 @@ def test_what_is_saved_after_a_change_was_told_is_another_change(settings: Setti
         file.write_text(file.read_text("utf-8") + f"\n# {remark}\n", "utf-8")
         assert seen.changed()
         assert not seen.changed()
+
+
+@pytest.mark.parametrize("wrong", ["contractCreatedTs: 2026-02-30\n", "tags: &a [*a]\n", "tags: !!int abc\n"])
+def test_a_contract_that_yaml_cannot_hold_does_not_end_the_run(
+    settings: Settings, caplog: pytest.LogCaptureFixture, wrong: str
+) -> None:
+    seen = watched(settings)
+    assert settings.pipeline_dir
+    file = settings.pipeline_dir / "contracts" / "quiz_attempts.yaml"
+    file.write_text(file.read_text("utf-8") + wrong, "utf-8")
+    assert not seen.changed()
+    assert "quiz_attempts.yaml:" in caplog.text
+
+
+def test_an_error_that_nobody_foresaw_does_not_end_the_run(
+    settings: Settings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = watched(settings)
+    assert settings.pipeline_dir
+    (settings.pipeline_dir / "contracts" / "another.yaml").touch()
+
+    def unforeseen(*_: object) -> None:
+        raise TypeError("odd")
+
+    monkeypatch.setattr(declaration, "load_pipeline", unforeseen)
+    assert not seen.changed()
+    assert "the one before it goes on: TypeError: odd" in caplog.text

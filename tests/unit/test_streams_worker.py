@@ -97,6 +97,22 @@ def test_a_topic_made_again_starts_at_its_own_position(bench: Bench) -> None:
     assert bench.table == {app_id("id-1", "shop.orders", 0): 100, app_id("id-2", "shop.orders", 0): 7}
 
 
+def test_what_was_not_read_of_a_topic_that_was_made_again_is_lost(bench: Bench) -> None:
+    worker = started(bench, end=100, max_rows=60)
+    worker.step()
+    worker.topic_is(None)
+    worker.topic_is(TopicIdentity("shop.orders", "id-2", (0,)))
+    worker.ends_are({0: 7})
+    worker.step()
+    assert worker.status().state == "parked"
+    assert "[60,100)" in bench.reports[-1].message
+    Parking(bench.folder).resume("orders", accept_loss=True)
+    worker.look_at_parking()
+    worker.step()
+    assert bench.lost == [(60, 100)]
+    assert bench.table[app_id("id-2", "shop.orders", 0)] == 7
+
+
 def test_waits_for_a_topic_that_does_not_exist(bench: Bench) -> None:
     worker = bench.worker()
     worker.ends_are({0: 5})

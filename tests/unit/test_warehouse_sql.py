@@ -15,7 +15,7 @@ from contracts.errors import ContractError
 from contracts.loader import load_pipeline
 from warehouse_sql import declaration
 from warehouse_sql.asking import _short, declared_columns
-from warehouse_sql.declaration import statements
+from warehouse_sql.sql_files import statements
 
 PIPELINE = load_pipeline("edtech")
 WAREHOUSE = declaration.load(PIPELINE)
