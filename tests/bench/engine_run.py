@@ -8,6 +8,7 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ from streaming_jobs.doorbell import Ends, start_doorbell
 from streaming_jobs.positions import describe
 from streaming_jobs.stream_edges import lake_edges
 from streaming_jobs.stream_worker import StreamReport, StreamWorker
-from streaming_jobs.streams import SystemClock, parking_of, run_streams
+from streaming_jobs.streams import AT_ONCE, SystemClock, parking_of, run_streams
 
 OUT = Path(__file__).parent / "out"
 
@@ -65,28 +66,71 @@ def query_per_stream(
     *,
     status_file: Path,
 ) -> None:
-    """The design that was not chosen: a streaming query for each stream, which takes in its batch itself."""
+    """A design that was not chosen: a streaming query for each stream, which takes in its batch itself."""
     del status_file
-    clock = SystemClock()
-    edges = lake_edges(spark, pipeline, endpoints, "bench", clock)
-    topics = describe(endpoints.kafka, [stream.topic for stream in pipeline.streams])
     queries = []
-    for stream in pipeline.streams:
-        worker = StreamWorker(stream, settings.run, edges, parking_of(settings, pipeline), report, clock)
-        worker.topic_is(topics[stream.topic])
+    for worker in _workers(spark, pipeline, endpoints, settings, report):
 
         def take(ends: Ends, worker: StreamWorker = worker) -> None:
             worker.ends_are(ends[worker.stream.topic])
             worker.step()
 
-        checkpoint = settings.data_dir / "checkpoints" / f"{pipeline.name}-{stream.name}"
-        queries.append(start_doorbell(spark, endpoints.kafka, [stream.topic], checkpoint, take))
+        checkpoint = settings.data_dir / "checkpoints" / f"{pipeline.name}-{worker.stream.name}"
+        queries.append(start_doorbell(spark, endpoints.kafka, [worker.stream.topic], checkpoint, take))
     stop.wait()
     for query in queries:
         query.stop()
 
 
-ENGINES = {"chosen": run_streams, "query_per_stream": query_per_stream}
+def one_query(
+    spark: SparkSession,
+    pipeline: Pipeline,
+    endpoints: Endpoints,
+    settings: Settings,
+    stop: threading.Event,
+    report: Callable[[StreamReport], None],
+    *,
+    status_file: Path,
+) -> None:
+    """Another one: one streaming query whose batch is over when every stream has committed its own, in parallel."""
+    del status_file
+    workers = _workers(spark, pipeline, endpoints, settings, report)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+
+        def step(worker: StreamWorker) -> None:
+            spark.sparkContext.setLocalProperty("spark.scheduler.pool", worker.stream.name)
+            worker.step()
+
+        def take(ends: Ends) -> None:
+            for worker in workers:
+                worker.ends_are(ends[worker.stream.topic])
+            list(pool.map(step, [worker for worker in workers if worker.behind()]))
+
+        topics = [worker.stream.topic for worker in workers]
+        checkpoint = settings.data_dir / "checkpoints" / f"{pipeline.name}-one"
+        query = start_doorbell(spark, endpoints.kafka, topics, checkpoint, take)
+        stop.wait()
+        query.stop()
+
+
+def _workers(
+    spark: SparkSession,
+    pipeline: Pipeline,
+    endpoints: Endpoints,
+    settings: Settings,
+    report: Callable[[StreamReport], None],
+) -> list[StreamWorker]:
+    clock = SystemClock()
+    edges = lake_edges(spark, pipeline, endpoints, "bench", clock)
+    topics = describe(endpoints.kafka, [stream.topic for stream in pipeline.streams])
+    parking = parking_of(settings, pipeline)
+    workers = [StreamWorker(stream, settings.run, edges, parking, report, clock) for stream in pipeline.streams]
+    for worker in workers:
+        worker.topic_is(topics[worker.stream.topic])
+    return workers
+
+
+ENGINES = {"chosen": run_streams, "query_per_stream": query_per_stream, "one_query": one_query}
 
 
 @contextmanager
