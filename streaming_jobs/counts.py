@@ -108,9 +108,10 @@ class GroupCounter:
         return counts
 
     def _number(self, frame: DataFrame) -> str:
-        file = "coalesce(_file_hash, '')" if "_file_hash" in frame.columns else "''"
+        if "_file_hash" not in frame.columns:
+            return f"array_position(array({', '.join(str(partition) for partition, _ in self.groups)}), _partition)"
         listed = ", ".join(sql_text(f"{partition}/{name}") for partition, name in self.groups)
-        return f"array_position(array({listed}), concat(_partition, '/', {file}))"
+        return f"array_position(array({listed}), concat(_partition, '/', coalesce(_file_hash, '')))"
 
     def _collect(self, bins: Mapping[int, int]) -> dict[Group, Counts]:
         found: dict[Group, dict[str, int]] = {group: {} for group in self.groups}

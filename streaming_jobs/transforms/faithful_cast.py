@@ -49,10 +49,20 @@ def value_sql(source: str, spark_type: SparkType, depth: int = 0) -> str:
     return f"try_cast({source} as {spark_type.simple()})"
 
 
-def faithful_sql(source: str, spark_type: SparkType, depth: int = 0) -> str:
-    """SQL that is true where the text `source`, not NULL, says exactly what `value_sql` gives; else false or NULL."""
+def faithful_sql(source: str, spark_type: SparkType, depth: int = 0, *, value: str = "") -> str:
+    """SQL that is true where the text `source`, not NULL, says exactly what `value_sql` gives; else false or NULL.
+
+    `value`: where that value stands already.
+    """
     kind = spark_type.name
-    value = value_sql(source, spark_type, depth)
+    if value and kind in (*INTEGERS, "decimal", "date"):
+        # The usual spelling, and much cheaper to see than a pattern.
+        return f"(cast({value} as string) = {source} or {_spelling(source, spark_type, value, depth)})"
+    return _spelling(source, spark_type, value or value_sql(source, spark_type, depth), depth)
+
+
+def _spelling(source: str, spark_type: SparkType, value: str, depth: int) -> str:
+    kind = spark_type.name
     if kind == "string":
         return f"not contains({source}, chr(0))"
     if kind in INTEGERS:

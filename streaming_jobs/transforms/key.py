@@ -18,6 +18,8 @@ CARRIED = ("_raw", "_no_row", "_refusal")
 def add_key(frame: DataFrame, stream: Stream, epoch: int) -> DataFrame:
     """The history's columns but for `_ingested_at`, and `_raw _no_row _refusal`.
 
+    Of a refused row `_key` and `_hash` mean nothing: under a condition Spark would compute each value's text twice.
+
     A change's version is its topic's epoch and its offset; a file row's is the contract's version column (times in
     microseconds), 0 without one.
     """
@@ -29,8 +31,8 @@ def _step(stream: Stream, epoch: int) -> tuple[str, ...]:
     keyed = [stream.column(key) for key in stream.key]
     computed = {
         "_version": f"{_version(stream, epoch)} as _version",
-        "_key": f"if(_refusal is null, {key_spark(keyed)}, null) as _key",
-        "_hash": f"if(_refusal is null, {hash_spark(stream.columns)}, null) as _hash",
+        "_key": f"{key_spark(keyed)} as _key",
+        "_hash": f"{hash_spark(stream.columns)} as _hash",
     }
     columns = [column for column, _ in history_columns(stream) if column != "_ingested_at"]
     return (*(computed.get(column, name(column)) for column in columns), *CARRIED)

@@ -41,13 +41,20 @@ def _cast_steps(stream: Stream, columns: tuple[str, ...]) -> tuple[tuple[str, ..
         *(_text_of(stream, column) for column in stream.sent_columns),
     )
     named = (*kept, *texts, f"coalesce(_refusal, {_names(stream)}) as _refusal")
-    findings = [_unfaithful(column) for column in stream.columns]
+    # A step of its own, so that Spark computes each value once, for the column and for its judgement.
     typed = (
         *kept,
+        *(column_text(column.name) for column in stream.columns),
         *(f"{value_sql(column_text(c.name), parse_type(c.spark_type))} as {name(c.name)}" for c in stream.columns),
+        "_refusal",
+    )
+    findings = [_unfaithful(column) for column in stream.columns]
+    judged = (
+        *kept,
+        *(name(column.name) for column in stream.columns),
         f"coalesce(_refusal, if(_no_row, null, {first_of(findings)})) as _refusal",
     )
-    return named, typed
+    return named, typed, judged
 
 
 def _text_of(stream: Stream, column: Column) -> str:
@@ -84,7 +91,8 @@ def _names(stream: Stream) -> str:
 
 def _unfaithful(column: Column) -> tuple[str, str]:
     source = column_text(column.name)
-    wrong = f"{source} is not null and not coalesce({faithful_sql(source, parse_type(column.spark_type))}, false)"
+    faithful = faithful_sql(source, parse_type(column.spark_type), value=name(column.name))
+    wrong = f"{source} is not null and not coalesce({faithful}, false)"
     # The raw bytes are kept beside it in any case; a reason is what people paste into tickets.
     shown = "'the value'" if column.pii else f"concat('\"', left({source}, {_SHOWN}), '\"')"
     reason = f"concat({shown}, {text(f' cannot be held as {column.spark_type} without changing it')})"
