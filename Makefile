@@ -71,7 +71,8 @@ down: $(READY) ## stop it; data stay
 .PHONY: bench chaos soak
 bench: $(READY) ## figures and ratios, written to tests/bench/out
 	$(PYTEST) tests/bench -s
-chaos: $(READY) ## random kills with more seeds than the gate
+chaos: $(READY) ## kills at more places and with more seeds than the gate
+	$(PYTEST) -m chaos tests/services
 	HEADRACE_CHAOS_SEEDS=50 $(PYTEST) tests/e2e/test_random_kills.py -s
 soak: $(READY) ## ten minutes of changes: the number of files stays flat
 	HEADRACE_SOAK_MINUTES=10 HEADRACE_CHAOS_SEEDS=1 $(PYTEST) tests/e2e/test_soak.py -s

@@ -7,20 +7,32 @@ The holder's host, pid and start stand in `pg_stat_activity`.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
+import time
 from types import TracebackType
 from typing import Any, Self
 
 import psycopg2
-import psycopg2.errors
 import psycopg2.extensions
 
 from contracts.endpoints import PostgresEndpoint
 from contracts.errors import LeaseHeld, ServiceUnavailable
 
 # Half a minute of silence frees the lease of a host that vanished without closing its connection.
-_KEEPALIVE: dict[str, Any] = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
+# The server's own keepalives do it, and ours notice that the server vanished.
+_PROBES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
+_KEEPALIVE: dict[str, Any] = {
+    "keepalives": 1,
+    **_PROBES,
+    "tcp_user_timeout": 30_000,
+    "connect_timeout": 10,
+    "options": " ".join(f"-c tcp_{name}={value}" for name, value in _PROBES.items()),
+}
+_ASK_AGAIN_S = 0.5
+
+log = logging.getLogger(__name__)
 
 
 class Lease:
@@ -39,33 +51,35 @@ class Lease:
         self._connection: psycopg2.extensions.connection | None = None
 
     def acquire(self) -> None:
-        """Take the lease or raise `LeaseHeld`, which names the holder, once `wait_s` are over."""
+        """Take the lease, or raise `LeaseHeld`, which names the holder, once `wait_s` are over."""
         owner = f"headrace {self._pipeline} {self._command} {socket.gethostname()[:20]} {os.getpid()}"
         try:
             given = {**self._warehouse.dsn(), **_KEEPALIVE, "application_name": owner[:63]}
             connection = psycopg2.connect(**given)
+            connection.autocommit = True
+            self._take(connection)
         except psycopg2.OperationalError as error:
             raise ServiceUnavailable(
                 f"the warehouse's Postgres, which holds the lease, did not answer: {error}".strip(),
                 state="Nothing was started.",
                 next_step="headrace status",
             ) from error
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            if not self._taken(cursor):
-                holder = self._holder(cursor)
-                connection.close()
-                raise LeaseHeld(holder, state="Nothing was started.", next_step="stop that process, or let it work")
         self._connection = connection
 
-    def _taken(self, cursor: psycopg2.extensions.cursor) -> bool:
-        # A lock_timeout of 0 would wait for ever.
-        cursor.execute("set lock_timeout = %s", (max(1, round(self._wait_s * 1000)),))
-        try:
-            cursor.execute("select pg_advisory_lock(hashtextextended(%s, 0))", (f"headrace {self._name}",))
-        except psycopg2.errors.LockNotAvailable:
-            return False
-        return True
+    def _take(self, connection: psycopg2.extensions.connection) -> None:
+        until, said = time.monotonic() + self._wait_s, ""
+        with connection.cursor() as cursor:
+            while True:
+                cursor.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", (f"headrace {self._name}",))
+                if (cursor.fetchone() or (False,))[0]:
+                    return
+                holder = self._holder(cursor)
+                if time.monotonic() >= until:
+                    connection.close()
+                    raise LeaseHeld(holder, state="Nothing was started.", next_step="stop that process, or let it work")
+                if holder != said:
+                    log.info("waiting: %s", said := holder)
+                time.sleep(_ASK_AGAIN_S)
 
     def _holder(self, cursor: psycopg2.extensions.cursor) -> str:
         cursor.execute(

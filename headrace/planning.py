@@ -102,7 +102,7 @@ def make_tables(app: App) -> None:
 
     spark = start_spark(app, "apply")
     try:
-        create_all_tables(app, spark)
+        create_all_tables(app, spark, "apply")
     finally:
         spark.stop()
 

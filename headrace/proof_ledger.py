@@ -29,6 +29,7 @@ def ledger_holds(app: App) -> Iterator[Finding]:
         said = "; ".join(f"{row['stream']}: {row['n']:,}" for row in lost)
         yield Finding("Kafka lost them before they were read", "offsets", "accepted by a person", True, said)
     yield from histories_hold_what_is_booked(app)
+    yield quarantine_holds_what_is_booked(app)
     yield gaps_are_harmless(app)
 
 
@@ -86,6 +87,30 @@ def histories_hold_what_is_booked(app: App) -> Iterator[Finding]:
             not detail,
             detail,
         )
+
+
+_QUARANTINE = """
+with booked as (
+  select stream, sum(quarantined) as n from {lake}.ledger where kind = 'batch' group by stream
+), held as (
+  select stream, count(distinct topic_id, `partition`, `offset`) as n from {lake}.quarantine
+  where run in (select run from {lake}.ledger where kind = 'batch') group by stream
+)
+select coalesce(b.stream, h.stream) as stream, coalesce(b.n, 0) as booked, coalesce(h.n, 0) as held
+from booked as b full join held as h on h.stream = b.stream
+"""
+
+
+def quarantine_holds_what_is_booked(app: App) -> Finding:
+    """Every row that a batch refused stands in the quarantine, whatever became of it since."""
+    rows = rows_of(app, _QUARANTINE.format(lake=f"{app.pipeline.name}_lake"))
+    wrong = [
+        f"{row['stream']}: {row['booked']:,} booked, {row['held']:,} held"
+        for row in rows
+        if row["booked"] != row["held"]
+    ]
+    booked, held = sum(row["booked"] for row in rows), sum(row["held"] for row in rows)
+    return Finding("ledger = quarantine", f"ledger {booked:,}", f"quarantine {held:,}", not wrong, "; ".join(wrong[:3]))
 
 
 def files_are_whole(app: App) -> Finding:

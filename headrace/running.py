@@ -127,14 +127,14 @@ def run_forever(settings: Settings, rhythm: Rhythm, *, merges: bool, stop: threa
             held.enter_context(lease)
         spark = start_spark(app, "run", brief=False)
         try:
-            create_all_tables(app, spark)
+            create_all_tables(app, spark, "run")
             while True:
                 _run_declared(app, spark, leases, declared, rhythm, merges, stop)
                 if stop.is_set():
                     return
                 for lease in leases:
                     lease.check()
-                app = take_up(app, lambda new: create_all_tables(new, spark))
+                app = take_up(app, lambda new: create_all_tables(new, spark, "run"))
         finally:
             spark.stop()
 
@@ -211,8 +211,9 @@ def _tasks(app: App, spark: SparkSession, rhythm: Rhythm, merges: bool) -> dict[
     merging: list[Task] = [
         (rhythm.merge_s, (lambda: merge_once(app, spark)) if merges else (lambda: _book(app, spark))),
         (rhythm.prove_s, lambda: prove_gaps(spark, app.pipeline, app.endpoints.kafka, lake_url(app), now=_now())),
-        (rhythm.maintain_s, lambda: _maintain_merged(app, spark)),
     ]
+    if merges:
+        merging.append((rhythm.maintain_s, lambda: maintain_merged(app, spark)))
     return {"rounds": merging, "upkeep": upkeep}
 
 
@@ -269,7 +270,8 @@ def _maintain_histories(app: App, spark: SparkSession) -> None:
     _say(maintain_histories(spark, app.pipeline, lake_url(app), many_files=many))
 
 
-def _maintain_merged(app: App, spark: SparkSession) -> None:
+def maintain_merged(app: App, spark: SparkSession) -> None:
+    """Compact and clean what merges write; for whoever holds the merge lease, as a merge that meets it must repeat."""
     many = app.settings.run.compact_after_files
     _say(maintain_derived(spark, app.pipeline, lake_url(app), many_files=many))
     star_schema = f"{warehouse_url(app.endpoints)}/{app.pipeline.name}"

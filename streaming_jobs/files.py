@@ -15,9 +15,9 @@ from contracts.errors import ServiceUnavailable
 from contracts.stream import Pipeline
 from contracts.wire import decode_file_state, foreign_records
 from streaming_jobs.delta_commit import TableTransaction
-from streaming_jobs.lake import FILES_SENT, issue_view, table_path
-from streaming_jobs.positions import describe, epoch
-from streaming_jobs.ranges import VERSIONS_PER_EPOCH, app_id, epoch_id
+from streaming_jobs.lake import FILES_SENT, ddl, issue_view, table_path
+from streaming_jobs.positions import describe
+from streaming_jobs.ranges import VERSIONS_PER_EPOCH, app_id, epoch_id, epoch_of
 
 _log = logging.getLogger(__name__)
 _VIEW = """
@@ -69,7 +69,7 @@ def refresh_files(
     transaction = TableTransaction(spark, table_path(lake_url, pipeline.name, "files_sent"))
     name = app_id(topic.topic_id, topic.name, 0)
     position = transaction.position(name) or 0
-    era = epoch(transaction.positions(), topic.topic_id)
+    era = epoch_of(topic.topic_id, transaction.positions())
     following, rows, strange = position, [], []
     for offset, value in _records(kafka, TopicPartition(topic.name, 0), position, timeout_s):
         following = offset + 1
@@ -85,8 +85,7 @@ def refresh_files(
     if following == position:
         return 0
     if rows:
-        ddl = ", ".join(f"`{column}` {kind}" for column, kind in FILES_SENT)
-        transaction.write(spark.createDataFrame(rows, ddl).coalesce(1))
+        transaction.write(spark.createDataFrame(rows, ddl(FILES_SENT)).coalesce(1))
     transaction.commit({name: following, epoch_id(topic.topic_id): era}, {"headrace": 1, "kind": "files"})
     return len(rows)
 

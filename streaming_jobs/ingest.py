@@ -9,7 +9,9 @@ from datetime import datetime
 from typing import Literal
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
+from contracts.canonical import hash_spark
 from contracts.errors import LedgerMismatch
 from contracts.failpoints import failpoint
 from contracts.spark_types import history_columns
@@ -210,6 +212,9 @@ def _classify(
         group = (int(row["partition"]), str(row["hash"]))
         expected[group] = expected.get(group, 0) + int(row["count"])
     present = _rows_of_files(spark, stream, history, {(row["hash"], row["file"]) for row in seen})
+    if kind == "replay":
+        # Written under a contract with fewer columns, a row has another hash than the same row has today.
+        present = present.withColumn("_hash", F.expr(hash_spark(stream.columns)))
     classified = outcome_of_file_rows(_judge(raw, stream, epoch), present)
     if kind == "replay":
         classified = keep_present(classified, present)

@@ -31,6 +31,9 @@ select folder as stream, file_hash, f.accepted, f.duplicate, f.conflicting, f.qu
 from {commits} lateral view explode(meta.files) as file_hash, f
 where meta.kind = 'batch' or (meta.kind = 'replay' and f.accepted + f.conflicting > 0)
 """
+_PROOF = ["aborted", "control", "proven_at"]
+# What was proven, and of what: a proof of other counts proves nothing.
+_PLACE = ["stream", "kind", "history_version", "topic_id", "partition", "first_offset", "last_offset", "rows", "gap"]
 _TABLES = {"ledger": _RANGES, "ledger_files": _FILES}
 _again = retry(
     retry=retry_if_exception_type(Conflict), stop=stop_after_attempt(5), wait=wait_random(0.05, 0.5), reraise=True
@@ -105,8 +108,9 @@ def _rows(spark: SparkSession, table: str, spans: dict[str, tuple[int, int]]) ->
 def rebuild_ledger(spark: SparkSession, pipeline: Pipeline, lake_url: str) -> int:
     """Book every commit again that the histories' logs still have; returns the number of ledger rows written.
 
-    Rows of commits that have expired stay as they are: nothing could replace them. Proofs are forgotten and made
-    again by the next proof. Readers see the old rows or the new, never a part. Only for the pipeline's lease holder.
+    Rows of commits that have expired stay as they are: nothing could replace them; so do proofs, which Kafka may no
+    longer allow to repeat. Readers see the old rows or the new, never a part. Only for the pipeline's lease holder,
+    and while nobody replays.
     Raises as `refresh_ledger`, after the other streams are done.
     """
     written = 0
@@ -127,14 +131,22 @@ def rebuild_ledger(spark: SparkSession, pipeline: Pipeline, lake_url: str) -> in
             stays.append(f"(stream = {sql_text(stream.name)} and history_version < {first})")
         known = [sql_text(stream.name) for stream in pipeline.streams]
         stays.append(f"stream not in ({', '.join(known)})")
-        kept = spark.read.format("delta").load(path).where(" or ".join(stays))
-        frame = kept.unionByName(_rows(spark, table, spans)).coalesce(1)
+        held = spark.read.format("delta").load(path)
+        booked_again = _rows(spark, table, spans)
+        if table == "ledger":
+            booked_again = _with_proofs(booked_again, held)
+        frame = held.where(" or ".join(stays)).unionByName(booked_again).coalesce(1)
         frame.write.format("delta").mode("overwrite").save(path)
         if table == "ledger":
             written = spark.read.format("delta").load(path).count()
     if lost:
         raise lost[0]
     return written
+
+
+def _with_proofs(rows: DataFrame, held: DataFrame) -> DataFrame:
+    proofs = held.where("proven_at is not null").select(*_PLACE, *_PROOF)
+    return rows.drop(*_PROOF).join(proofs, _PLACE, "left")
 
 
 _SUMS = """

@@ -13,7 +13,7 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from contracts.errors import ServiceUnavailable
-from streaming_jobs.ranges import app_id, epoch_of
+from streaming_jobs.ranges import app_id
 
 _UNKNOWN_TOPIC = 3
 
@@ -70,12 +70,3 @@ def stream_position(txns: Mapping[str, int], topic: str, topic_id: str, partitio
     topic name do not count.
     """
     return {partition: txns.get(app_id(topic_id, topic, partition), 0) for partition in partitions}
-
-
-def epoch(txns: Mapping[str, int], topic_id: str) -> int:
-    """The epoch of this topic id: the known one, or one above all known. The first is 1.
-
-    The commit that first carries rows of a new id must record it (`ranges.epoch_id`); until then every call gives
-    the same answer for the same `txns`.
-    """
-    return epoch_of(topic_id, txns)

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from delta.tables import DeltaTable
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
-from contracts.errors import Fatal
+from contracts.errors import Conflict, Fatal
 from contracts.failpoints import failpoint
 from contracts.stream import Stream
 from streaming_jobs.counts import Counts
-from streaming_jobs.delta_commit import TableTransaction
+from streaming_jobs.delta_commit import TableTransaction, met_another_writer
 from streaming_jobs.lake import sql_text, sql_time, table_path
 from streaming_jobs.ranges import Range
 from streaming_jobs.tables import QUARANTINE, QUARANTINE_COLUMNS
@@ -124,7 +125,11 @@ def commit_refused(
 def mark_fixed(
     spark: SparkSession, stream: Stream, lake_url: str, classified: DataFrame, ranges: Sequence[Range]
 ) -> None:
-    """After a replay: open quarantined rows that the history now holds become `fixed`. May be called again."""
+    """After a replay: open quarantined rows that the history now holds become `fixed`. May be called again.
+
+    Raises:
+        Conflict: another process changed these rows meanwhile; none was marked.
+    """
     path = table_path(lake_url, stream.pipeline, QUARANTINE)
     place = f"{_places(stream, ranges)} and state = 'open'"
     if spark.read.format("delta").load(path).where(place).isEmpty():
@@ -133,7 +138,12 @@ def mark_fixed(
     passed = passed.select("_topic", "_partition", "_offset")
     same = f"topic = _topic and `partition` = _partition and `offset` = _offset and {place}"
     merge = DeltaTable.forPath(spark, path).merge(passed, same)
-    merge.whenMatchedUpdate(set={"state": "'fixed'"}).execute()
+    try:
+        merge.whenMatchedUpdate(set={"state": "'fixed'"}).execute()
+    except PySparkException as error:
+        if not met_another_writer(error):
+            raise
+        raise Conflict("another process changed the quarantine first", state="No row was marked as fixed.") from error
 
 
 def check_share(

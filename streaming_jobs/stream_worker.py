@@ -82,6 +82,8 @@ class StreamWorker:
         self._lock = threading.Lock()
         self._identity: TopicIdentity | None = None
         self._ends: dict[int, int] = {}
+        # Topics of this name that are no more, and how far they could be read.
+        self._left: list[tuple[TopicIdentity, dict[int, int]]] = []
         self._next: dict[int, int] | None = None
         self._retry_at = 0.0
         self._reason = ""
@@ -95,15 +97,17 @@ class StreamWorker:
     def topic_is(self, identity: TopicIdentity | None) -> bool:
         """The topic as the broker knows it now, None while it does not exist.
 
-        Another id starts from its own position; True then says that the ends known so far were another topic's.
+        Another id starts from its own position; True then says that the ends known so far were another topic's. What
+        was not read of that one is lost.
         """
         with self._lock:
             if identity == self._identity:
                 return False
             replaced = self._identity is not None
-            self._identity, self._next = identity, None
-            if replaced:
+            if self._identity is not None:
+                self._left.append((self._identity, self._ends))
                 self._ends = {}
+            self._identity, self._next = identity, None
             return replaced
 
     def ends_are(self, ends: Mapping[int, int]) -> None:
@@ -215,10 +219,13 @@ class StreamWorker:
         position = stream_position(txns, identity.name, identity.topic_id, identity.partitions)
         beginnings = self._edges.beginnings(identity.name, identity.partitions)
         lost = _lost(identity, position, beginnings)
+        for gone, ends in self._left:
+            lost += _lost(gone, stream_position(txns, gone.name, gone.topic_id, list(ends)), ends)
+        if lost and not self._parking.accepts_loss(self.stream.name):
+            raise self._offsets_lost(lost)
+        self._left.clear()
         if not lost:
             return position
-        if not self._parking.accepts_loss(self.stream.name):
-            raise self._offsets_lost(lost)
         self._edges.write_off(self.stream, lost)
         return {partition: max(first, beginnings[partition]) for partition, first in position.items()}
 
@@ -280,6 +287,7 @@ class StreamWorker:
 
 
 def _lost(identity: TopicIdentity, position: Mapping[int, int], beginnings: Mapping[int, int]) -> tuple[Range, ...]:
+    """What lies between the position and where the topic begins, or where one that is no more ended."""
     return tuple(
         Range(identity.name, identity.topic_id, partition, first, beginnings[partition])
         for partition, first in sorted(position.items())

@@ -144,6 +144,26 @@ class DeltaTarget:
             table.name, self.name, rows, time.monotonic() - started, str(before), str(number), plan.date_keys
         )
 
+    def forget_members(self, dimension: Table) -> TableReport:
+        """Delete the inferred members that no row names any more. Safe twice.
+
+        Which members a target met on its way depends on when it looked; which are left must not. Reads the key columns
+        of what refers to the dimension, if it has inferred members at all.
+        """
+        started = time.monotonic()
+        key = dimension.key
+        members = self.spark.table(dimension.name).where(F.col(dimension.inferred)).select(key)
+        if members.isEmpty():
+            return TableReport(dimension.name, self.name)
+        for other, columns in self.warehouse.referring(dimension.name).items():
+            for column in columns:
+                named = self.spark.table(other).select(F.col(column).alias(key))
+                members = members.join(named, key, "left_anti")
+        target = DeltaTable.forName(self.spark, dimension.name).alias("t")
+        done = target.merge(members.alias("s"), f"t.`{key}` = s.`{key}`").whenMatchedDelete().execute().first()
+        rows = int(done["num_affected_rows"]) if done is not None else 0
+        return TableReport(dimension.name, self.name, rows, time.monotonic() - started)
+
     def restatements(self, table: str) -> dict[str, int]:
         """The number of the restatement that last wrote each unit of a fact."""
         rows = self._valid_positions(table, self.position(table)).collect()

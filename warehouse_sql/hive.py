@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
+import thrift_sasl
 from pyhive import hive
 from pyhive.exc import Error as HiveError
+from thrift.transport.TSocket import TSocket
 from thrift.transport.TTransport import TTransportException
 
 from contracts.endpoints import Endpoints
 from contracts.errors import Fatal, ServiceUnavailable
+
+OPENS_WITHIN_S = 60
 
 
 def query(
@@ -29,7 +35,7 @@ def query(
     """
     where: dict[str, Any] = {"host": endpoint.sql_host, "port": endpoint.sql_port}
     try:
-        connection = hive.connect(host=endpoint.sql_host, port=endpoint.sql_port, auth="NONE", database=database)
+        connection = _connect(endpoint, database)
     except (OSError, TTransportException, HiveError) as error:
         raise ServiceUnavailable(
             f"the SQL endpoint does not answer: {error}", next_step="look at `headrace status`", **where
@@ -49,6 +55,21 @@ def query(
         raise ServiceUnavailable(f"the SQL endpoint went away: {error}", **where) from error
     finally:
         connection.close()
+
+
+def _connect(endpoint: Endpoints, database: str) -> hive.Connection:
+    """As `hive.connect` with auth NONE, which waits for ever for an endpoint that accepts and never answers."""
+    socket = TSocket(endpoint.sql_host, endpoint.sql_port)
+    socket.setTimeout(OPENS_WITHIN_S * 1000)
+    user = getpass.getuser()
+    sasl = partial(
+        hive.get_installed_sasl, host=endpoint.sql_host, sasl_auth="PLAIN", service=None, username=user, password=user
+    )
+    transport = thrift_sasl.TSaslClientTransport(sasl, "PLAIN", socket)
+    connection = hive.connect(thrift_transport=transport, username=user, database=database)
+    # A statement may take as long as it needs.
+    socket.setTimeout(None)
+    return connection
 
 
 def _reason(error: HiveError) -> str:

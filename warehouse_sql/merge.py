@@ -98,26 +98,30 @@ def _round(
     for table in warehouse.dimensions:
         attempt(table.name, lambda table=table: target.merge_dimension(table))  # type: ignore[misc]
     plans: dict[str, FactPlan] = {}
+    days = set[int]()
     for table in warehouse.facts:
         try:
             plan = target.plan_fact(table)
+            if plan is None or plan.is_empty:
+                reports.append(TableReport.skip(table.name, name, plan is None, None))
+            else:
+                days.update(plan.date_keys)
+                plans[table.name] = plan
         except Exception as error:
             reports.append(TableReport(table.name, name, error=error))
-            continue
-        if plan is None or plan.is_empty:
-            reports.append(TableReport.skip(table.name, name, plan is None, None))
-        else:
-            plans[table.name] = plan
-    days = tuple(sorted({key for plan in plans.values() for key in plan.date_keys}))
     for table in warehouse.tables:
         if table.kind == "generated":
-            done = attempt(table.name, lambda table=table: target.merge_generated(table, days))  # type: ignore[misc]
+            done = attempt(table.name, lambda table=table: target.merge_generated(table, tuple(sorted(days))))  # type: ignore[misc]
             if done.error:
                 # Facts would name days that have no row.
                 return reports
     for table in warehouse.facts:
         if table.name in plans:
             attempt(table.name, lambda table=table: target.restate_fact(table, plans[table.name]))  # type: ignore[misc]
+    written = {report.table for report in reports if report.rows or report.date_keys}
+    for table in warehouse.dimensions:
+        if written & {*warehouse.referring(table.name)}:
+            attempt(table.name, lambda table=table: target.forget_members(table))  # type: ignore[misc]
     if isinstance(target, DeltaTarget):
         # A date whose file became empty wrote no row, and yet its partition has to go.
         changed = any(not report.skipped and not report.error for report in reports)

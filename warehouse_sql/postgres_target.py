@@ -161,6 +161,25 @@ class PostgresTarget:
             table.name, self.name, written, time.monotonic() - started, str(before), str(before + 1), plan.date_keys
         )
 
+    def forget_members(self, dimension: Table) -> TableReport:
+        """As `DeltaTarget.forget_members`."""
+        started = time.monotonic()
+        gone = [
+            sql.SQL("not exists (select from {} where {} = t.{})").format(
+                sql.Identifier(other), sql.Identifier(other, column), sql.Identifier(dimension.key)
+            )
+            for other, columns in self.warehouse.referring(dimension.name).items()
+            for column in columns
+        ]
+        statement = sql.SQL("delete from {} as t where {}").format(
+            sql.Identifier(dimension.name),
+            sql.SQL(" and ").join([sql.Identifier("t", dimension.inferred), *gone]),
+        )
+        with transaction(self.endpoint, self.pipeline.name) as cursor:
+            cursor.execute(statement)
+            rows = int(cursor.rowcount)
+        return TableReport(dimension.name, self.name, rows, time.monotonic() - started)
+
     @contextmanager
     def _publication(self, table: Table, expected: int, rows: DataFrame) -> Iterator[Any]:
         with transaction(self.endpoint, self.pipeline.name) as cursor:

@@ -30,8 +30,8 @@ def outcome_of_file_rows(frame: DataFrame, present: DataFrame) -> DataFrame:
     known = present.groupBy("_file_hash", "_key").agg({"_hash": "collect_set"})
     known = known.toDF("_known_file", "_known_key", "_known_hashes")
     columns = [f"`{column}`" for column in frame.columns]
-    # A refused row has no key; it must neither meet the others nor fill one partition.
-    event = "_file_hash, coalesce(_key, cast(cast(_offset as string) as binary))"
+    # A refused row's key means nothing; it must neither meet the others nor fill one partition.
+    event = "_file_hash, if(_refusal is null, _key, cast(cast(_offset as string) as binary))"
     ranked = frame.selectExpr(
         *columns,
         f"row_number() over (partition by {event}, _hash order by _offset) as _nth",
@@ -51,9 +51,9 @@ def outcome_of_file_rows(frame: DataFrame, present: DataFrame) -> DataFrame:
 
 
 def keep_present(frame: DataFrame, present: DataFrame) -> DataFrame:
-    """In a replay: a refused row whose file and line `present` holds is a duplicate; an earlier contract took it."""
+    """In a replay: a row whose file and line `present` holds is a duplicate, however the contract of today reads it."""
     known = present.selectExpr("_file_hash as _known_file", "_line as _known_line").distinct()
     same = (frame["_file_hash"] == known["_known_file"]) & (frame["_line"] == known["_known_line"])
-    outcome = f"if(_outcome = {QUARANTINED} and _known_line is not null, {DUPLICATE}, _outcome) as _outcome"
+    outcome = f"if(_known_line is not null, {DUPLICATE}, _outcome) as _outcome"
     columns = (f"`{column}`" for column in frame.columns if column != "_outcome")
     return frame.join(known, same, "left").selectExpr(*columns, outcome)

@@ -77,15 +77,23 @@ def test_a_second_owner_is_refused_and_told_who_holds_it_until_that_process_dies
 
 def test_who_waits_gets_it_from_the_one_before_or_is_told_who_has_it(endpoints: Endpoints) -> None:
     name = f"lease_{uuid4().hex[:8]} tables"
-    first = Lease(endpoints.warehouse, name)
+    first, freed = Lease(endpoints.warehouse, name, "apply"), threading.Event()
     first.acquire()
-    with pytest.raises(LeaseHeld, match=f"pid {os.getpid()}"):
+    with pytest.raises(LeaseHeld, match=f"`headrace apply` already runs.* pid {os.getpid()}"):
         Lease(endpoints.warehouse, name, wait_s=0.2).acquire()
-    releasing = threading.Timer(0.5, first.release)
-    releasing.start()
+
+    def free() -> None:
+        freed.set()
+        first.release()
+
+    threading.Timer(0.5, free).start()
     with Lease(endpoints.warehouse, name, wait_s=30) as second:
-        assert not releasing.is_alive()
+        assert freed.is_set()
         second.check()
+        assert second._connection is not None
+        with second._connection.cursor() as cursor:
+            cursor.execute("show tcp_keepalives_idle")
+            assert cursor.fetchone() == ("10",), "the server frees the lease of a host that vanished hours later"
 
 
 if __name__ == "__main__":

@@ -28,5 +28,5 @@ def test_two_that_make_the_same_tables_at_once_do_no_harm(
         contract.write_text(declared.replace("shop.", f"{name}."), "utf-8")
         apps = [App(settings), App(settings)]
         with ThreadPoolExecutor(2) as makers:
-            list(makers.map(lambda app: create_all_tables(app, spark), apps))
+            list(makers.map(lambda app: create_all_tables(app, spark, "test"), apps))
     assert "note" in spark.table(f"{name}_lake.customers").columns

@@ -104,7 +104,6 @@ class Lake:
         stream = self.pipeline.stream(stream_name)
         key = key_python([stream.column(name) for name in stream.key])
         name = f"{stream_name}-{day}-{revision}"
-        files = f"{stream.lake_schema}.files"
         tail = {
             "_version": 0,
             "_file": name,
@@ -117,12 +116,15 @@ class Lake:
         ]
         self._append(stream.history, numbered)
         if whole and (stream_name, day) in self.filled:
+            files = f"{stream.lake_schema}.files"
             self.spark.sql(f"update {files} set newest = false where stream = '{stream_name}' and unit = '{day}'")
         self.filled.add((stream_name, day))
-        self._append(
-            files,
-            [dict(zip(FILE_COLUMNS, (stream_name, name, day, revision, 0, whole, whole), strict=True))],
-        )
+        self.arrived(stream_name, day, name, revision, whole=whole)
+
+    def arrived(self, stream_name: str, unit: str, name: str, revision: int, *, whole: bool) -> None:
+        """What the ledger knows of a file."""
+        row = dict(zip(FILE_COLUMNS, (stream_name, name, unit, revision, 0, whole, whole), strict=True))
+        self._append(f"{self.pipeline.stream(stream_name).lake_schema}.files", [row])
 
     def copy(self, folder: Path) -> Lake:
         """Another lake with the same files and rows. Making thirty tables and filling them takes longer than a test."""

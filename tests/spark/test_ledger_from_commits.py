@@ -114,10 +114,14 @@ def test_a_rebuilt_ledger_equals_the_one_it_replaces(spark: SparkSession, lake: 
         _batch(spark, lake, "north", step * 10, step * 10 + 10, accepted=9, gap=1)
     _batch(spark, lake, "south", 0, 3, accepted=3)
     refresh_ledger(spark, pipeline, lake_url)
-    before = _ledger(spark, pipeline)
-    spark.sql(f"delete from {pipeline.name}_lake.ledger where stream = 'north' and first_offset > 5")
+    ledger = f"{pipeline.name}_lake.ledger"
+    spark.sql(f"update {ledger} set aborted = 0, control = 1, proven_at = now() where first_offset = 0 and gap = 1")
+    before, proven = _ledger(spark, pipeline), spark.table(ledger).where("proven_at is not null").collect()
+    spark.sql(f"delete from {ledger} where stream = 'north' and first_offset > 5")
     assert rebuild_ledger(spark, pipeline, lake_url) == 5
     assert _ledger(spark, pipeline) == before
+    assert spark.table(ledger).where("proven_at is not null").collect() == proven
+    assert len(proven) == 1
     assert refresh_ledger(spark, pipeline, lake_url) == 0
 
 

@@ -13,7 +13,7 @@ from contracts.spark_types import history_columns
 from contracts.stream import Column, FileSource, Pipeline, Stream
 from streaming_jobs.delta_commit import TableTransaction
 from streaming_jobs.files import issue_files_view
-from streaming_jobs.lake import DERIVED, create_table, table_path
+from streaming_jobs.lake import DERIVED, create_table, ddl, table_path
 from streaming_jobs.ledger import rebuild_ledger, refresh_ledger
 from warehouse_sql.reading import held_number, plan_fact
 
@@ -41,8 +41,7 @@ class Lake:
     def sent(self, file_hash: str, unit: str, revision: int) -> None:
         at = datetime(2026, 1, 1, tzinfo=UTC)
         row = ("events", file_hash, f"e_{unit}.csv", unit, 10, revision, "sent", "", at)
-        ddl = ", ".join(f"`{column}` {kind}" for column, kind in DERIVED["files_sent"])
-        frame = self.spark.createDataFrame([row], ddl)
+        frame = self.spark.createDataFrame([row], ddl(DERIVED["files_sent"]))
         frame.write.format("delta").mode("append").saveAsTable(f"{self.pipeline.name}_lake.files_sent")
 
     def commit(self, kind: str, **counts: tuple[int, int, int, int]) -> None:

@@ -290,6 +290,12 @@ def test_rows_of_files_are_duplicates_conflicts_or_new(scores: Lake) -> None:
     judged_again = scores.run(scores.range(0, 10), kind="replay", stream=stricter)
     assert judged_again.counts == Counts(duplicate=7, quarantined=3)
     assert scores.history() == before
+    # A column more gives every row another hash. Line 7 repeats a line that is in another chunk.
+    wider = replace(scores.stream, columns=(*scores.stream.columns, Column("note", "string")), evolution="evolve")
+    create_history(scores.spark, wider, scores.url)
+    chunks = [scores.run(one, "replay", wider).counts for one in (scores.range(0, 5), scores.range(5, 10))]
+    assert sum(chunks, Counts()) == Counts(duplicate=8, quarantined=2)
+    assert len(scores.history()) == len(before)
 
 
 def test_many_groups_are_counted_during_the_write_by_every_task(
