@@ -11,7 +11,6 @@ import pytest
 
 from contracts.errors import Retryable
 from headrace.demo import Demo
-from headrace.findings import until_equal
 from producers.generator.answer import Answer
 from producers.push import push
 from tests.e2e.conftest import DAYS, SEEDS
@@ -60,6 +59,6 @@ def test_every_row_arrives_through_random_kills(demo: tuple[Demo, Answer], seed:
         pusher.join()
     arrived = [file for file in answer.files if file.unit <= unit and not file.correction]
     so_far = replace(answer, files=tuple(arrived), streams={})
-    findings = until_equal(lambda: scene.findings(so_far), timeout_s=240)
+    findings = scene.settled(so_far)
     wrong = [finding for finding in findings if not finding.equal]
     assert not wrong, f"seed {seed}, killed {killed}: {wrong}"
