@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import psutil
@@ -28,7 +28,6 @@ from headrace.output import render, result_console, show
 from headrace.overview import files_overview
 from headrace.planning import planned
 from headrace.proof import proof
-from headrace.proof_ledger import files_are_whole, ledger_is_up_to_date
 from headrace.rounds import read_rounds, rounds_file
 from headrace.running import prefer_quick_start
 from headrace.sample import generate_sample
@@ -176,20 +175,17 @@ class Demo:
     def settled(self, answer: Answer) -> list[Finding]:
         """Proof and known answer, as soon as all is equal or `PROOF_WITHIN_S` are over.
 
-        Asks for little until the files are whole and the merges of that moment are done: on two cores, what asks for
-        everything takes the processor from what it waits for.
+        Asks for nothing before a merge round that began after this call: on two cores, what asks takes the processor
+        from what it waits for.
         """
-        deadline = time.monotonic() + PROOF_WITHIN_S
-        until_equal(lambda: _readable(self._arrived()), timeout_s=PROOF_WITHIN_S)
-        file = rounds_file(self.app.settings)
-        before = read_rounds(file)
-        while read_rounds(file) == before and time.monotonic() < deadline:
+        began, deadline = datetime.now(UTC).isoformat(), time.monotonic() + PROOF_WITHIN_S
+        while self._merged_until() < began and time.monotonic() < deadline:
             time.sleep(1)
         return until_equal(lambda: _readable(self._findings(answer)), timeout_s=max(0.0, deadline - time.monotonic()))
 
-    def _arrived(self) -> Iterator[Finding]:
-        yield ledger_is_up_to_date(self.app)
-        yield files_are_whole(self.app)
+    def _merged_until(self) -> str:
+        found = read_rounds(rounds_file(self.app.settings))
+        return found.good_at if found else ""
 
     def _findings(self, answer: Answer) -> Iterator[Finding]:
         yield from proof(self.app)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any
 
 from contracts.errors import ServiceUnavailable
@@ -37,6 +40,34 @@ def compare(what: str, left: Side, right: Side, names: tuple[str, str]) -> Findi
     elif left[1] != right[1]:
         detail = "same number of rows, different content"
     return Finding(what, f"{names[0]} {left[0]:,}", f"{names[1]} {right[0]:,}", left == right, detail)
+
+
+def side_by_side(*parts: Callable[[], Iterable[Finding]]) -> Generator[Finding, None, None]:
+    """The findings of all parts, in the order of the parts, which are asked at the same time.
+
+    Once nobody wants more, or a part raised, the others end with the comparison that they are at.
+    """
+    enough = threading.Event()
+
+    def ask(part: Callable[[], Iterable[Finding]], found: SimpleQueue[Finding | None]) -> None:
+        try:
+            for finding in part():
+                found.put(finding)
+                if enough.is_set():
+                    return
+        finally:
+            found.put(None)
+
+    with ThreadPoolExecutor(len(parts), thread_name_prefix="proof") as pool:
+        queues: list[SimpleQueue[Finding | None]] = [SimpleQueue() for _ in parts]
+        asked = [pool.submit(ask, part, found) for part, found in zip(parts, queues, strict=True)]
+        try:
+            for done, found in zip(asked, queues, strict=True):
+                while (finding := found.get()) is not None:
+                    yield finding
+                done.result()
+        finally:
+            enough.set()
 
 
 def until_equal(check: Callable[[], Iterable[Finding]], *, timeout_s: float, every_s: float = 3.0) -> list[Finding]:

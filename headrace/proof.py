@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import psycopg2
@@ -19,7 +20,7 @@ from contracts.canonical import table_fingerprint_postgres, table_fingerprint_sp
 from contracts.endpoints import PostgresEndpoint
 from contracts.stream import Column, Stream
 from headrace.app import App
-from headrace.findings import Finding, Side, compare
+from headrace.findings import Finding, Side, compare, side_by_side
 from headrace.lake import rows_of
 from headrace.proof_ledger import ledger_holds
 from warehouse_sql.asking import checks, declared_columns
@@ -49,10 +50,10 @@ def proof(app: App) -> Iterator[Finding]:
     if app.pipeline.cdc_streams:
         quiesced(app.pipeline, app.endpoints)
     yield from ledger_holds(app)
-    yield from source_equals_lake(app)
-    yield from lake_equals_warehouse(app)
-    yield from warehouse_equals(app)
-    yield from checks_hold(app)
+    yield from side_by_side(
+        lambda: chain(source_equals_lake(app), warehouse_equals(app), checks_hold(app)),
+        lambda: lake_equals_warehouse(app),
+    )
 
 
 def lake_equals_warehouse(app: App) -> Iterator[Finding]:

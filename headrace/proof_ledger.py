@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from headrace.app import App
-from headrace.findings import Finding
+from headrace.findings import Finding, side_by_side
 from headrace.lake import rows_of
 from headrace.overview import files_overview
 from streaming_jobs.gaps import Booked, read_ranges, stable_ends
@@ -28,9 +28,10 @@ def ledger_holds(app: App) -> Iterator[Finding]:
     if lost:
         said = "; ".join(f"{row['stream']}: {row['n']:,}" for row in lost)
         yield Finding("Kafka lost them before they were read", "offsets", "accepted by a person", True, said)
-    yield from histories_hold_what_is_booked(app)
-    yield quarantine_holds_what_is_booked(app)
-    yield gaps_are_harmless(app)
+    yield from side_by_side(
+        lambda: histories_hold_what_is_booked(app),
+        lambda: (question(app) for question in (quarantine_holds_what_is_booked, gaps_are_harmless)),
+    )
 
 
 def ledger_is_up_to_date(app: App) -> Finding:

@@ -16,7 +16,8 @@ log = logging.getLogger("headrace.run")
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
-    """Times are ISO 8601, empty for never. `error` is the newest round's, empty if that was good."""
+    """When the last good and the last failed round began, ISO 8601, empty for never: what was in the lake when the good
+    one began is merged. `error` is the newest round's, empty if that was good."""
 
     good_at: str = ""
     failed_at: str = ""

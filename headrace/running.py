@@ -10,32 +10,32 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from pyspark.sql import SparkSession
 
 from connectors.marker import emit
-from contracts.errors import Conflict, HeadraceError, LedgerMismatch, Retryable
+from contracts.errors import Conflict, HeadraceError, Retryable
 from contracts.settings import Settings
 from headrace.app import App
 from headrace.declaration import Declaration
 from headrace.lease import Lease
-from headrace.rounds import note_round, rounds_file
+from headrace.merging import Merging
 from headrace.tables import create_all_tables, lake_url
 from infra.jars import spark_jars
 from infra.local.deployment import spark_conf
-from streaming_jobs.files import refresh_files
-from streaming_jobs.ledger import refresh_ledger
 from streaming_jobs.maintenance import Maintained, maintain_derived, maintain_folder, maintain_histories
 from streaming_jobs.proofs import prove_gaps
 from streaming_jobs.session import build_session
-from streaming_jobs.state import merge_states
+from streaming_jobs.stream_status import read_status
 from streaming_jobs.stream_worker import StreamReport
 from streaming_jobs.streams import run_streams
-from warehouse_sql.merge import merge_round, warehouse_url
+from warehouse_sql.merge import warehouse_url
 
 log = logging.getLogger("headrace.run")
 
 ROUND_MAY_TAKE_S = 120.0
+STREAMS_FIRST_S = 60.0
 Task = tuple[float, Callable[[], object]]
 
 
@@ -70,43 +70,6 @@ def prefer_quick_start() -> None:
     os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
 
 
-def merge_once(app: App, spark: SparkSession) -> int:
-    """One round: files and ledger, state tables and views, then the star schema in both targets; returns its rows.
-
-    May be called at any time, also after a kill anywhere. Raises the first error after every table was tried.
-    How it went stands in `rounds_file`; a Conflict is no failure, the next round repeats it.
-    """
-    file = rounds_file(app.settings)
-    try:
-        rows = _merge(app, spark)
-    except Conflict:
-        raise
-    except Exception as error:
-        note_round(file, _now().isoformat(), error)
-        raise
-    note_round(file, _now().isoformat())
-    return rows
-
-
-def _merge(app: App, spark: SparkSession) -> int:
-    refresh_files(spark, app.pipeline, app.endpoints.kafka, lake_url(app))
-    lost: LedgerMismatch | None = None
-    try:
-        refresh_ledger(spark, app.pipeline, lake_url(app))
-    except LedgerMismatch as error:
-        # The other streams are booked; one cut log must not hold back everybody's star schema.
-        lost = error
-    merge_states(spark, app.pipeline, lake_url(app))
-    report = merge_round(spark, app.pipeline, app.endpoints, now=_now())
-    for table in report.tables:
-        if table.rows:
-            log.info("%s: %s rows into %s in %.1f s", table.table, f"{table.rows:,}", table.target, table.seconds)
-    report.check()
-    if lost:
-        raise lost
-    return report.rows
-
-
 def run_forever(settings: Settings, rhythm: Rhythm, *, merges: bool, stop: threading.Event) -> None:
     """Streams and rounds until `stop` is set; the batches under way are finished.
 
@@ -137,6 +100,32 @@ def run_forever(settings: Settings, rhythm: Rhythm, *, merges: bool, stop: threa
                 app = take_up(app, lambda new: create_all_tables(new, spark, "run"))
         finally:
             spark.stop()
+
+
+class StreamsFirst:
+    """Lets the rounds wait until the streams have caught up.
+
+    On a cold JVM the streams and the merges together take longer than one after the other, and what a round books
+    before a stream's first batch is booked again.
+    """
+
+    def __init__(self, status_file: Path) -> None:
+        self._file = status_file
+        self._began = _now().isoformat()
+        self._until = time.monotonic() + STREAMS_FIRST_S
+        self._arrived = set[str]()
+
+    def __call__(self) -> bool:
+        """True for good once every stream was at its topic's end since this began, or `STREAMS_FIRST_S` are over."""
+        if time.monotonic() >= self._until:
+            return True
+        found = read_status(self._file)
+        if found is None or found[0] < self._began:
+            return False
+        self._arrived |= {one.stream for one in found[1] if one.lag == 0 or one.state in ("waiting", "parked")}
+        if done := self._arrived >= {one.stream for one in found[1]}:
+            self._until = float("-inf")
+        return done
 
 
 def take_up(old: App, make_tables: Callable[[App], None]) -> App:
@@ -172,11 +161,12 @@ def _run_declared(
     """Run this declaration until `stop`, a lost lease or a new one; Retryable if a thread failed."""
     halt = threading.Event()
     failed: list[Exception] = []
+    streams_first = StreamsFirst(app.status_file)
 
     def work(tasks: list[Task]) -> None:
         spark.sparkContext.setLocalProperty("spark.scheduler.pool", threading.current_thread().name)
         try:
-            rounds(tasks, leases, declared, stop, halt)
+            rounds(tasks, leases, declared, stop, halt, streams_first)
         except Exception as error:
             log.exception("the %s thread ended", threading.current_thread().name)
             failed.append(error)
@@ -208,8 +198,9 @@ def _tasks(app: App, spark: SparkSession, rhythm: Rhythm, merges: bool) -> dict[
         # A Debezium that was restarted over an idle database waits for the next WAL message; until then it sends no
         # heartbeat and the slot keeps WAL.
         upkeep.append((rhythm.nudge_s, lambda: emit(app.endpoints.source)))
+    rounds = Merging(app, spark)
     merging: list[Task] = [
-        (rhythm.merge_s, (lambda: merge_once(app, spark)) if merges else (lambda: _book(app, spark))),
+        (rhythm.merge_s, rounds.round if merges else rounds.book),
         (rhythm.prove_s, lambda: prove_gaps(spark, app.pipeline, app.endpoints.kafka, lake_url(app), now=_now())),
     ]
     if merges:
@@ -223,13 +214,19 @@ def rounds(
     declared: Declaration,
     stop: threading.Event,
     halt: threading.Event,
+    may_begin: Callable[[], bool],
 ) -> None:
-    """Do each task when it is due until `halt`. However it ends, `halt` is set: without its rounds a run is none."""
+    """Do each task when it is due until `halt`, none before `may_begin`.
+
+    However it ends, `halt` is set: without its rounds a run is none.
+    """
     try:
         due = [time.monotonic() + every for every, _ in tasks]
         while not halt.wait(0.2):
             if stop.is_set() or declared.changed():
                 return
+            if not may_begin():
+                continue
             for index, (every, task) in enumerate(tasks):
                 if stop.is_set() or time.monotonic() < due[index]:
                     continue
@@ -258,11 +255,6 @@ def _attempt(task: Callable[[], object]) -> None:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _book(app: App, spark: SparkSession) -> None:
-    refresh_files(spark, app.pipeline, app.endpoints.kafka, lake_url(app))
-    refresh_ledger(spark, app.pipeline, lake_url(app))
 
 
 def _maintain_histories(app: App, spark: SparkSession) -> None:

@@ -38,6 +38,8 @@ _SMALL_BATCHES = {
     "spark.scheduler.mode": "FAIR",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
+    # Every execution writes its plan down for a page that nobody opens; this is the shortest text.
+    "spark.sql.ui.explainMode": "simple",
     "spark.sql.ui.retainedExecutions": "20",
     "spark.ui.retainedJobs": "100",
     "spark.ui.retainedStages": "100",

@@ -100,9 +100,9 @@ class DeltaTarget:
         failpoint("after_merge_commit")
         return TableReport(table.name, self.name, rows, time.monotonic() - started, str(before), str(plan.after))
 
-    def plan_fact(self, table: Table) -> reading.FactPlan | None:
-        """What of a fact is to be restated."""
-        return reading.plan_fact(self.spark, self.pipeline.stream(table.stream), self.revisions(table.name))
+    def plan_fact(self, table: Table, whole: reading.WholeUnits) -> reading.FactPlan | None:
+        """What of a fact is to be restated, given what is whole in the lake."""
+        return reading.plan_fact(self.spark, self.pipeline.stream(table.stream), whole, self.revisions(table.name))
 
     def merge_generated(self, table: Table, date_keys: tuple[int, ...]) -> TableReport:
         """Insert the days that are missing. Safe twice."""
@@ -159,6 +159,8 @@ class DeltaTarget:
             for column in columns:
                 named = self.spark.table(other).select(F.col(column).alias(key))
                 members = members.join(named, key, "left_anti")
+        if members.isEmpty():
+            return TableReport(dimension.name, self.name)
         target = DeltaTable.forName(self.spark, dimension.name).alias("t")
         done = target.merge(members.alias("s"), f"t.`{key}` = s.`{key}`").whenMatchedDelete().execute().first()
         rows = int(done["num_affected_rows"]) if done is not None else 0

@@ -15,7 +15,7 @@ from warehouse_sql import declaration, parquet
 from warehouse_sql.declaration import Warehouse
 from warehouse_sql.delta_target import DeltaTarget, create_delta_tables
 from warehouse_sql.postgres_target import PostgresTarget, create_postgres_tables
-from warehouse_sql.reading import FactPlan
+from warehouse_sql.reading import FactPlan, WholeUnits, whole_units
 from warehouse_sql.report import MergeReport, TableReport
 
 TargetName = Literal["delta", "postgres"]
@@ -65,8 +65,11 @@ def merge_round(
     warehouse = declaration.load(pipeline)
     folder = url or warehouse_url(endpoints)
     tell = progress or (lambda report: None)
+    whole = whole_units(spark, pipeline)
     with ThreadPoolExecutor(max_workers=len(targets), thread_name_prefix="merge") as pool:
-        rounds = [pool.submit(_round, spark, pipeline, warehouse, endpoints, name, folder, tell) for name in targets]
+        rounds = [
+            pool.submit(_round, spark, pipeline, warehouse, endpoints, name, folder, whole, tell) for name in targets
+        ]
         return MergeReport(tuple(report for done in rounds for report in done.result()), now)
 
 
@@ -77,6 +80,7 @@ def _round(
     endpoints: Endpoints,
     name: TargetName,
     folder: str,
+    whole: WholeUnits,
     tell: Callable[[TableReport], None],
 ) -> list[TableReport]:
     target: Target
@@ -101,7 +105,7 @@ def _round(
     days = set[int]()
     for table in warehouse.facts:
         try:
-            plan = target.plan_fact(table)
+            plan = target.plan_fact(table, whole)
             if plan is None or plan.is_empty:
                 reports.append(TableReport.skip(table.name, name, plan is None, None))
             else:

@@ -62,16 +62,18 @@ def rewrite(target: DeltaTarget, table: ParquetTable, url: str, changed: bool) -
         return TableReport.skip(table.name, "parquet", False, None)
     for name, value in _HIVE_READABLE.items():
         spark.conf.set(name, value)
-    rows = spark.sql(_bound(query, days))
-    columns = [column for column in rows.columns if column != FACT_DATE]
-    rows.select(*columns, FACT_DATE).repartition(FACT_DATE).write.insertInto(table.name, overwrite=True)
+    rows = spark.sql(_bound(query, days)).persist()
+    try:
+        written = {row[FACT_DATE]: row["count"] for row in rows.groupBy(FACT_DATE).count().collect()}
+        columns = [column for column in rows.columns if column != FACT_DATE]
+        rows.select(*columns, FACT_DATE).repartition(FACT_DATE).write.insertInto(table.name, overwrite=True)
+    finally:
+        rows.unpersist()
     spark.catalog.refreshTable(table.name)
-    counts = spark.table(table.name).where(F.col(FACT_DATE).isin(sorted(days))).groupBy(FACT_DATE).count().collect()
-    written = {row[FACT_DATE]: row["count"] for row in rows.groupBy(FACT_DATE).count().collect()}
     _empty(target, table.name, location, days - set(written))
     _record(target, table.name, news)
     _looked_for.add(location)
-    total = sum(row["count"] for row in counts if row[FACT_DATE] in written)
+    total = sum(written.values())
     return TableReport(table.name, "parquet", total, time.monotonic() - started, date_keys=tuple(sorted(days)))
 
 

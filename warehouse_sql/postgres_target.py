@@ -129,9 +129,9 @@ class PostgresTarget:
         failpoint("after_warehouse_commit")
         return TableReport(table.name, self.name, written, time.monotonic() - started, str(before), str(plan.after))
 
-    def plan_fact(self, table: Table) -> reading.FactPlan | None:
-        """What of a fact is to be restated."""
-        return reading.plan_fact(self.spark, self.pipeline.stream(table.stream), self.revisions(table.name))
+    def plan_fact(self, table: Table, whole: reading.WholeUnits) -> reading.FactPlan | None:
+        """What of a fact is to be restated, given what is whole in the lake."""
+        return reading.plan_fact(self.spark, self.pipeline.stream(table.stream), whole, self.revisions(table.name))
 
     def merge_generated(self, table: Table, date_keys: tuple[int, ...]) -> TableReport:
         """Insert the days that are missing. Safe twice."""

@@ -22,6 +22,8 @@ from warehouse_sql.declaration import Table, Warehouse
 # Above this many keys a broadcast costs more than the shuffle it saves.
 BROADCAST_KEYS = 2_000_000
 
+WholeUnits = Mapping[str, Mapping[str, int]]
+
 
 @dataclass(frozen=True, slots=True)
 class DimensionPlan:
@@ -80,18 +82,28 @@ def plan_dimension(spark: SparkSession, stream: Stream, before: int) -> Dimensio
     return DimensionPlan(before, newest[0] if newest and newest[0] is not None else before)
 
 
-def plan_fact(spark: SparkSession, stream: Stream, applied: Mapping[str, int]) -> FactPlan | None:
-    """The units to restate, given the `held_number` that the target has of each; None if no file was ever sent.
+def whole_units(spark: SparkSession, pipeline: Pipeline) -> WholeUnits:
+    """Each unit whose newest file the ledger calls whole, with its `held_number`, by stream.
 
-    A unit counts only when the ledger says that its newest file is whole. It changes with a newer file, and with a
-    replay that added rows of the file.
+    The number changes with a newer file, and with a replay that added rows of the file. A stream without history is
+    absent: no file of it was ever read.
     """
-    files = f"{stream.lake_schema}.files"
-    if not (spark.catalog.tableExists(files) and spark.catalog.tableExists(stream.history)):
+    files = f"{pipeline.name}_lake.files"
+    known = [stream for stream in pipeline.file_streams if spark.catalog.tableExists(stream.history)]
+    if not known or not spark.catalog.tableExists(files):
+        return {}
+    units: dict[str, dict[str, int]] = {stream.name: {} for stream in known}
+    whole = spark.table(files).where(F.col("complete") & F.col("newest") & F.col("stream").isin(list(units)))
+    for row in whole.select("stream", "unit", "revision", "replayed").collect():
+        units[row["stream"]][row["unit"]] = held_number(row["revision"], row["replayed"])
+    return units
+
+
+def plan_fact(spark: SparkSession, stream: Stream, whole: WholeUnits, applied: Mapping[str, int]) -> FactPlan | None:
+    """The units to restate, given the `held_number` that the target has of each; None if no file was ever sent."""
+    revisions = whole.get(stream.name)
+    if revisions is None:
         return None
-    whole = spark.table(files).where((F.col("stream") == stream.name) & F.col("complete") & F.col("newest"))
-    found = whole.select("unit", "revision", "replayed").collect()
-    revisions = {row["unit"]: held_number(row["revision"], row["replayed"]) for row in found}
     changed = {unit: revision for unit, revision in revisions.items() if applied.get(unit) != revision}
     if not changed:
         return FactPlan({}, ())

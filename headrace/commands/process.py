@@ -59,14 +59,15 @@ def monitor(app: App, port: int) -> None:
 def merge(app: App, as_json: bool) -> None:
     """One round of merges in a Spark application of its own, for schedulers; safe beside `run --no-merge`."""
     from headrace.lease import Lease
-    from headrace.running import maintain_merged, merge_once, start_spark
+    from headrace.merging import Merging
+    from headrace.running import maintain_merged, start_spark
     from headrace.tables import create_all_tables
 
     with Lease(app.endpoints.warehouse, f"{app.pipeline.name} merge"):
         spark = start_spark(app, "merge")
         try:
             create_all_tables(app, spark, "merge")
-            show([{"rows": merge_once(app, spark)}], as_json=as_json)
+            show([{"rows": Merging(app, spark).round()}], as_json=as_json)
             maintain_merged(app, spark)
         finally:
             spark.stop()

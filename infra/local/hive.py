@@ -110,6 +110,7 @@ def _prepare_sql(layout: Layout, hdfs_url: str, uri: str) -> None:
         "spark.driver.extraJavaOptions": logging_file(layout, "sql") + " -Djava.net.preferIPv4Stack=true",
         "spark.driver.maxResultSize": "256m",
         "spark.ui.enabled": "false",
+        "spark.sql.ui.explainMode": "simple",
         "spark.sql.catalogImplementation": "hive",
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",

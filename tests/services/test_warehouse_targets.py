@@ -19,6 +19,7 @@ from warehouse_sql.asking import checks, schema_differences
 from warehouse_sql.delta_target import DeltaTarget
 from warehouse_sql.merge import TargetName, merge_round
 from warehouse_sql.postgres_target import PostgresTarget
+from warehouse_sql.reading import whole_units
 
 
 @contextmanager
@@ -175,7 +176,7 @@ def test_two_publishers_from_one_position_do_not_both_write(lake: Lake) -> None:
     table = warehouse.table("fact_quiz")
     lake.file("quiz_attempts", "2026-01-05", 200, quiz("c"))
     late = PostgresTarget(lake.spark, lake.pipeline, warehouse, lake.endpoints.warehouse)
-    plan = late.plan_fact(table)
+    plan = late.plan_fact(table, whole_units(lake.spark, lake.pipeline))
     assert plan is not None
     expected = late.position(table.name)
     lake.merge()
@@ -189,7 +190,7 @@ def test_what_was_announced_and_never_written_counts_for_nothing(lake: Lake) -> 
     lake.file("quiz_attempts", "2026-01-05", 200, quiz("c"))
     warehouse = declaration.load(lake.pipeline)
     target = DeltaTarget(lake.spark, lake.pipeline, warehouse)
-    plan = target.plan_fact(warehouse.table("fact_quiz"))
+    plan = target.plan_fact(warehouse.table("fact_quiz"), whole_units(lake.spark, lake.pipeline))
     assert plan is not None
     position = target.position("fact_quiz")
     target._announce("fact_quiz", plan, position, position + 5)

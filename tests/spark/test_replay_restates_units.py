@@ -15,7 +15,7 @@ from streaming_jobs.delta_commit import TableTransaction
 from streaming_jobs.files import issue_files_view
 from streaming_jobs.lake import DERIVED, create_table, ddl, table_path
 from streaming_jobs.ledger import rebuild_ledger, refresh_ledger
-from warehouse_sql.reading import held_number, plan_fact
+from warehouse_sql.reading import held_number, plan_fact, whole_units
 
 MONDAY, TUESDAY, CORRECTION = "a" * 64, "b" * 64, "c" * 64
 NAMES = ("accepted", "duplicate", "conflicting", "quarantined")
@@ -53,7 +53,7 @@ class Lake:
 
     def restated(self) -> list[str]:
         """The units that a merge would restate now; the target holds them from then on."""
-        plan = plan_fact(self.spark, self.stream, self.held)
+        plan = plan_fact(self.spark, self.stream, whole_units(self.spark, self.pipeline), self.held)
         assert plan is not None
         self.held |= plan.revisions
         return list(plan.units)

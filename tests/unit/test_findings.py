@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
 
 from contracts.errors import ServiceUnavailable
-from headrace.findings import Finding, until_equal
+from headrace.findings import Finding, side_by_side, until_equal
 
 
 class Asked:
@@ -48,3 +49,33 @@ def test_a_part_that_is_away_is_asked_again_and_named_at_the_end() -> None:
 
     with pytest.raises(ServiceUnavailable, match="gone"):
         until_equal(away, timeout_s=0.05, every_s=0.01)
+
+
+def test_side_by_side_keeps_the_order_and_asks_at_once() -> None:
+    both = threading.Barrier(2, timeout=10)
+
+    def part(name: str) -> Iterator[Finding]:
+        both.wait()
+        yield from (Finding(f"{name}{number}", "", "", True) for number in range(3))
+
+    found = side_by_side(lambda: part("a"), lambda: part("b"))
+    assert [finding.what for finding in found] == ["a0", "a1", "a2", "b0", "b1", "b2"]
+
+
+def test_side_by_side_ends_when_nobody_wants_more() -> None:
+    def endless() -> Iterator[Finding]:
+        while True:
+            yield Finding("b", "", "", True)
+
+    found = side_by_side(lambda: [Finding("a", "", "", False)], endless)
+    assert not next(found).equal
+    found.close()  # returns
+
+
+def test_an_error_of_one_side_is_raised() -> None:
+    def away() -> Iterator[Finding]:
+        yield Finding("b", "", "", True)
+        raise ServiceUnavailable("gone")
+
+    with pytest.raises(ServiceUnavailable, match="gone"):
+        list(side_by_side(lambda: [Finding("a", "", "", True)], away))

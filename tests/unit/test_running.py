@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,9 +14,10 @@ from contracts.settings import Settings
 from headrace import running
 from headrace.app import App
 from headrace.commands.local import status
+from headrace.merging import Merging
 from headrace.overview import merges_overview, streams_overview
 from headrace.rounds import Rounds, note_round, read_rounds, rounds_file
-from headrace.running import merge_once, rounds, take_up
+from headrace.running import STREAMS_FIRST_S, StreamsFirst, rounds, take_up
 from streaming_jobs.stream_status import StreamStatus, write_status
 from warehouse_sql.report import MergeReport, TableReport
 
@@ -40,14 +42,38 @@ def app(tmp_path: Path) -> App:
 def test_a_thread_that_fails_halts_the_run() -> None:
     halt = threading.Event()
     with pytest.raises(RuntimeError, match="no such luck"):
-        rounds([], [], cast(Any, Watched(RuntimeError("no such luck"))), threading.Event(), halt)
+        rounds([], [], cast(Any, Watched(RuntimeError("no such luck"))), threading.Event(), halt, lambda: True)
     assert halt.is_set()
 
 
 def test_a_new_declaration_halts_the_run() -> None:
     halt = threading.Event()
-    rounds([], [], cast(Any, Watched()), threading.Event(), halt)
+    rounds([], [], cast(Any, Watched()), threading.Event(), halt, lambda: True)
     assert halt.is_set()
+
+
+def test_the_streams_come_first(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    def say(at: str, **lags: int | None) -> None:
+        flowing = [StreamStatus(name, "flowing", 1, 1, lag, 1, 1, None) for name, lag in lags.items()]
+        parked = StreamStatus("parked", "parked", 1, 9, 8, 0, 0, None)
+        write_status(app.status_file, "edtech", "run", at, [*flowing, parked])
+
+    later = "9999-01-01T00:00:00+00:00"
+    may_begin = StreamsFirst(app.status_file)
+    assert not may_begin()
+    say("2026-01-01T00:00:00+00:00", quiz=0, student=0)  # what an earlier run left
+    assert not may_begin()
+    say(later, quiz=0, student=5)
+    assert not may_begin()
+    say(later, quiz=None, student=0)  # each was there once
+    assert may_begin()
+    say(later, quiz=7, student=7)
+    assert may_begin()
+    slow = StreamsFirst(app.status_file)
+    assert not slow()
+    over = time.monotonic() + STREAMS_FIRST_S
+    monkeypatch.setattr(running.time, "monotonic", lambda: over)
+    assert slow()
 
 
 @pytest.mark.parametrize("error", [Fatal("Postgres refused"), ValueError("[PARSE_SYNTAX_ERROR]")])
@@ -79,18 +105,19 @@ def test_rounds_are_noted(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
             raise error
         return 3
 
-    monkeypatch.setattr(running, "_merge", merge)
+    monkeypatch.setattr(Merging, "_round", merge)
+    merging = Merging(app, cast(Any, None))
     assert merges_overview(app) == {}
-    assert merge_once(app, cast(Any, None)) == 3
+    assert merging.round() == 3
     assert merges_overview(app)["error"] == ""
     for wrong in (Fatal, Conflict):
         with pytest.raises(wrong):
-            merge_once(app, cast(Any, None))
+            merging.round()
         shown = merges_overview(app)
         assert shown["error"] == "two keys\nNext: look"
         assert shown["failed"]
         assert shown["last round"]
-    merge_once(app, cast(Any, None))
+    merging.round()
     assert merges_overview(app)["error"] == ""
     assert merges_overview(app)["failed"] is None
 

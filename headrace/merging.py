@@ -1,0 +1,94 @@
+"""The rounds of merges: files and ledger, state tables and views, then the star schema in both targets."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import UTC, datetime
+
+from pyspark.sql import SparkSession
+
+from contracts.errors import Conflict, LedgerMismatch
+from headrace.app import App
+from headrace.rounds import note_round, rounds_file
+from headrace.tables import lake_url
+from streaming_jobs.commit_log import table_exists
+from streaming_jobs.delta_commit import TableTransaction
+from streaming_jobs.files import refresh_files
+from streaming_jobs.lake import table_path
+from streaming_jobs.ledger import refresh_ledger
+from streaming_jobs.state import merge_states
+from warehouse_sql.merge import merge_round
+
+# A target that somebody else changed (restored from a backup) shows in its own positions only.
+LOOK_AT_TARGETS_EVERY_S = 300.0
+
+log = logging.getLogger("headrace.run")
+
+
+class Merging:
+    """The rounds of one process over one declaration, one at a time."""
+
+    def __init__(self, app: App, spark: SparkSession) -> None:
+        self._app = app
+        self._spark = spark
+        self._merged: dict[str, int] = {}
+        self._looked_at_targets = float("-inf")
+
+    def round(self) -> int:
+        """Bring everything up to what the lake holds; returns the rows written to the star schema.
+
+        May be called at any time, also after a kill anywhere. A lake in which nothing was committed since the last good
+        round is not merged again, but for every `LOOK_AT_TARGETS_EVERY_S`.
+        Raises the first error after every table was tried. How it went stands in `rounds_file`; a Conflict is no
+        failure, the next round repeats it.
+        """
+        file, began = rounds_file(self._app.settings), datetime.now(UTC)
+        try:
+            rows = self._round(began)
+        except Conflict:
+            raise
+        except Exception as error:
+            note_round(file, began.isoformat(), error)
+            raise
+        note_round(file, began.isoformat())
+        return rows
+
+    def book(self) -> None:
+        """Files and ledger alone, for a run that does not merge."""
+        app, url = self._app, lake_url(self._app)
+        refresh_files(self._spark, app.pipeline, app.endpoints.kafka, url)
+        refresh_ledger(self._spark, app.pipeline, url)
+
+    def _round(self, now: datetime) -> int:
+        app, spark, url = self._app, self._spark, lake_url(self._app)
+        # Before they are booked and merged: what is committed meanwhile makes the next round a whole one.
+        lake = self._versions([stream.name for stream in app.pipeline.streams])
+        lost: LedgerMismatch | None = None
+        try:
+            self.book()
+        except LedgerMismatch as error:
+            # The other streams are booked; one cut log must not hold back everybody's star schema.
+            lost = error
+        lake |= self._versions(["files_sent", "ledger_files"])
+        if lake == self._merged and time.monotonic() - self._looked_at_targets < LOOK_AT_TARGETS_EVERY_S:
+            return 0
+        self._merged = {}
+        merge_states(spark, app.pipeline, url)
+        report = merge_round(spark, app.pipeline, app.endpoints, now=now)
+        for table in report.tables:
+            if table.rows:
+                log.info("%s: %s rows into %s in %.1f s", table.table, f"{table.rows:,}", table.target, table.seconds)
+        report.check()
+        if lost:
+            raise lost
+        self._merged, self._looked_at_targets = lake, time.monotonic()
+        return report.rows
+
+    def _versions(self, tables: list[str]) -> dict[str, int]:
+        paths = {name: table_path(lake_url(self._app), self._app.pipeline.name, name) for name in tables}
+        return {
+            name: TableTransaction(self._spark, path).read_version
+            for name, path in paths.items()
+            if table_exists(self._spark, path)
+        }
