@@ -179,13 +179,13 @@ class Demo:
         from what it waits for.
         """
         began, deadline = datetime.now(UTC).isoformat(), time.monotonic() + PROOF_WITHIN_S
-        while self._merged_until() < began and time.monotonic() < deadline:
+        while self._newest_round() < began and time.monotonic() < deadline:
             time.sleep(1)
         return until_equal(lambda: _readable(self._findings(answer)), timeout_s=max(0.0, deadline - time.monotonic()))
 
-    def _merged_until(self) -> str:
+    def _newest_round(self) -> str:
         found = read_rounds(rounds_file(self.app.settings))
-        return found.good_at if found else ""
+        return max(found.good_at, found.failed_at) if found else ""
 
     def _findings(self, answer: Answer) -> Iterator[Finding]:
         yield from proof(self.app)

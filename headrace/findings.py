@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
@@ -45,29 +44,35 @@ def compare(what: str, left: Side, right: Side, names: tuple[str, str]) -> Findi
 def side_by_side(*parts: Callable[[], Iterable[Finding]]) -> Generator[Finding, None, None]:
     """The findings of all parts, in the order of the parts, which are asked at the same time.
 
-    Once nobody wants more, or a part raised, the others end with the comparison that they are at.
+    An error of any part is raised when the findings before it are told. After it, or once nobody wants more, nothing
+    further is asked; the comparison that a part is at ends by itself and is not waited for.
     """
     enough = threading.Event()
 
-    def ask(part: Callable[[], Iterable[Finding]], found: SimpleQueue[Finding | None]) -> None:
+    def ask(part: Callable[[], Iterable[Finding]], found: SimpleQueue[Finding | Exception | None]) -> None:
         try:
             for finding in part():
                 found.put(finding)
                 if enough.is_set():
-                    return
-        finally:
+                    break
+        except Exception as error:
+            enough.set()
+            found.put(error)
+        else:
             found.put(None)
 
-    with ThreadPoolExecutor(len(parts), thread_name_prefix="proof") as pool:
-        queues: list[SimpleQueue[Finding | None]] = [SimpleQueue() for _ in parts]
-        asked = [pool.submit(ask, part, found) for part, found in zip(parts, queues, strict=True)]
-        try:
-            for done, found in zip(asked, queues, strict=True):
-                while (finding := found.get()) is not None:
-                    yield finding
-                done.result()
-        finally:
-            enough.set()
+    queues: list[SimpleQueue[Finding | Exception | None]] = [SimpleQueue() for _ in parts]
+    for part, found in zip(parts, queues, strict=True):
+        # As a daemon it keeps nobody from leaving by Ctrl-C.
+        threading.Thread(target=ask, args=(part, found), name="proof", daemon=True).start()
+    try:
+        for found in queues:
+            while (finding := found.get()) is not None:
+                if isinstance(finding, Exception):
+                    raise finding
+                yield finding
+    finally:
+        enough.set()
 
 
 def until_equal(check: Callable[[], Iterable[Finding]], *, timeout_s: float, every_s: float = 3.0) -> list[Finding]:

@@ -12,7 +12,6 @@ from contracts.errors import Conflict, LedgerMismatch
 from headrace.app import App
 from headrace.rounds import note_round, rounds_file
 from headrace.tables import lake_url
-from streaming_jobs.commit_log import table_exists
 from streaming_jobs.delta_commit import TableTransaction
 from streaming_jobs.files import refresh_files
 from streaming_jobs.lake import table_path
@@ -20,7 +19,7 @@ from streaming_jobs.ledger import refresh_ledger
 from streaming_jobs.state import merge_states
 from warehouse_sql.merge import merge_round
 
-# A target that somebody else changed (restored from a backup) shows in its own positions only.
+# What somebody else did to a target (restored it from a backup) shows in the target's own positions, not in the lake.
 LOOK_AT_TARGETS_EVERY_S = 300.0
 
 log = logging.getLogger("headrace.run")
@@ -38,8 +37,8 @@ class Merging:
     def round(self) -> int:
         """Bring everything up to what the lake holds; returns the rows written to the star schema.
 
-        May be called at any time, also after a kill anywhere. A lake in which nothing was committed since the last good
-        round is not merged again, but for every `LOOK_AT_TARGETS_EVERY_S`.
+        May be called at any time, also after a kill anywhere. Spared, and good, if the lake's tables have the versions
+        of the last whole round that was good, unless that is `LOOK_AT_TARGETS_EVERY_S` ago.
         Raises the first error after every table was tried. How it went stands in `rounds_file`; a Conflict is no
         failure, the next round repeats it.
         """
@@ -62,7 +61,8 @@ class Merging:
 
     def _round(self, now: datetime) -> int:
         app, spark, url = self._app, self._spark, lake_url(self._app)
-        # Before they are booked and merged: what is committed meanwhile makes the next round a whole one.
+        # The histories before they are booked and merged: what is committed meanwhile makes the next round a whole one.
+        # The ledger's tables after it, as booking commits to them.
         lake = self._versions([stream.name for stream in app.pipeline.streams])
         lost: LedgerMismatch | None = None
         try:
@@ -71,7 +71,7 @@ class Merging:
             # The other streams are booked; one cut log must not hold back everybody's star schema.
             lost = error
         lake |= self._versions(["files_sent", "ledger_files"])
-        if lake == self._merged and time.monotonic() - self._looked_at_targets < LOOK_AT_TARGETS_EVERY_S:
+        if not lost and lake == self._merged and time.monotonic() - self._looked_at_targets < LOOK_AT_TARGETS_EVERY_S:
             return 0
         self._merged = {}
         merge_states(spark, app.pipeline, url)
@@ -86,9 +86,5 @@ class Merging:
         return report.rows
 
     def _versions(self, tables: list[str]) -> dict[str, int]:
-        paths = {name: table_path(lake_url(self._app), self._app.pipeline.name, name) for name in tables}
-        return {
-            name: TableTransaction(self._spark, path).read_version
-            for name, path in paths.items()
-            if table_exists(self._spark, path)
-        }
+        url, pipeline = lake_url(self._app), self._app.pipeline.name
+        return {name: TableTransaction(self._spark, table_path(url, pipeline, name)).read_version for name in tables}

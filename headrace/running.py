@@ -76,8 +76,9 @@ def run_forever(settings: Settings, rhythm: Rhythm, *, merges: bool, stop: threa
     Holds the pipeline's lease, and that of `headrace merge` too if it merges. A changed declaration (contract, SQL
     file) is taken up within seconds, in the same Spark application. One that is wrong, or whose tables cannot be made,
     is logged, and the streams of the old one go on until the files change again; the first one raises. Merges read the
-    SQL files each time: a wrong one fails its rounds. Raises `LeaseHeld` at once if another process has a lease,
-    `Retryable` when one is lost or a thread fails: the caller starts again with back-off. Everything committed stands.
+    SQL files when there is something to merge: a wrong one fails these rounds. Raises `LeaseHeld` at once if another
+    process has a lease, `Retryable` when one is lost or a thread fails: the caller starts again with back-off.
+    Everything committed stands.
     """
     # Before the pipeline is loaded: what is saved from now on is a change.
     declared = Declaration(settings, App(settings).pipeline)
@@ -91,8 +92,9 @@ def run_forever(settings: Settings, rhythm: Rhythm, *, merges: bool, stop: threa
         spark = start_spark(app, "run", brief=False)
         try:
             create_all_tables(app, spark, "run")
+            streams_first = StreamsFirst(app.status_file)
             while True:
-                _run_declared(app, spark, leases, declared, rhythm, merges, stop)
+                _run_declared(app, spark, leases, declared, rhythm, merges, stop, streams_first)
                 if stop.is_set():
                     return
                 for lease in leases:
@@ -116,7 +118,8 @@ class StreamsFirst:
         self._arrived = set[str]()
 
     def __call__(self) -> bool:
-        """True for good once every stream was at its topic's end since this began, or `STREAMS_FIRST_S` are over."""
+        """True for good once every stream was at its topic's end since this began, or has none (parked, no topic), or
+        `STREAMS_FIRST_S` are over."""
         if time.monotonic() >= self._until:
             return True
         found = read_status(self._file)
@@ -157,16 +160,16 @@ def _run_declared(
     rhythm: Rhythm,
     merges: bool,
     stop: threading.Event,
+    may_begin: StreamsFirst,
 ) -> None:
     """Run this declaration until `stop`, a lost lease or a new one; Retryable if a thread failed."""
     halt = threading.Event()
     failed: list[Exception] = []
-    streams_first = StreamsFirst(app.status_file)
 
     def work(tasks: list[Task]) -> None:
         spark.sparkContext.setLocalProperty("spark.scheduler.pool", threading.current_thread().name)
         try:
-            rounds(tasks, leases, declared, stop, halt, streams_first)
+            rounds(tasks, leases, declared, stop, halt, may_begin)
         except Exception as error:
             log.exception("the %s thread ended", threading.current_thread().name)
             failed.append(error)
@@ -198,9 +201,9 @@ def _tasks(app: App, spark: SparkSession, rhythm: Rhythm, merges: bool) -> dict[
         # A Debezium that was restarted over an idle database waits for the next WAL message; until then it sends no
         # heartbeat and the slot keeps WAL.
         upkeep.append((rhythm.nudge_s, lambda: emit(app.endpoints.source)))
-    rounds = Merging(app, spark)
+    merge = Merging(app, spark)
     merging: list[Task] = [
-        (rhythm.merge_s, rounds.round if merges else rounds.book),
+        (rhythm.merge_s, merge.round if merges else merge.book),
         (rhythm.prove_s, lambda: prove_gaps(spark, app.pipeline, app.endpoints.kafka, lake_url(app), now=_now())),
     ]
     if merges:
@@ -216,7 +219,7 @@ def rounds(
     halt: threading.Event,
     may_begin: Callable[[], bool],
 ) -> None:
-    """Do each task when it is due until `halt`, none before `may_begin`.
+    """Do each task when it is due until `halt`, nothing of it before `may_begin`.
 
     However it ends, `halt` is set: without its rounds a run is none.
     """

@@ -38,9 +38,9 @@ def write_status(path: Path, pipeline: str, run: str, at: str, streams: list[Str
 
 
 def read_status(path: Path) -> tuple[str, list[StreamStatus]] | None:
-    """When it was written (ISO 8601) and each stream; None if no run has written there."""
+    """When it was written (ISO 8601) and each stream; None if no run has written there, or none of this version."""
     try:
         content = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
+        return str(content["at"]), [StreamStatus(**one) for one in content["streams"]]
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
-    return str(content["at"]), [StreamStatus(**one) for one in content["streams"]]

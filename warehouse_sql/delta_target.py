@@ -154,15 +154,16 @@ class DeltaTarget:
         key = dimension.key
         members = self.spark.table(dimension.name).where(F.col(dimension.inferred)).select(key)
         if members.isEmpty():
-            return TableReport(dimension.name, self.name)
+            return TableReport.skip(dimension.name, self.name, False, None)
         for other, columns in self.warehouse.referring(dimension.name).items():
             for column in columns:
                 named = self.spark.table(other).select(F.col(column).alias(key))
                 members = members.join(named, key, "left_anti")
         if members.isEmpty():
-            return TableReport(dimension.name, self.name)
+            return TableReport.skip(dimension.name, self.name, False, None)
         target = DeltaTable.forName(self.spark, dimension.name).alias("t")
-        done = target.merge(members.alias("s"), f"t.`{key}` = s.`{key}`").whenMatchedDelete().execute().first()
+        same = f"t.`{key}` = s.`{key}` and t.`{dimension.inferred}`"
+        done = target.merge(members.alias("s"), same).whenMatchedDelete().execute().first()
         rows = int(done["num_affected_rows"]) if done is not None else 0
         return TableReport(dimension.name, self.name, rows, time.monotonic() - started)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from typing import Literal
 
@@ -21,6 +21,10 @@ from warehouse_sql.report import MergeReport, TableReport
 TargetName = Literal["delta", "postgres"]
 Target = DeltaTarget | PostgresTarget
 TARGETS: tuple[TargetName, ...] = ("postgres", "delta")
+
+# Per process: dimensions without a member to forget since what refers to them was last written; a killed process, or
+# one that failed in between, has left some.
+_members_seen: set[tuple[str, TargetName, str]] = set()
 
 
 def warehouse_url(endpoints: Endpoints) -> str:
@@ -65,8 +69,9 @@ def merge_round(
     warehouse = declaration.load(pipeline)
     folder = url or warehouse_url(endpoints)
     tell = progress or (lambda report: None)
-    whole = whole_units(spark, pipeline)
-    with ThreadPoolExecutor(max_workers=len(targets), thread_name_prefix="merge") as pool:
+    with ThreadPoolExecutor(max_workers=len(targets) + 1, thread_name_prefix="merge") as pool:
+        # Before any fact is read: a unit's recorded revision is never newer than its rows.
+        whole = pool.submit(whole_units, spark, pipeline)
         rounds = [
             pool.submit(_round, spark, pipeline, warehouse, endpoints, name, folder, whole, tell) for name in targets
         ]
@@ -80,7 +85,7 @@ def _round(
     endpoints: Endpoints,
     name: TargetName,
     folder: str,
-    whole: WholeUnits,
+    whole: Future[WholeUnits],
     tell: Callable[[TableReport], None],
 ) -> list[TableReport]:
     target: Target
@@ -105,7 +110,7 @@ def _round(
     days = set[int]()
     for table in warehouse.facts:
         try:
-            plan = target.plan_fact(table, whole)
+            plan = target.plan_fact(table, whole.result())
             if plan is None or plan.is_empty:
                 reports.append(TableReport.skip(table.name, name, plan is None, None))
             else:
@@ -118,14 +123,19 @@ def _round(
             done = attempt(table.name, lambda table=table: target.merge_generated(table, tuple(sorted(days))))  # type: ignore[misc]
             if done.error:
                 # Facts would name days that have no row.
-                return reports
+                plans.clear()
     for table in warehouse.facts:
         if table.name in plans:
             attempt(table.name, lambda table=table: target.restate_fact(table, plans[table.name]))  # type: ignore[misc]
-    written = {report.table for report in reports if report.rows or report.date_keys}
+    tried = {report.table for report in reports if not report.skipped}
     for table in warehouse.dimensions:
-        if written & {*warehouse.referring(table.name)}:
-            attempt(table.name, lambda table=table: target.forget_members(table))  # type: ignore[misc]
+        place = (folder, name, table.name)
+        if tried & {*warehouse.referring(table.name)}:
+            _members_seen.discard(place)
+        if place not in _members_seen:
+            done = attempt(table.name, lambda table=table: target.forget_members(table))  # type: ignore[misc]
+            if not done.error:
+                _members_seen.add(place)
     if isinstance(target, DeltaTarget):
         # A date whose file became empty wrote no row, and yet its partition has to go.
         changed = any(not report.skipped and not report.error for report in reports)

@@ -25,7 +25,7 @@ _HIVE_READABLE = {
     "spark.sql.parquet.outputTimestampType": "INT96",
 }
 
-# Per process: tables whose unmatched rows were looked at once; a killed process may have left some.
+# Per process: tables whose unmatched rows were looked at since the last change; a killed process may have left some.
 _looked_for: set[str] = set()
 
 
@@ -52,10 +52,12 @@ def rewrite(target: DeltaTarget, table: ParquetTable, url: str, changed: bool) -
     started = time.monotonic()
     spark = target.spark
     location, query = _location(target, table, url), _query(target, table)
+    if changed:
+        _looked_for.discard(location)
     create(target, table, url)
     news = _restated(target, table)
     days = {date_key(unit) for unit in news}
-    if changed or location not in _looked_for:
+    if location not in _looked_for:
         days |= _completed(target, table.name)
     if not days:
         _looked_for.add(location)

@@ -178,6 +178,8 @@ class PostgresTarget:
         with transaction(self.endpoint, self.pipeline.name) as cursor:
             cursor.execute(statement)
             rows = int(cursor.rowcount)
+        if not rows:
+            return TableReport.skip(dimension.name, self.name, False, None)
         return TableReport(dimension.name, self.name, rows, time.monotonic() - started)
 
     @contextmanager

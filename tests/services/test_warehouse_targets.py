@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from contracts.endpoints import Endpoints
 from contracts.errors import Conflict, Fatal
 from tests.services.warehouse_lake import Lake, course, kill_at, login, new_lake, quiz, student, video
-from warehouse_sql import declaration
+from warehouse_sql import declaration, parquet
 from warehouse_sql.asking import checks, schema_differences
 from warehouse_sql.delta_target import DeltaTarget
 from warehouse_sql.merge import TargetName, merge_round
@@ -117,6 +117,30 @@ def test_an_inferred_member_is_completed_under_the_same_key(lake: Lake) -> None:
     activity = lake.spark.table(f"{lake.pipeline.name}.learning_activity").where("student_id = 91").first()
     assert activity is not None
     assert (activity["student_known"], activity["highest_degree"], activity["instructor_known"]) == (True, "MSc", False)
+
+
+def test_what_a_failed_round_left_behind_is_done_by_the_next(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise Fatal("no such luck")
+
+    student_95 = "select 1 from dim_student where student_id = 95"
+    lake.file("quiz_attempts", "2026-01-06", 190, quiz("c", student_id=95))
+    lake.file("quiz_attempts", "2026-01-07", 191, quiz("d", student_id=91))
+    lake.merge()
+    lake.file("quiz_attempts", "2026-01-06", 200, quiz("c"))
+    lake.change("students", 2, student(91, 10))
+    with monkeypatch.context() as patch:
+        for target in (DeltaTarget, PostgresTarget):
+            patch.setattr(target, "forget_members", fails)
+        patch.setattr(parquet, "_completed", fails)
+        with pytest.raises(Fatal, match="no such luck"):
+            lake.merge()
+    assert lake.postgres(student_95) == [(1,)]
+    lake.merge()
+    assert lake.postgres(student_95) == []
+    lake.assert_targets_equal()
+    activity = lake.spark.table(f"{lake.pipeline.name}.learning_activity")
+    assert [row["student_known"] for row in activity.where("student_id = 91").collect()] == [True]
 
 
 def test_a_corrected_file_replaces_its_date_and_half_a_file_does_not(lake: Lake) -> None:

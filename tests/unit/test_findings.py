@@ -72,10 +72,28 @@ def test_side_by_side_ends_when_nobody_wants_more() -> None:
     found.close()  # returns
 
 
-def test_an_error_of_one_side_is_raised() -> None:
+def test_an_error_of_one_side_ends_the_other() -> None:
+    def endless() -> Iterator[Finding]:
+        while True:
+            yield Finding("a", "", "", True)
+
     def away() -> Iterator[Finding]:
         yield Finding("b", "", "", True)
         raise ServiceUnavailable("gone")
 
-    with pytest.raises(ServiceUnavailable, match="gone"):
-        list(side_by_side(lambda: [Finding("a", "", "", True)], away))
+    for parts in ((endless, away), (away, endless)):
+        with pytest.raises(ServiceUnavailable, match="gone"):
+            list(side_by_side(*parts))
+
+
+def test_who_leaves_does_not_wait_for_a_comparison_that_hangs() -> None:
+    release = threading.Event()
+
+    def hangs() -> Iterator[Finding]:
+        release.wait()
+        yield Finding("b", "", "", True)
+
+    found = side_by_side(lambda: [Finding("a", "", "", False)], hangs)
+    assert not next(found).equal
+    found.close()
+    release.set()
