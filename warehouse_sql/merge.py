@@ -57,24 +57,20 @@ def merge_round(
     endpoints: Endpoints,
     targets: Sequence[TargetName] = TARGETS,
     now: datetime | None = None,
-    progress: Callable[[TableReport], None] | None = None,
     url: str | None = None,
 ) -> MergeReport:
     """Bring every target up to what the lake holds now; the targets work at once, each from its own positions.
 
     May be called again at any time, also after a kill anywhere: nothing is doubled or lost. Needs `create_tables`
     before. A table that fails is in the report with its error and stays as it was; the others go on.
-    `progress` is called from several threads. `now` stands in the report.
+    `now` stands in the report.
     """
     warehouse = declaration.load(pipeline)
     folder = url or warehouse_url(endpoints)
-    tell = progress or (lambda report: None)
     with ThreadPoolExecutor(max_workers=len(targets) + 1, thread_name_prefix="merge") as pool:
         # Before any fact is read: a unit's recorded revision is never newer than its rows.
         whole = pool.submit(whole_units, spark, pipeline)
-        rounds = [
-            pool.submit(_round, spark, pipeline, warehouse, endpoints, name, folder, whole, tell) for name in targets
-        ]
+        rounds = [pool.submit(_round, spark, pipeline, warehouse, endpoints, name, folder, whole) for name in targets]
         return MergeReport(tuple(report for done in rounds for report in done.result()), now)
 
 
@@ -86,7 +82,6 @@ def _round(
     name: TargetName,
     folder: str,
     whole: Future[WholeUnits],
-    tell: Callable[[TableReport], None],
 ) -> list[TableReport]:
     target: Target
     if name == "delta":
@@ -101,7 +96,6 @@ def _round(
         except Exception as error:  # the other tables must go on; the report carries it, `check` raises it
             report = TableReport(table, name, error=error)
         reports.append(report)
-        tell(report)
         return report
 
     for table in warehouse.dimensions:
