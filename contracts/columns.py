@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from open_data_contract_standard.model import SchemaObject, SchemaProperty
 
 from contracts.custom_properties import ColumnProperties, read_properties
+from contracts.date_format import wrong_format
 from contracts.spark_types import SparkType, parse_type
 from contracts.stream import Column
 from contracts.yaml_document import Place, YamlDocument
@@ -59,6 +60,16 @@ def _columns(document: YamlDocument, place: Place, schema: SchemaObject) -> Iter
         ours = read_properties(document, (*at, "customProperties"), found.customProperties, ColumnProperties)
         if ours.from_file_name and spark_type.name not in ("string", "date", "int", "bigint"):
             raise document.error(f"`{name}` comes from the file name: a {spark_type.simple()} cannot", at)
+        if ours.from_batch_date and spark_type.name != "date":
+            raise document.error(f"`{name}` is the batch date: a {spark_type.simple()} cannot be", at, "a date")
+        if ours.from_line and spark_type.name != "bigint":
+            raise document.error(f"`{name}` is the row's line: a {spark_type.simple()} cannot be", at, "a bigint")
+        if ours.from_file_name + ours.from_batch_date + ours.from_line > 1:
+            raise document.error(f"`{name}` comes from more than one place", at, "one `headrace.from…`")
+        if ours.format_ and spark_type.name not in ("date", "timestamp", "timestamp_ntz"):
+            raise document.error(f"`{name}` has a format, but is a {spark_type.simple()}", at, "a date or timestamp")
+        if ours.format_ and (wrong := wrong_format(ours.format_, spark_type.name)):
+            raise document.error(f"the format of `{name}` is `{ours.format_}`: {wrong}", at)
         if ours.json_ and not spark_type.is_nested:
             raise document.error(
                 f"`{name}` is JSON in a string, but its type is {spark_type.simple()}",
@@ -67,12 +78,16 @@ def _columns(document: YamlDocument, place: Place, schema: SchemaObject) -> Iter
             )
         if found.unique and not found.primaryKey:
             raise document.error(f"`unique` at `{name}` is not enforced", at, "`unique` at a key column alone")
+        outside = ours.from_file_name or ours.from_batch_date or ours.from_line
         yield Column(
             name=name,
             spark_type=spark_type.simple(),
-            required=bool(found.required or found.primaryKey or ours.from_file_name),
+            required=bool(found.required or found.primaryKey or outside),
             json=ours.json_,
             from_file_name=ours.from_file_name,
+            from_batch_date=ours.from_batch_date,
+            from_line=ours.from_line,
+            format=ours.format_,
             source_type=ours.source_type,
             pii="pii" in {(found.classification or "").lower(), *(tag.lower() for tag in found.tags or ())},
             description=(found.description or "").strip(),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import re
 from collections.abc import Sequence
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from open_data_contract_standard.model import CustomProperty
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from contracts.stream import Evolution, FileFormat
+from contracts.stream import BULK_BYTES, Evolution, FileFormat
 from contracts.yaml_document import Place, YamlDocument
 
 PREFIX = "headrace."
@@ -25,6 +26,23 @@ def _delimiter(text: str) -> str:
     return text
 
 
+def _quote(text: str) -> str:
+    if text != "none" and (len(text) != 1 or not text.isascii() or not text.isprintable() or text.isalnum()):
+        raise ValueError("one printable ASCII character that is no letter and no digit, or `none`")
+    return text
+
+
+def _encoding(text: str) -> str:
+    try:
+        return codecs.lookup(text).name if codecs.lookup(text)._is_text_encoding else _no_encoding(text)
+    except (LookupError, ValueError):
+        return _no_encoding(text)
+
+
+def _no_encoding(text: str) -> str:
+    raise ValueError("the name of a character encoding, like `utf-8`, `cp1252` or `utf-16`")
+
+
 def _topic_name(text: str) -> str:
     if text and (not _TOPIC.fullmatch(text) or text in (".", "..")):
         raise ValueError("Kafka takes 1 to 249 letters, digits, `.`, `_` and `-`, but neither `.` nor `..`")
@@ -32,13 +50,12 @@ def _topic_name(text: str) -> str:
 
 
 class _Properties(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, alias_generator=lambda name: re.sub(r"_(.)", _upper, name)
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, alias_generator=lambda name: camel(name))
 
 
-def _upper(found: re.Match[str]) -> str:
-    return found.group(1).upper()
+def camel(name: str) -> str:
+    """How a property is spelled in a contract."""
+    return re.sub(r"_(.)", lambda found: found.group(1).upper(), name)
 
 
 class StreamProperties(_Properties):
@@ -49,7 +66,17 @@ class StreamProperties(_Properties):
     file_pattern: str = ""
     file_format: FileFormat | None = None
     file_unit: str = ""
-    file_delimiter: Annotated[str, AfterValidator(_delimiter)] = ","
+    file_delimiter: Annotated[str, AfterValidator(_delimiter)] | Literal["auto"] = ","
+    file_quote: Annotated[str, AfterValidator(_quote)] = '"'
+    file_escape: Literal["double", "backslash"] = "double"
+    file_header: bool = True
+    file_skip_lines: Annotated[int, Field(ge=0, le=1000)] = 0
+    file_encoding: Annotated[str, AfterValidator(_encoding)] = "utf-8"
+    file_nulls: list[str] = []
+    file_decimal: Literal[".", ","] = "."
+    file_thousands: Literal["", ".", ",", "'", " "] = ""
+    file_bulk_bytes: Annotated[int, Field(ge=0)] = BULK_BYTES
+    log_format: str = ""
     version: str = ""
     partitions: Annotated[int, Field(ge=1, le=1000)] = 1
     evolution: Evolution = "quarantine"
@@ -59,11 +86,14 @@ class StreamProperties(_Properties):
 
 
 class ColumnProperties(_Properties):
-    """Of a column: `headrace.sourceType`, `headrace.json`, `headrace.fromFileName`."""
+    """Of a column: what its source calls it, how its values are written, where they come from."""
 
     source_type: str = ""
     json_: Annotated[bool, Field(alias="json")] = False
     from_file_name: bool = False
+    from_batch_date: bool = False
+    from_line: bool = False
+    format_: Annotated[str, Field(alias="format")] = ""
 
 
 Found = TypeVar("Found", bound=_Properties)

@@ -32,7 +32,7 @@ class PostgresEndpoint:
 @dataclass(frozen=True, slots=True)
 class Endpoints:
     """Every address a stage may need. `source` is the owner of the source tables; `replicator` the least-privilege
-    role Debezium uses; `warehouse` the role that publishes."""
+    role Debezium uses; `warehouse` the role that publishes. `webhdfs_url` is empty if nobody named one."""
 
     kafka: str
     connect_url: str
@@ -43,3 +43,4 @@ class Endpoints:
     warehouse: PostgresEndpoint
     sql_host: str
     sql_port: int
+    webhdfs_url: str = ""

@@ -15,11 +15,12 @@ from open_data_contract_standard.model import OpenDataContractStandard, SchemaOb
 from pydantic import ValidationError
 
 from contracts.columns import read_columns
-from contracts.custom_properties import StreamProperties, read_properties
+from contracts.custom_properties import StreamProperties, camel, read_properties
 from contracts.errors import ContractError
+from contracts.file_source import read_file_source
 from contracts.quality import row_rules
 from contracts.spark_types import parse_type
-from contracts.stream import Column, FileSource, Pipeline, Stream, TableSource
+from contracts.stream import FILE_UNIT, Column, FileSource, Pipeline, Stream, TableSource
 from contracts.yaml_document import Place, YamlDocument
 
 KIND = "DataContract"
@@ -192,27 +193,17 @@ def _source(document: YamlDocument, found: StreamProperties, columns: tuple[Colu
         raise document.error(
             "must name one source, a table or files", at, "`headrace.table: schema.table` or `headrace.filePattern`"
         )
-    if found.table:
-        schema, dot, table = found.table.partition(".")
-        if not (schema and dot and table) or "." in table:
-            raise document.error(f"`headrace.table` is `{found.table}`", at, "`schema.table`")
-        if found.file_format or found.file_unit:
-            raise document.error("a table has no file format and no unit", at)
-        if named := next((column for column in columns if column.from_file_name), None):
-            raise document.error(f"column `{named.name}` of a table cannot come from a file name", at)
-        return TableSource(schema, table)
-    if found.file_format is None:
-        raise document.error("does not say the files' format", at, "`headrace.fileFormat: csv` or `json`")
-    try:
-        groups = set(re.compile(found.file_pattern, re.ASCII).groupindex)
-    except (re.error, ValueError, OverflowError, RecursionError) as problem:
-        raise document.error(f"`headrace.filePattern` is no regular expression: {problem}", at) from None
-    wanted = {column.name for column in columns if column.from_file_name} | ({found.file_unit} - {""})
-    if missing := sorted(wanted - groups):
-        raise document.error(
-            f"`headrace.filePattern` has no group for {', '.join(missing)}", at, f"`(?P<{missing[0]}>…)` in the pattern"
-        )
-    return FileSource(found.file_pattern, found.file_format, found.file_unit, found.file_delimiter)
+    if found.file_pattern:
+        return read_file_source(document, found, columns)
+    schema, dot, table = found.table.partition(".")
+    if not (schema and dot and table) or "." in table:
+        raise document.error(f"`headrace.table` is `{found.table}`", at, "`schema.table`")
+    if of_files := [name for name in found.model_fields_set if name.startswith(("file_", "log_"))]:
+        raise document.error(f"a table has no `headrace.{camel(min(of_files))}`", at)
+    for column in columns:
+        if column.from_file_name or column.from_batch_date or column.from_line or column.format:
+            raise document.error(f"column `{column.name}` of a table has no file to come from and no format", at)
+    return TableSource(schema, table)
 
 
 def _check_stream(
@@ -230,17 +221,7 @@ def _check_stream(
             raise document.error(f"`headrace.version` names `{found.version}`, which is no column", at)
         if column.spark_type not in ("timestamp", "bigint", "int", "smallint", "tinyint"):
             raise document.error(f"version column `{column.name}` is {column.spark_type}", at, "a timestamp or integer")
-    if (
-        isinstance(source, FileSource)
-        and source.unit
-        and not getattr(by_name.get(source.unit), "from_file_name", False)
-    ):
-        raise document.error(
-            f"the unit `{source.unit}` is no column that comes from the file name",
-            at,
-            f"a column `{source.unit}` with `headrace.fromFileName: true`",
-        )
-    nested_in_text = not isinstance(source, FileSource) or source.format == "csv"
+    nested_in_text = not isinstance(source, FileSource) or source.row_format != "json"
     for column in columns:
         if nested_in_text and not column.json and parse_type(column.spark_type).is_nested:
             raise document.error(
@@ -254,7 +235,7 @@ def _partition_by(document: YamlDocument, place: Place, schema: SchemaObject, so
     marked = [(i, column.name or "") for i, column in enumerate(schema.properties or ()) if column.partitioned]
     if len(marked) > 1:
         raise document.error("two columns are `partitioned`", (*place, "properties", marked[1][0]), "one")
-    unit = source.unit if isinstance(source, FileSource) else ""
+    unit = source.unit if isinstance(source, FileSource) and source.unit != FILE_UNIT else ""
     if unit and marked and marked[0][1] != unit:
         raise document.error(
             f"is partitioned by `{marked[0][1]}`, but its files state `{unit}`",

@@ -66,10 +66,20 @@ class ReplicatorSettings(_Part):
 
 
 class HadoopSettings(_Part):
-    """`hdfs_url` like `hdfs://host:8020`, `metastore_uri` like `thrift://host:9083`; empty means local."""
+    """`hdfs_url` like `hdfs://host:8020`, `metastore_uri` like `thrift://host:9083`; empty means local. `webhdfs_url`
+    is the HTTP address of that NameNode, like `http://host:9870`: without it files of any size go row by row."""
 
     hdfs_url: str = ""
+    webhdfs_url: str = ""
     metastore_uri: str = ""
+
+
+class S3Settings(_Part):
+    """An S3-compatible store for `watch s3://…`; an empty endpoint means Amazon's. Credentials come from where AWS'
+    own tools take them (environment, profile, instance), never from here."""
+
+    endpoint: str = ""
+    region: str = ""
 
 
 class SqlSettings(_Part):
@@ -115,6 +125,7 @@ class Settings(BaseSettings):
     warehouse: PostgresSettings = PostgresSettings()
     hadoop: HadoopSettings = HadoopSettings()
     sql: SqlSettings = SqlSettings()
+    s3: S3Settings = S3Settings()
     spark: SparkSettings = SparkSettings()
     run: RunSettings = RunSettings()
 

@@ -9,8 +9,14 @@ from pathlib import Path
 from typing import Literal
 
 SourceKind = Literal["table", "file"]
-FileFormat = Literal["csv", "json"]
+FileFormat = Literal["csv", "json", "parquet", "log"]
 Evolution = Literal["evolve", "quarantine", "stop"]
+
+FILE_UNIT = "_file"
+"""As the unit of a file stream: each file name is a unit of its own."""
+
+BULK_BYTES = 256 * 1024 * 1024
+"""From this size on a file takes the bulk path, if its contract says nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +24,11 @@ class Column:
     """One column of a stream.
 
     `spark_type` is Spark SQL's own spelling (`decimal(5,2)`, `map<string,string>`). `json` says that the source sends
-    this column as a string that holds JSON of that type. `from_file_name` says that the value is the group of
-    that name in the stream's file pattern, not a field of the row.
+    this column as a string that holds JSON of that type. `format` is the pattern of a date or timestamp, in the letters
+    of Java's DateTimeFormatter; empty for ISO 8601.
+
+    Not a field of the row are: with `from_file_name` the group of that name in the stream's file pattern, with
+    `from_batch_date` the date for which the file was pushed, with `from_line` the row's line.
     """
 
     name: str
@@ -27,6 +36,9 @@ class Column:
     required: bool = False
     json: bool = False
     from_file_name: bool = False
+    from_batch_date: bool = False
+    from_line: bool = False
+    format: str = ""
     source_type: str = ""
     pii: bool = False
     description: str = ""
@@ -59,15 +71,37 @@ class TableSource:
 class FileSource:
     """Rows come from files whose names match `pattern` (a regular expression with named groups).
 
-    `unit` names the group that says which part of the data a file states (`batch_date`): a later file of the same
-    unit replaces it. Empty: every file only adds.
+    `unit` names the column that says which part of the data a file states (`batch_date`): a later file of the same
+    unit replaces it. `FILE_UNIT`: the file's name is its unit. Empty: every file only adds.
+
+    CSV: an empty `delimiter` is found in each file's header, an empty `quote` quotes nothing; within quotes a quote is
+    doubled or, with `backslash`, escaped. Without a `header` the fields are the sent columns in their order.
+    `skip_lines` stand before it. `nulls` are the texts that mean NULL. Numbers have `decimal` as their mark and
+    `thousands` (none if empty) between groups of three digits. `log_pattern` names the fields of a log's line.
+
+    A file of `bulk_bytes` or more goes to the lake's file system in chunks; 0: none does.
     """
 
     pattern: str
     format: FileFormat
     unit: str = ""
     delimiter: str = ","
+    quote: str = '"'
+    backslash: bool = False
+    header: bool = True
+    skip_lines: int = 0
+    encoding: str = "utf-8"
+    nulls: tuple[str, ...] = ()
+    decimal: str = "."
+    thousands: str = ""
+    log_pattern: str = ""
+    bulk_bytes: int = BULK_BYTES
     kind: SourceKind = "file"
+
+    @property
+    def row_format(self) -> Literal["csv", "json", "log"]:
+        """How a row is written on its way: those of a Parquet file are JSON objects."""
+        return "json" if self.format == "parquet" else self.format
 
     def match(self, file_name: str) -> Mapping[str, str] | None:
         """The named groups of a file name that belongs to this stream, else None; a group that took no part is empty.
@@ -145,7 +179,12 @@ class Stream:
     @property
     def sent_columns(self) -> tuple[Column, ...]:
         """The columns that a source sends in the row itself."""
-        return tuple(column for column in self.columns if not column.from_file_name)
+        return tuple(c for c in self.columns if not (c.from_file_name or c.from_batch_date or c.from_line))
+
+    @property
+    def batch_date_column(self) -> Column | None:
+        """The column that holds the date for which a file was pushed, if there is one."""
+        return next((column for column in self.columns if column.from_batch_date), None)
 
 
 @dataclass(frozen=True, slots=True)

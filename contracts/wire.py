@@ -1,7 +1,8 @@
 """How rows of files and the files' states are written to Kafka: the only place that knows the bytes.
 
-A row's record key is `file_hash \\t line \\t format \\t file_name \\t header` in UTF-8 and its value the row's own
-bytes, untouched. The header is last, so it may hold tabs itself. No Kafka headers: they cost 1-2 µs a row.
+A row's record key is `file_hash \\t line \\t format \\t file_name[/batch_date] \\t header` in UTF-8 and its value the
+row's own bytes, in UTF-8 if its file's encoding could be read. The header is last, so it may hold tabs itself. No Kafka
+headers: they cost 1-2 µs a row. A record whose format is `chunk` stands for many rows: see Chunk.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Literal, get_args
 
-RowFormat = Literal["csv", "json", "unsplit"]
+RowFormat = Literal["csv", "json", "log", "unsplit"]
+RecordFormat = Literal["csv", "json", "log", "unsplit", "chunk"]
 SendState = Literal["claimed", "sending", "sent", "rejected"]
 
+_ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 FILE_HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -28,17 +31,24 @@ def check_file_name(file_name: str) -> None:
         raise ValueError(f"file name {file_name!r} is not UTF-8: rename the file") from None
 
 
+def _check_batch_date(text: str) -> None:
+    if text and not _ISO_DATE.fullmatch(text):
+        raise ValueError(f"batch date {text!r} is not written yyyy-mm-dd")
+
+
 @dataclass(frozen=True, slots=True)
 class RowKey:
     """Where a row of a file stood. `line` is the 1-based physical line where the row begins (for an element of a
     JSON array its ordinal); `header` the raw CSV header line, empty for JSON. `unsplit` marks text that the producer
-    could not split into rows."""
+    could not split into rows. `batch_date` is the date for which the file was pushed, empty if its contract asks for
+    none."""
 
     file_hash: str
     line: int
-    format: RowFormat
+    format: RecordFormat
     file_name: str
     header: str = ""
+    batch_date: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be read back, with a ValueError."""
@@ -46,14 +56,16 @@ class RowKey:
             raise ValueError(f"file hash {self.file_hash!r} is not 64 lower-case hexadecimal digits")
         if self.line < 1:
             raise ValueError(f"line {self.line} is below 1")
-        if self.format not in get_args(RowFormat):
-            raise ValueError(f"row format {self.format!r} is none of {get_args(RowFormat)}")
+        if self.format not in get_args(RecordFormat):
+            raise ValueError(f"row format {self.format!r} is none of {get_args(RecordFormat)}")
         check_file_name(self.file_name)
+        _check_batch_date(self.batch_date)
 
 
 def encode_row_key(key: RowKey) -> bytes:
     """The record key; `decode_row_key` gives an equal RowKey back."""
-    return f"{key.file_hash}\t{key.line}\t{key.format}\t{key.file_name}\t{key.header}".encode()
+    file = f"{key.file_name}/{key.batch_date}" if key.batch_date else key.file_name
+    return f"{key.file_hash}\t{key.line}\t{key.format}\t{file}\t{key.header}".encode()
 
 
 def decode_row_key(record_key: bytes) -> RowKey:
@@ -65,8 +77,56 @@ def decode_row_key(record_key: bytes) -> RowKey:
     parts = record_key.decode().split("\t", 4)
     if len(parts) != 5 or not parts[1].isdecimal():
         raise ValueError(f"record key {record_key[:200]!r} does not have the five fields of a file row")
-    file_hash, line, row_format, file_name, header = parts
-    return RowKey(file_hash, int(line), row_format, file_name, header)  # type: ignore[arg-type]  # checked by RowKey
+    file_hash, line, row_format, file, header = parts
+    name, _, batch_date = file.partition("/")
+    return RowKey(file_hash, int(line), row_format, name, header, batch_date)  # type: ignore[arg-type]  # checked there
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Consecutive rows of a file, kept in the lake's file system: the value of a record with format `chunk`.
+
+    `path` (from the lake's root, `_chunks/…`) is a Parquet file with the columns CHUNK_COLUMNS in the order of the
+    file, `bytes` long, of that `sha256`; it holds `rows` rows, the first of them at the line that the record's key
+    names. A chunk's file is written once and never changed.
+    """
+
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be a chunk, with a ValueError."""
+        if not _CHUNK_PATH.fullmatch(self.path):
+            raise ValueError(f"{self.path!r} is no path of a chunk")
+        if any(type(number) is not int or not 0 < number < 2**63 for number in (self.rows, self.bytes)):
+            raise ValueError(f"{self.path}: {self.rows} rows in {self.bytes} bytes")
+        if not FILE_HASH.fullmatch(self.sha256):
+            raise ValueError(f"{self.path}: {self.sha256!r} is no SHA-256")
+
+
+CHUNK_COLUMNS = ("line", "format", "value")
+"""bigint, string (a RowFormat), binary."""
+
+_CHUNK_PATH = re.compile(r"_chunks/[a-z][a-z0-9_]*/[a-z][a-z0-9_]*/[0-9a-f]{64}/[0-9a-f]{32}/[0-9]{12}\.parquet")
+
+
+def encode_chunk(chunk: Chunk) -> bytes:
+    """The value of a chunk's record."""
+    return json.dumps(asdict(chunk), separators=(",", ":")).encode()
+
+
+def decode_chunk(value: bytes) -> Chunk:
+    """Read the value of a chunk's record.
+
+    Raises:
+        ValueError: these bytes are no chunk.
+    """
+    try:
+        return Chunk(**json.loads(value))
+    except (TypeError, RecursionError) as problem:
+        raise ValueError(f"record {value[:200]!r} is no chunk: {problem}") from None
 
 
 def row_partition(file_hash: str, partitions: int) -> int:
@@ -79,8 +139,9 @@ class FileState:
     """One record of the files topic. `rows` counts the events of the whole file, `sent` those committed to Kafka
     so far, in the transaction that carries this record; `sent_digest` is a SHA-256 of their lines and values (`""` if
     there are none, or a version sent them that kept no digest). `unit` is the part of the data that the file states
-    (`""` if none), `at` an ISO 8601 UTC time, `by` who sent it. The offset of the record with state `sent` is the
-    file's revision."""
+    (`""` if none), `batch_date` the date for which it was pushed (`""` if its contract asks for none), `archive` what
+    it was unpacked from (`""` if nothing), `at` an ISO 8601 UTC time, `by` who sent it. The offset of the record with
+    state `sent` is the file's revision."""
 
     stream: str
     hash: str
@@ -95,10 +156,13 @@ class FileState:
     by: str
     reason: str = ""
     sent_digest: str = ""
+    batch_date: str = ""
+    archive: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself or is of another type, with a ValueError."""
-        texts = (self.stream, self.hash, self.file, self.unit, self.at, self.by, self.reason, self.sent_digest)
+        texts = [self.stream, self.hash, self.file, self.unit, self.at, self.by, self.reason, self.sent_digest]
+        texts += [self.batch_date, self.archive]
         numbers = (self.rows, self.sent, self.bytes, self.partition)
         if not all(isinstance(text, str) for text in texts) or any(type(number) is not int for number in numbers):
             raise ValueError("a field is of another type")
@@ -113,6 +177,7 @@ class FileState:
         if self.state == "sent" and self.sent != self.rows:
             raise ValueError(f"{self.file}: state sent with {self.sent} of {self.rows} events")
         check_file_name(self.file)
+        _check_batch_date(self.batch_date)
 
 
 def encode_file_state(state: FileState) -> tuple[bytes, bytes]:

@@ -94,7 +94,7 @@ _QUARANTINE = """
 with booked as (
   select stream, sum(quarantined) as n from {lake}.ledger where kind = 'batch' group by stream
 ), held as (
-  select stream, count(distinct topic_id, `partition`, `offset`) as n from {lake}.quarantine
+  select stream, count(distinct struct(topic_id, `partition`, `offset`, line)) as n from {lake}.quarantine
   where run in (select run from {lake}.ledger where kind = 'batch') group by stream
 )
 select coalesce(b.stream, h.stream) as stream, coalesce(b.n, 0) as booked, coalesce(h.n, 0) as held
@@ -131,7 +131,8 @@ def files_are_whole(app: App) -> Finding:
 def gaps_are_harmless(app: App) -> Finding:
     """A plain Kafka consumer reads every booked range again and finds exactly the booked number of records. What Kafka
     has forgotten since was read by `headrace run` in time, and says so in the ledger."""
-    columns = "topic, topic_id, partition, first_offset, last_offset, rows, gap, aborted, control, proven_at"
+    columns = "topic, topic_id, partition, first_offset, last_offset, gap, aborted, control, proven_at"
+    columns += ", coalesce(records, rows) as records"
     ledger = rows_of(
         app, f"select {columns} from {app.pipeline.name}_lake.ledger where kind = 'batch'", limit=EVERY_ROW
     )
@@ -142,7 +143,7 @@ def gaps_are_harmless(app: App) -> Finding:
             row["partition"],
             row["first_offset"],
             row["last_offset"] + 1,
-            row["rows"],
+            row["records"],
             row["gap"],
         )
         for row in ledger
@@ -160,7 +161,7 @@ def gaps_are_harmless(app: App) -> Finding:
     remark = f"{earlier:,} ranges were proven while Kafka had them" if earlier else ""
     return Finding(
         "Kafka, read independently",
-        f"booked {sum(item.rows for item in booked):,} rows, gaps {gaps:,}",
+        f"booked {sum(item.rows for item in booked):,} records, gaps {gaps:,}",
         f"aborted {aborted:,}, control {control:,}",
         not problems and gaps == aborted + control,
         "; ".join(problems[:3]) or remark,

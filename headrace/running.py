@@ -24,6 +24,7 @@ from headrace.merging import Merging
 from headrace.tables import create_all_tables, lake_url
 from infra.jars import spark_jars
 from infra.local.deployment import spark_conf
+from streaming_jobs.chunk_retention import remove_old_chunks
 from streaming_jobs.maintenance import Maintained, maintain_derived, maintain_folder, maintain_histories
 from streaming_jobs.proofs import prove_gaps
 from streaming_jobs.session import build_session
@@ -269,6 +270,8 @@ def maintain_merged(app: App, spark: SparkSession) -> None:
     """Compact and clean what merges write; for whoever holds the merge lease, as a merge that meets it must repeat."""
     many = app.settings.run.compact_after_files
     _say(maintain_derived(spark, app.pipeline, lake_url(app), many_files=many))
+    if removed := remove_old_chunks(spark, app.pipeline, app.endpoints.kafka, lake_url(app)):
+        log.info("the chunks of %d large files were removed: the lake has had them since before the retention", removed)
     star_schema = f"{warehouse_url(app.endpoints)}/{app.pipeline.name}"
     _say(maintain_folder(spark, star_schema, {}, many_files=many))
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import stat
+import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 from contracts.errors import Conflict
-from contracts.stream import Pipeline, Stream
+from contracts.stream import FILE_UNIT, Pipeline, Stream
 from contracts.wire import check_file_name
-from producers.scan import scan
-from producers.send import ChunkLimits, send_file
+from producers.chunks import ChunkStore
+from producers.scan import Scan, scan
+from producers.send import Arrival, send_file
+from producers.sending import Outcome, TransactionLimits
 from producers.states import FilesTopic
+from producers.unpack import ArchiveRefused, UnpackLimits, is_archive, unpacked
 
 ResultState = Literal["sent", "already_sent", "rejected", "would_send", "given_up"]
 Progress = Callable[[str, int, int], None]
@@ -23,10 +27,37 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Offender:
+    """A row that would be refused."""
+
+    line: int
+    rule: str
+    column: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What would become of a file's rows, and the first of those that would be refused."""
+
+    accepted: int
+    duplicate: int
+    conflicting: int
+    refused: int
+    offenders: tuple[Offender, ...]
+
+
+Judge = Callable[[BinaryIO, Arrival, Scan, Stream], Judged]
+"""Judges a file as the streaming job would, without sending it."""
+
+
+@dataclass(frozen=True, slots=True)
 class FileResult:
     """What became of one file. `rows` are the events in it, `sent` those that Kafka holds now as this content's.
 
     `given_up`: another sender has it, or it changed under way; pushing again is safe and goes on where it stopped.
+    `archive` is what the file was unpacked from, `delimiter` the one that was found in its header; else empty. `judged`
+    is what would become of its rows, of a file that was only looked at.
     """
 
     stream: str
@@ -38,133 +69,188 @@ class FileResult:
     state: ResultState
     reason: str
     seconds: float
+    bytes: int = 0
+    archive: str = ""
+    delimiter: str = ""
+    judged: Judged | None = None
 
 
-def push(
-    files: Iterable[Path],
-    pipeline: Pipeline,
-    kafka: str,
-    *,
-    dry_run: bool = False,
-    progress: Progress | None = None,
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-    limits: ChunkLimits | None = None,
-) -> list[FileResult]:
-    """Send each file, in this order; one result each, also for those that were refused.
+@dataclass(frozen=True, slots=True)
+class SendOptions:
+    """How files are sent. With `dry_run` they are only read, and judged by `judge` if there is one. `batch_date` is for
+    contracts that ask for one; without it the day of arrival is. `chunks` takes large files; without it they go row by
+    row. Archives are unpacked below `spool`."""
 
-    May be repeated: a content that was sent is not sent again, one that was sent in part is completed. `dry_run`
-    reads the files and the files topic, and writes nothing.
+    dry_run: bool = False
+    judge: Judge | None = None
+    batch_date: date | None = None
+    progress: Progress | None = None
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    limits: TransactionLimits | None = None
+    chunks: ChunkStore | None = None
+    spool: Path = Path(tempfile.gettempdir())
+    unpack: UnpackLimits | None = None
+
+
+def push(files: Iterable[Path], pipeline: Pipeline, kafka: str, options: SendOptions | None = None) -> list[FileResult]:
+    """Send each file, in this order; one result each, also for those that were refused, and one for each file of an
+    archive.
+
+    May be repeated: a content that was sent is not sent again, one that was sent in part is completed.
 
     Raises:
         ServiceUnavailable: the broker went away; files before stand, the current one goes on at the next push.
         Fatal: a topic does not exist.
     """
     with FilesTopic(kafka, pipeline) as known:
-        sender = Sender(pipeline, kafka, known, dry_run=dry_run, progress=progress, clock=clock, limits=limits)
-        return [sender.push_path(path) for path in files]
+        sender = Sender(pipeline, kafka, known, options)
+        return [result for path in files for result in sender.push_path(path)]
 
 
 class Sender:
     """Pushes one file at a time over one connection to the files topic."""
 
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        kafka: str,
-        known: FilesTopic,
-        *,
-        dry_run: bool = False,
-        progress: Progress | None = None,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        limits: ChunkLimits | None = None,
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, kafka: str, known: FilesTopic, options: SendOptions | None = None) -> None:
         self._pipeline = pipeline
         self._kafka = kafka
         self._known = known
-        self._dry_run = dry_run
-        self._progress = progress
-        self._clock = clock
-        self._limits = limits
+        self._options = options or SendOptions()
 
-    def push_path(self, path: Path) -> FileResult:
+    def push_path(self, path: Path) -> list[FileResult]:
         """Push the file at a path; a path that cannot be read is a rejected file."""
         try:
             if not stat.S_ISREG(path.stat().st_mode):
-                return refused(path.name, "it is not a regular file")
+                return [refused(path.name, "it is not a regular file")]
             with path.open("rb") as source:
                 return self.push_open(source, path.name)
         except OSError as problem:
-            return refused(path.name, f"it cannot be read: {problem.strerror}")
+            return [refused(path.name, f"it cannot be read: {problem.strerror}")]
 
-    def push_open(self, source: BinaryIO, file_name: str) -> FileResult:
-        """Push what an open file holds, under this name. Raises as `push`."""
-        started = time.monotonic()
+    def push_open(self, source: BinaryIO, file_name: str) -> list[FileResult]:
+        """Push what an open file holds, under this name. Raises as `push`.
+
+        An archive is unpacked first, and refused as a whole if it is not safe. A name of its own that fits a stream is
+        that of the one file in it; otherwise each file's own name says which stream it belongs to.
+        """
+        if not is_archive(source):
+            return [self._push(source, file_name)]
+        options = self._options
         try:
-            check_file_name(file_name)
-        except ValueError as problem:
-            return refused(file_name, str(problem))
-        found = [
+            with unpacked(source, file_name, options.spool, options.unpack) as members:
+                fits = bool(self._streams(file_name))
+                if fits and len(members) > 1:
+                    return [refused(file_name, f"its name fits a stream, but it holds {len(members)} files")]
+                results = []
+                for member in members:
+                    with member.path.open("rb") as content:
+                        name = file_name if fits else member.name
+                        results.append(self._push(content, name, f"{file_name}: {member.inside}"))
+                return results
+        except ArchiveRefused as problem:
+            return [refused(file_name, str(problem))]
+
+    def _streams(self, file_name: str) -> list[tuple[Stream, Mapping[str, str]]]:
+        return [
             (stream, match)
             for stream in self._pipeline.file_streams
             if (match := stream.file_source.match(file_name)) is not None
         ]
+
+    def _push(self, source: BinaryIO, file_name: str, archive: str = "") -> FileResult:
+        started = time.monotonic()
+        try:
+            check_file_name(file_name)
+        except ValueError as problem:
+            return refused(file_name, str(problem), archive)
+        found = self._streams(file_name)
         if len(found) != 1:
-            return refused(file_name, _not_one(self._pipeline, [stream for stream, _ in found]))
+            return refused(file_name, _not_one(self._pipeline, [stream for stream, _ in found]), archive)
         stream, groups = found[0]
-        unit = groups[stream.file_source.unit] if stream.file_source.unit else ""
-        if wrong := _wrong_unit(stream, unit):
+        arrival = self._arrival(stream, file_name, groups, archive)
+        if wrong := _wrong_unit(stream, arrival, self._options.batch_date):
             # Not recorded in the files topic: the same content may come again under a right name.
-            return refused(file_name, wrong)
+            return refused(file_name, wrong, archive)
         scanned = scan(source, stream)
         state: ResultState
+        judged: Judged | None = None
         if scanned.changed:
             state, sent, reason = "given_up", 0, "it is still being written; nothing of it was sent"
-        elif self._dry_run:
-            before = self._known.read_to_end().get((stream.name, scanned.hash))
-            sent = before.state.sent if before else 0
-            if scanned.wrong:
-                state, reason = "rejected", scanned.wrong
-            elif before and before.state.state == "sent":
-                state, reason = "already_sent", f"already sent, known as {before.state.file}"
-            else:
-                state, reason = "would_send", ""
+        elif self._options.dry_run:
+            state, sent, reason = self._would(stream, scanned)
+            if state == "would_send" and self._options.judge:
+                judged = self._options.judge(source, arrival, scanned, stream)
         else:
-            report = self._progress
             try:
-                outcome = send_file(
-                    source,
-                    file_name,
-                    scanned,
-                    stream,
-                    self._pipeline,
-                    self._kafka,
-                    self._known,
-                    clock=self._clock,
-                    limits=self._limits,
-                    progress=(lambda done: report(file_name, done, scanned.rows)) if report else None,
-                )
+                outcome = self._send(source, arrival, scanned, stream)
                 state = "given_up" if outcome.state == "changed" else outcome.state
                 sent, reason = outcome.sent, outcome.reason
             except Conflict as problem:
                 state, sent, reason = "given_up", 0, str(problem)
-        seconds = time.monotonic() - started
-        return FileResult(stream.name, file_name, scanned.hash, unit, scanned.rows, sent, state, reason, seconds)
+        return FileResult(
+            stream=stream.name,
+            file=file_name,
+            hash=scanned.hash,
+            unit=arrival.unit,
+            rows=scanned.rows,
+            sent=sent,
+            state=state,
+            reason=reason,
+            seconds=time.monotonic() - started,
+            bytes=scanned.bytes,
+            archive=archive,
+            delimiter=scanned.delimiter,
+            judged=judged,
+        )
+
+    def _arrival(self, stream: Stream, file_name: str, groups: Mapping[str, str], archive: str) -> Arrival:
+        options, column, unit = self._options, stream.batch_date_column, stream.file_source.unit
+        day = (options.batch_date or options.clock().date()).isoformat() if column else ""
+        given = {FILE_UNIT: file_name} | ({column.name: day} if column else {})
+        stated = given.get(unit) or groups.get(unit, "")
+        return Arrival(file_name, stated, day, options.batch_date is not None, archive)
+
+    def _would(self, stream: Stream, scanned: Scan) -> tuple[ResultState, int, str]:
+        before = self._known.read_to_end().get((stream.name, scanned.hash))
+        sent = before.state.sent if before else 0
+        if scanned.wrong:
+            return "rejected", sent, scanned.wrong
+        if before and before.state.state == "sent":
+            return "already_sent", sent, f"already sent, known as {before.state.file}"
+        return "would_send", sent, ""
+
+    def _send(self, source: BinaryIO, arrival: Arrival, scanned: Scan, stream: Stream) -> Outcome:
+        options, report = self._options, self._options.progress
+        return send_file(
+            source,
+            arrival,
+            scanned,
+            stream,
+            self._pipeline,
+            self._kafka,
+            self._known,
+            clock=options.clock,
+            limits=options.limits,
+            progress=(lambda done: report(arrival.file, done, scanned.rows)) if report else None,
+            chunks=options.chunks,
+        )
 
 
-def refused(file_name: str, reason: str) -> FileResult:
+def refused(file_name: str, reason: str, archive: str = "") -> FileResult:
     """The result of a file that was rejected unread. Bytes of its name that are no UTF-8 are shown escaped."""
     shown = file_name.encode(errors="backslashreplace").decode()
-    return FileResult("", shown, "", "", 0, 0, "rejected", reason, 0.0)
+    return FileResult("", shown, "", "", 0, 0, "rejected", reason, 0.0, archive=archive)
 
 
-def _wrong_unit(stream: Stream, unit: str) -> str:
+def _wrong_unit(stream: Stream, arrival: Arrival, batch_date: date | None) -> str:
     """Why a file cannot state this unit; empty if it can."""
-    name = stream.file_source.unit
+    name, unit = stream.file_source.unit, arrival.unit
     if name and not unit:
         return f"its name has no {name}: rename the file"
     dated = any(column.name == name and column.spark_type == "date" for column in stream.columns)
     if dated and not _is_iso_date(unit):
         return f"its name says {unit}, which is no date: rename the file"
+    if dated and batch_date and unit != batch_date.isoformat():
+        return f"its name says {unit}, and the batch date {batch_date}"
     return ""
 
 

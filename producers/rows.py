@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -81,3 +81,40 @@ def physical_rows(text: bytes, line: int, row_format: RowFormat, blank: bytes = 
     for number, value in zip(lines, values, strict=True):
         long = len(value) > ROW_LIMIT_BYTES
         yield unsplit(value, number, physical=False) if long else Rows(row_format, [number], [value])
+
+
+def split_lines(
+    source: ByteSource, row_format: RowFormat, *, line: int = 1, blank: bytes = b"", chunk_bytes: int = CHUNK_BYTES
+) -> Iterator[Rows]:
+    """Give every line that is not blank as a row, in memory that does not grow with the file; the first is `line`.
+
+    A byte order mark and line ends are left out; lines too long for a record come as `unsplit`.
+    """
+    text, first = b"", True
+    while True:
+        chunk = source.read(chunk_bytes)
+        text += chunk
+        if first and (len(text) >= len(BOM) or not chunk):
+            text, first = text.removeprefix(BOM), False
+        elif first:
+            continue
+        whole = text.rfind(b"\n") + 1 if chunk else len(text)
+        yield from physical_rows(text[:whole], line, row_format, blank)
+        line += text.count(b"\n", 0, whole)
+        text = text[whole:]
+        if not chunk:
+            return
+        if len(text) > ROW_LIMIT_BYTES:
+            text = yield from _long_line(text, line, source, chunk_bytes)
+            line += 1
+
+
+def _long_line(text: bytes, line: int, source: ByteSource, chunk_bytes: int) -> Generator[Rows, None, bytes]:
+    """Pass on a line longer than a record, piece by piece; returns what follows it."""
+    while text:
+        end = text.find(b"\n")
+        yield unsplit(text if end < 0 else text[:end], line, physical=False)
+        if end >= 0:
+            return text[end + 1 :]
+        text = source.read(chunk_bytes)
+    return b""

@@ -3,33 +3,37 @@ kind of file that the contract describes at all."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from typing import BinaryIO
 
-from contracts.stream import FileSource, Stream
-from producers.rows import BOM, Rows
-from producers.split_csv import split_csv
+from contracts.delimiter import delimiter_of
+from contracts.stream import Stream
+from producers.misfits import Misfits, fields_of
+from producers.rows import BOM, Rows, split_lines
+from producers.split_csv import Dialect, split_csv
 from producers.split_json import split_json
+from producers.split_parquet import UnreadableFile, parquet_wrong, split_parquet
+from producers.text import as_utf8, first_line, skip_lines
+from producers.unpack import unsupported
 
 HEADER_LIMIT_BYTES = 32 * 1024
 """The header travels in the key of every row."""
 
 _START_BYTES = 64 * 1024
-
-_COMPRESSED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"(\xb5/\xfd": "zstd", b"BZh": "bzip2"}
+_SAMPLE_LINES = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
     """What one pass over a file found. `rows` counts the events that `FileRows` gives for it. A `wrong` that is not
     empty says why nothing of the file may be sent. `changed` says that the file grew or shrank during the pass:
-    then the rest describes no state that the file ever had."""
+    then the rest describes no state that the file ever had. `delimiter` is the one that was found, if it was looked
+    for."""
 
     hash: str
     bytes: int
@@ -37,6 +41,7 @@ class Scan:
     header: str
     wrong: str
     changed: bool
+    delimiter: str = ""
 
 
 class HashedReader:
@@ -55,6 +60,12 @@ class HashedReader:
         self.bytes += len(chunk)
         return chunk
 
+    def read_all(self) -> None:
+        """Read from the start to the end, for the hash alone."""
+        self._source.seek(0)
+        while self.read(1 << 20):
+            pass
+
     def hexdigest(self) -> str:
         """The SHA-256 of what was read so far."""
         return self._digest.hexdigest()
@@ -62,16 +73,36 @@ class HashedReader:
 
 class FileRows:
     """The events of one file in order. The same content gives the same events each time, so that a count of events
-    is a place in the file to go on from. `header` is the CSV header as it stands in the file, None if there is none.
+    is a place in the file to go on from; once they are all read, `reader` has hashed the whole file. `header` is the
+    CSV header as it stands in the file, None if there is none, and `delimiter` the one it is read by.
+
+    Iterating raises UnreadableFile if the file is not what its beginning says.
     """
 
-    def __init__(self, source: BinaryIO, declared: FileSource) -> None:
+    def __init__(self, source: BinaryIO, stream: Stream) -> None:
+        declared = stream.file_source
         self.reader = HashedReader(source)
         self.header: bytes | None = b""
-        if declared.format == "json":
-            self._batches = split_json(self.reader)
+        self.delimiter = ""
+        if declared.format == "parquet":
+            self._batches = self._of_parquet(source)
             return
-        self._batches = split_csv(self.reader, declared.delimiter)
+        text = skip_lines(as_utf8(self.reader, declared.encoding), declared.skip_lines)
+        line = declared.skip_lines + 1
+        if declared.format == "json":
+            self._batches = split_json(text)
+            return
+        if declared.format == "log":
+            self._batches = split_lines(text, "log", line=line, blank=b" \t\r")
+            return
+        self.delimiter = declared.delimiter
+        if not self.delimiter:
+            start, text = first_line(text, HEADER_LIMIT_BYTES)
+            self.delimiter = delimiter_of(start.decode(errors="replace"))
+        self._batches = split_csv(text, Dialect(self.delimiter, declared.quote, declared.backslash), line=line)
+        if not declared.header:
+            self.header = self.delimiter.join(column.name for column in stream.sent_columns).encode()
+            return
         first = next(self._batches, None)
         self.header = first.values[0] if first and first.format == "csv" else None
         if first and self.header is not None:
@@ -80,70 +111,121 @@ class FileRows:
     def __iter__(self) -> Iterator[Rows]:
         return self._batches
 
+    def _of_parquet(self, source: BinaryIO) -> Iterator[Rows]:
+        try:
+            yield from split_parquet(source)
+        finally:
+            self.reader.read_all()
+
 
 def scan(source: BinaryIO, stream: Stream, progress: Callable[[int], None] | None = None) -> Scan:
     """Read the file from its start to its end; `progress` gets the number of bytes read so far. Sends nothing."""
     before = os.fstat(source.fileno())
     declared = stream.file_source
-    wrong = _not_text(source)
-    file_rows = FileRows(source, declared)
-    known = re.compile(b"|".join(re.escape(f'"{column.name}"'.encode()) for column in stream.sent_columns))
-    rows, named = 0, False
-    for batch in file_rows:
-        rows += len(batch.values)
-        if declared.format == "json" and not named:
-            named = any(known.search(value) for value in batch.values)
-        if progress:
-            progress(file_rows.reader.bytes)
+    wrong = parquet_wrong(source, stream) if declared.format == "parquet" else _not_text(source, stream)
+    file_rows = FileRows(source, stream)
     header = ""
     if not wrong and declared.format == "csv":
-        header, wrong = _header(file_rows.header, stream)
-    elif not wrong and rows and not named:
-        wrong = f"no value names any column of stream {stream.name}: {_names(stream)}"
+        header, wrong = _header(file_rows.header, file_rows.delimiter, stream)
+    misfits = Misfits(stream, header, Dialect(file_rows.delimiter or ",", declared.quote, declared.backslash))
+    known = re.compile(b"|".join(re.escape(f'"{column.name}"'.encode()) for column in stream.sent_columns))
+    rows, named = 0, declared.format != "json"
+    try:
+        for batch in file_rows:
+            rows += len(batch.values)
+            named = named or any(known.search(value) for value in batch.values)
+            misfits.add(batch)
+            if progress:
+                progress(file_rows.reader.bytes)
+    except UnreadableFile as problem:
+        wrong = wrong or str(problem)
+    if rows and not named:
+        wrong = wrong or f"no value names any column of stream {stream.name}: {_names(stream)}"
+    wrong = wrong or misfits.verdict()
     after = os.fstat(source.fileno())
     changed = (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
     changed = changed or file_rows.reader.bytes != after.st_size
-    return Scan(file_rows.reader.hexdigest(), file_rows.reader.bytes, rows, header, wrong, changed)
+    reader, found = file_rows.reader, "" if declared.delimiter else file_rows.delimiter
+    return Scan(reader.hexdigest(), reader.bytes, rows, header, wrong, changed, found)
 
 
-def _not_text(source: BinaryIO) -> str:
+def _not_text(source: BinaryIO, stream: Stream) -> str:
     """Why this is no text with anything in it, as far as its start says; empty if it is one."""
+    declared = stream.file_source
     source.seek(0)
     first = source.read(_START_BYTES)
-    start = first.removeprefix(BOM)
-    while not start.strip() and (start := source.read(_START_BYTES)):
-        pass
-    if not start:
-        nothing = {b"": "it is empty", BOM: "it holds a byte order mark and nothing else"}
-        return nothing.get(first, "it holds only blank lines")
-    for magic, name in _COMPRESSED.items():
-        if first.startswith(magic):
-            return f"it is compressed ({name}): send it uncompressed"
-    if first.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "it is UTF-16: convert it to UTF-8"
+    if kind := unsupported(source):
+        return f"it is compressed ({kind}): send it as gzip, zip, tar or uncompressed"
+    utf16 = first.startswith((b"\xff\xfe", b"\xfe\xff"))
+    if utf16 and declared.encoding == "utf-8":
+        return "it is UTF-16: declare `headrace.fileEncoding: utf-16`, or convert it to UTF-8"
+    source.seek(0)
+    text = as_utf8(source, declared.encoding)
+    start = text.read(_START_BYTES)
+    only_mark = start == BOM
+    start = start.removeprefix(BOM)
+    while not start.strip() and (more := text.read(_START_BYTES)):
+        start = more
+    if not start.strip():
+        return (
+            "it is empty"
+            if not first
+            else "it holds a byte order mark and nothing else"
+            if only_mark or not start
+            else "it holds only blank lines"
+        )
     first_line = start.lstrip(b"\r\n").split(b"\n", 1)[0]
-    return "its first line holds NUL bytes, so it is no text" if b"\0" in first_line else ""
+    if b"\0" in first_line:
+        return "its first line holds NUL bytes, so it is no text" + (
+            f" in {declared.encoding}" if declared.encoding != "utf-8" else ""
+        )
+    return _no_log(start, stream) if declared.format == "log" else ""
 
 
-def _header(raw: bytes | None, stream: Stream) -> tuple[str, str]:
+def _no_log(start: bytes, stream: Stream) -> str:
+    pattern = re.compile(stream.file_source.log_pattern, re.ASCII)
+    lines = [line for line in start.splitlines()[stream.file_source.skip_lines :] if line.strip()]
+    sample = islice((line.decode(errors="replace") for line in lines), _SAMPLE_LINES)
+    if lines and not any(pattern.fullmatch(line) for line in sample):
+        return "none of its lines is as `headrace.logFormat` says"
+    return ""
+
+
+def _header(raw: bytes | None, delimiter: str, stream: Stream) -> tuple[str, str]:
     """The header as text, and why it cannot be one."""
     if raw is None or len(raw) > HEADER_LIMIT_BYTES:
         return "", f"its first row cannot be a header (an open quote, or over {HEADER_LIMIT_BYTES} bytes)"
-    quoted = rb'(^|%s)"(?:[^"]|"")*+"' % re.escape(stream.file_source.delimiter.encode())
-    if b"\r" in re.sub(quoted, b"", raw):
+    declared = stream.file_source
+    dialect = Dialect(delimiter, declared.quote, declared.backslash)
+    bare = re.sub(rb"(^|%s)%s" % (re.escape(delimiter.encode()), dialect.quoted()), b"", raw) if declared.quote else raw
+    if b"\r" in bare:
         return "", "its lines end in carriage returns alone: convert them to line feeds"
     try:
         header = raw.decode()
     except UnicodeDecodeError as problem:
-        return "", f"its header is not UTF-8 (byte {problem.start + 1}): convert the file"
-    one_line = header.replace("\r", " ").replace("\n", " ")
-    names = [name.strip() for name in next(csv.reader([one_line], delimiter=stream.file_source.delimiter))]
+        if declared.encoding == "utf-8":
+            hint = "declare `headrace.fileEncoding`, or convert the file"
+            return "", f"its header is not UTF-8 (byte {problem.start + 1}): {hint}"
+        return "", f"its header is not {declared.encoding}"
+    if not declared.delimiter and delimiter_of(header) != delimiter:
+        return header, "its header does not tell the delimiter: declare `headrace.fileDelimiter`"
+    names = header_names(header, dialect)
     twice = {name for name in names if name and names.count(name) > 1}
     if twice:
         return header, f"its header names {', '.join(sorted(twice))} twice"
-    if not {column.name for column in stream.sent_columns} & set(names):
+    declared_names = {column.name for column in stream.sent_columns}
+    if not declared_names & set(names):
         return header, f"its header {header[:200]!r} shares no column with stream {stream.name}: {_names(stream)}"
+    if stream.evolution == "stop" and declared_names != set(names):
+        said = [f"lacks {name}" for name in sorted(declared_names - set(names))]
+        said += [f"names {name}, which the contract does not" for name in sorted(set(names) - declared_names)]
+        return header, f"its header {', '.join(said)}: under `headrace.evolution: stop` nothing of it is sent"
     return header, ""
+
+
+def header_names(header: str, dialect: Dialect) -> list[str]:
+    """The names in a header, without the blanks around them."""
+    return [name.strip() for name in fields_of(header, dialect)]
 
 
 def _names(stream: Stream) -> str:

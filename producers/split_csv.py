@@ -1,14 +1,14 @@
-"""CSV by RFC 4180: where each row begins and ends, and nothing else. The streaming job judges what is in it."""
+"""CSV in any dialect: where each row begins and ends, and nothing else. The streaming job judges what is in it."""
 
 from __future__ import annotations
 
 import enum
 import re
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 
-from producers.rows import BOM, CHUNK_BYTES, ROW_LIMIT_BYTES, ByteSource, Rows, physical_rows, unsplit
+from producers.rows import BOM, CHUNK_BYTES, ROW_LIMIT_BYTES, ByteSource, Rows, physical_rows, split_lines, unsplit
 
-_QUOTE = 0x22
 _NEWLINE = 0x0A
 
 
@@ -16,29 +16,61 @@ class _State(enum.Enum):
     FIELD_START = enum.auto()
     PLAIN = enum.auto()
     QUOTED = enum.auto()
+    ESCAPED = enum.auto()
     AFTER_QUOTE = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One character each. An empty `quote` quotes nothing; with `backslash` a backslash takes the next character's
+    meaning within quotes, otherwise two quotes stand for one."""
+
+    delimiter: str = ","
+    quote: str = '"'
+    backslash: bool = False
+
+    @property
+    def mark(self) -> bytes:
+        """The quote."""
+        return self.quote.encode()
+
+    def quoted(self) -> bytes:
+        """A regular expression for a quoted text, its quotes included."""
+        mark = re.escape(self.mark)
+        if self.backslash:
+            return mark + rb"(?:[^\\" + mark + rb"]++|\\[\s\S])*+" + mark
+        return mark + b"(?:[^" + mark + b"]++|" + mark + mark + b")*+" + mark
 
 
 class _RowScan:
     """Finds the end of one row, over as many calls as it has chunks.
 
-    A quote opens a field only at the field's start, and a second quote inside stands for one. A quote elsewhere is
-    text: an inch mark must not swallow the rows after it.
+    A quote opens a field only at the field's start. A quote elsewhere is text: an inch mark must not swallow the rows
+    after it.
     """
 
-    def __init__(self, delimiter: bytes) -> None:
-        self._field_end = re.compile(b"[" + re.escape(delimiter) + rb"\n]")
+    def __init__(self, dialect: Dialect) -> None:
+        self._quote = dialect.mark[0]
+        self._doubles = not dialect.backslash
+        self._field_end = re.compile(b"[" + re.escape(dialect.delimiter.encode()) + rb"\n]")
+        self._quote_end = re.compile(b"[" + re.escape(dialect.mark) + (b"" if self._doubles else rb"\\") + b"]")
         self.state = _State.FIELD_START
 
     def end(self, text: bytes, at: int) -> int:
         """Where the newline that ends the row stands, or -1 if the text ends first."""
         while at < len(text):
-            if self.state is _State.QUOTED:
-                at = text.find(b'"', at) + 1
-                if not at:
+            if self.state is _State.ESCAPED:
+                self.state = _State.QUOTED
+                at += 1
+            elif self.state is _State.QUOTED:
+                found = self._quote_end.search(text, at)
+                if not found:
                     return -1
-                self.state = _State.AFTER_QUOTE
-            elif text[at] == _QUOTE and self.state in (_State.FIELD_START, _State.AFTER_QUOTE):
+                at = found.end()
+                self.state = _State.ESCAPED if text[found.start()] != self._quote else _State.AFTER_QUOTE
+            elif text[at] == self._quote and (
+                self.state is _State.FIELD_START or (self._doubles and self.state is _State.AFTER_QUOTE)
+            ):
                 self.state = _State.QUOTED
                 at += 1
             else:
@@ -53,22 +85,30 @@ class _RowScan:
         return -1
 
 
-def _whole_row(delimiter: bytes) -> re.Pattern[bytes]:
+def _whole_row(dialect: Dialect) -> re.Pattern[bytes]:
     """The same as `_RowScan`, several times faster, for a row that stands in the text as a whole."""
-    other = b"[^" + re.escape(delimiter) + rb"\n]*+"
-    field = rb'(?:"(?:[^"]++|"")*+"' + other + rb'|(?!")' + other + b")"
-    return re.compile(field + b"(?:" + re.escape(delimiter) + field + b")*+(?=\n)")
+    delimiter = re.escape(dialect.delimiter.encode())
+    other = b"[^" + delimiter + rb"\n]*+"
+    field = b"(?:" + dialect.quoted() + other + b"|(?!" + re.escape(dialect.mark) + b")" + other + b")"
+    return re.compile(field + b"(?:" + delimiter + field + b")*+(?=\n)")
 
 
-def split_csv(source: ByteSource, delimiter: str = ",", *, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Rows]:
+RFC_4180 = Dialect()
+
+
+def split_csv(
+    source: ByteSource, dialect: Dialect = RFC_4180, *, line: int = 1, chunk_bytes: int = CHUNK_BYTES
+) -> Iterator[Rows]:
     """Give every row, the header among them, in order and in memory that does not grow with the file.
 
     A byte order mark and line ends (`\\n`, `\\r\\n`) outside quotes are left out, blank lines are no rows. Text after
-    a quote that is never closed, and rows too long for a record, come as `unsplit`.
+    a quote that is never closed, and rows too long for a record, come as `unsplit`. The first line is number `line`.
     """
-    separator = delimiter.encode()
-    whole_row = _whole_row(separator)
-    text, line, first = b"", 1, True
+    if not dialect.quote:
+        yield from split_lines(source, "csv", line=line, chunk_bytes=chunk_bytes)
+        return
+    whole_row, mark = _whole_row(dialect), dialect.mark
+    text, first = b"", True
     while True:
         chunk = source.read(chunk_bytes)
         text += chunk
@@ -78,7 +118,7 @@ def split_csv(source: ByteSource, delimiter: str = ",", *, chunk_bytes: int = CH
             continue
         at = 0
         while at < len(text):
-            quote = text.find(b'"', at)
+            quote = text.find(mark, at)
             plain = text.rfind(b"\n", at, quote if quote >= 0 else len(text)) + 1
             if quote < 0 and not chunk:
                 plain = len(text)
@@ -104,10 +144,10 @@ def split_csv(source: ByteSource, delimiter: str = ",", *, chunk_bytes: int = CH
                 break
         text = text[at:]
         if not chunk:
-            yield from _last_row(text, line, separator)
+            yield from _last_row(text, line, dialect)
             return
         if len(text) > ROW_LIMIT_BYTES:
-            text, line = yield from _long_row(text, line, source, separator, chunk_bytes)
+            text, line = yield from _long_row(text, line, source, dialect, chunk_bytes)
 
 
 def _sized(lines: list[int], values: list[bytes]) -> Iterator[Rows]:
@@ -118,23 +158,23 @@ def _sized(lines: list[int], values: list[bytes]) -> Iterator[Rows]:
         yield unsplit(value, line) if len(value) > ROW_LIMIT_BYTES else Rows("csv", [line], [value])
 
 
-def _last_row(text: bytes, line: int, separator: bytes) -> Iterator[Rows]:
+def _last_row(text: bytes, line: int, dialect: Dialect) -> Iterator[Rows]:
     """A row at the end of the file that no newline ends: a row, unless its quote is still open."""
     if not text:
         return
-    scan = _RowScan(separator)
+    scan = _RowScan(dialect)
     scan.end(text, 0)
-    if scan.state is _State.QUOTED:
+    if scan.state in (_State.QUOTED, _State.ESCAPED):
         yield unsplit(text, line)
     elif text != b"\r":
         yield from _sized([line], [text.removesuffix(b"\r")])
 
 
 def _long_row(
-    text: bytes, line: int, source: ByteSource, separator: bytes, chunk_bytes: int
+    text: bytes, line: int, source: ByteSource, dialect: Dialect, chunk_bytes: int
 ) -> Generator[Rows, None, tuple[bytes, int]]:
     """Pass on a row longer than a record, piece by piece; returns what follows it and the line that begins there."""
-    scan = _RowScan(separator)
+    scan = _RowScan(dialect)
     end = scan.end(text, 0)
     while text:
         if end >= 0:

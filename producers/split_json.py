@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Iterator
 
-from producers.rows import BOM, CHUNK_BYTES, ROW_LIMIT_BYTES, ByteSource, Rows, physical_rows, unsplit
+from producers.rows import BOM, CHUNK_BYTES, ROW_LIMIT_BYTES, ByteSource, Rows, split_lines, unsplit
+from producers.text import Pushback
 
 _BLANK = b" \t\r\n"
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
@@ -73,34 +74,7 @@ def split_json(source: ByteSource, *, chunk_bytes: int = CHUNK_BYTES) -> Iterato
     if start.lstrip(_BLANK).startswith(b"["):
         yield from _array(start[start.index(b"[") + 1 :], source, chunk_bytes)
     else:
-        yield from _lines(start, source, chunk_bytes)
-
-
-def _lines(text: bytes, source: ByteSource, chunk_bytes: int) -> Iterator[Rows]:
-    line = 1
-    while True:
-        whole = text.rfind(b"\n") + 1
-        yield from physical_rows(text[:whole], line, "json", _BLANK)
-        line += text.count(b"\n", 0, whole)
-        text = text[whole:]
-        if len(text) > ROW_LIMIT_BYTES:
-            text = yield from _long_line(text, line, source, chunk_bytes)
-            line += 1
-        chunk = source.read(chunk_bytes)
-        if not chunk:
-            yield from physical_rows(text, line, "json", _BLANK)
-            return
-        text += chunk
-
-
-def _long_line(text: bytes, line: int, source: ByteSource, chunk_bytes: int) -> Generator[Rows, None, bytes]:
-    while text:
-        end = text.find(b"\n")
-        yield unsplit(text if end < 0 else text[:end], line, physical=False)
-        if end >= 0:
-            return text[end + 1 :]
-        text = source.read(chunk_bytes)
-    return b""
+        yield from split_lines(Pushback(start, source), "json", blank=_BLANK, chunk_bytes=chunk_bytes)
 
 
 def _array(text: bytes, source: ByteSource, chunk_bytes: int) -> Iterator[Rows]:

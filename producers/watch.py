@@ -24,8 +24,7 @@ import watchfiles
 
 from contracts.errors import Retryable
 from contracts.stream import Pipeline
-from producers.push import FileResult, Progress, Sender, refused
-from producers.send import ChunkLimits
+from producers.push import FileResult, Sender, SendOptions, refused
 from producers.states import FilesTopic
 
 UNFINISHED_SUFFIXES = (".part", ".tmp", ".crdownload", ".filepart", ".swp")
@@ -79,8 +78,7 @@ def watch(
     settle_s: float = 2.0,
     poll_s: float = 1.0,
     on_result: Callable[[FileResult], None] | None = None,
-    progress: Progress | None = None,
-    limits: ChunkLimits | None = None,
+    options: SendOptions | None = None,
     retry_after_s: float = 10.0,
 ) -> None:
     """Push every whole file that arrives below `root`/incoming, until `stop` is set; the file in work is finished.
@@ -108,7 +106,7 @@ def watch(
     while not stop.is_set():
         try:
             with FilesTopic(kafka, pipeline) as known:
-                sender = Sender(pipeline, kafka, known, progress=progress, limits=limits)
+                sender = Sender(pipeline, kafka, known, options)
                 while not stop.is_set():
                     for result in watcher.sweep(sender, stop):
                         if on_result:
@@ -142,14 +140,13 @@ class _Watcher:
             if stop.is_set():
                 return
             try:
-                result = self._take(path, sender)
+                results = self._take(path, sender)
             except OSError as problem:
                 # One file that cannot be read or moved must not hold back those behind it.
                 _log.warning("%r stays for now: %s", os.fspath(path), problem)
                 self._later(path)
                 continue
-            if result:
-                yield result
+            yield from results
 
     def _whole(self) -> list[Path]:
         now = time.monotonic()
@@ -175,54 +172,56 @@ class _Watcher:
         self._seen = found
         return [path for _, path in sorted(whole)]
 
-    def _take(self, path: Path, sender: Sender) -> FileResult | None:
-        """Push one file and move it; None if another watcher has it or it is gone. A file that changed under way, or
-        was replaced by another one, stays: once it settles it is pushed as the new content that it is."""
+    def _take(self, path: Path, sender: Sender) -> list[FileResult]:
+        """Push one file and move it; no result if another watcher has it or it is gone. A file that changed under way,
+        or was replaced by another one, stays: once it settles it is pushed as the new content that it is."""
         try:
             found = path.lstat()
             if not stat.S_ISREG(found.st_mode):
                 return self._refuse(path, found, "it is a symbolic link or no regular file; links are not followed")
             try:
                 with _locked(path) as source:
-                    return self._push(path, source, sender) if source else None
+                    return self._push(path, source, sender) if source else []
             except PermissionError as problem:
                 return self._refuse(path, found, f"it cannot be read: {problem.strerror}")
         except FileNotFoundError:
-            return None
+            return []
 
-    def _push(self, path: Path, source: BinaryIO, sender: Sender) -> FileResult:
+    def _push(self, path: Path, source: BinaryIO, sender: Sender) -> list[FileResult]:
         before = os.fstat(source.fileno())
-        result = sender.push_open(source, path.name)
-        if not _is_still(path, before) or result.state == "given_up":
+        results = sender.push_open(source, path.name)
+        if not _is_still(path, before) or any(result.state == "given_up" for result in results):
             self._later(path)
         else:
-            folder = self._folder.rejected if result.state == "rejected" else self._folder.processed
-            self._put_away(path, folder, before, result)
-        return result
+            self._put_away(path, before, results)
+        return results
 
     def _later(self, path: Path) -> None:
         self._seen[path.name].not_before = time.monotonic() + self._retry_after_s
 
-    def _refuse(self, path: Path, found: os.stat_result, reason: str) -> FileResult:
-        result = refused(path.name, reason)
-        self._put_away(path, self._folder.rejected, found, result)
-        return result
+    def _refuse(self, path: Path, found: os.stat_result, reason: str) -> list[FileResult]:
+        results = [refused(path.name, reason)]
+        self._put_away(path, found, results)
+        return results
 
-    def _put_away(self, path: Path, folder: Path, judged: os.stat_result, result: FileResult) -> None:
-        """Move the file that `result` is about; another one that has taken its name meanwhile goes back."""
-        room = len(REASON_SUFFIX) if folder == self._folder.rejected else 0
-        target = _move(path, folder, result, NAME_BYTES - room)
+    def _put_away(self, path: Path, judged: os.stat_result, results: list[FileResult]) -> None:
+        """Move the file that the results are about; another one that has taken its name meanwhile goes back. Of an
+        archive with a rejected file the others were sent: the reason says which one was not."""
+        reasons = [f"{one.archive or path.name}: {one.reason}" for one in results if one.state == "rejected"]
+        folder = self._folder.rejected if reasons else self._folder.processed
+        tag = results[0].hash[:12] if len(results) == 1 else ""
+        target = _move(path, folder, tag, NAME_BYTES - (len(REASON_SUFFIX) if reasons else 0))
         if _is_still(target, judged):
-            if result.state == "rejected":
-                _give_reason(target, path.name, result.reason)
+            if reasons:
+                _give_reason(target, reasons)
             return
         try:
             os.link(target, path, follow_symlinks=False)
         except OSError as problem:
             # A third one is there by now, or the file system has no links: where it is, it would pass for sent.
             reason = f"it took the place of a file in work and was not sent; drop it again ({problem.strerror})"
-            target = _move(target, self._folder.rejected, result, NAME_BYTES - len(REASON_SUFFIX))
-            _give_reason(target, path.name, reason)
+            target = _move(target, self._folder.rejected, tag, NAME_BYTES - len(REASON_SUFFIX))
+            _give_reason(target, [f"{path.name}: {reason}"])
         else:
             target.unlink()
 
@@ -250,12 +249,12 @@ def _is_still(path: Path, judged: os.stat_result) -> bool:
     return os.path.samestat(now, judged) and (now.st_size, now.st_mtime_ns) == (judged.st_size, judged.st_mtime_ns)
 
 
-def _move(path: Path, folder: Path, result: FileResult, limit: int) -> Path:
+def _move(path: Path, folder: Path, tag: str, limit: int) -> Path:
     """Move a file, never over another one: a taken name gets a part of the content hash, then a number. A name of
     more than `limit` bytes is cut."""
-    content = result.hash[:12] or "again"
-    for tag in ("", f".{content}", *(f".{content}.{number}" for number in range(2, 10_000))):
-        target = folder / _name(path, tag, limit)
+    content = tag or "again"
+    for suffix in ("", f".{content}", *(f".{content}.{number}" for number in range(2, 10_000))):
+        target = folder / _name(path, suffix, limit)
         try:
             os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         except FileExistsError:
@@ -278,10 +277,10 @@ def _name(path: Path, tag: str, limit: int) -> str:
     return f"{stem}{tag}{suffix}"
 
 
-def _give_reason(rejected: Path, name: str, reason: str) -> None:
-    """Write the reason beside the file. The file is put away without one if that fails."""
+def _give_reason(rejected: Path, reasons: list[str]) -> None:
+    """Write the reasons beside the file. The file is put away without one if that fails."""
     try:
         beside = rejected.with_name(f"{rejected.name}{REASON_SUFFIX}")
-        beside.write_text(f"{name}: {reason}\n", encoding="utf-8", errors="backslashreplace")
+        beside.write_text("".join(f"{reason}\n" for reason in reasons), encoding="utf-8", errors="backslashreplace")
     except OSError as problem:
-        _log.warning("%r was rejected (%s); the reason could not be written: %s", name, reason, problem)
+        _log.warning("%r was rejected (%s); this could not be written: %s", rejected.name, "; ".join(reasons), problem)

@@ -20,7 +20,7 @@ _COUNTS = "accepted:bigint, duplicate:bigint, conflicting:bigint, quarantined:bi
 _METADATA = (
     "struct<headrace:int, kind:string, run:string, "
     "ranges:array<struct<topic:string, topic_id:string, `partition`:int, `first`:bigint, `next`:bigint, `rows`:bigint, "
-    f"{_COUNTS}, no_row:bigint, gap:bigint>>, "
+    f"{_COUNTS}, no_row:bigint, gap:bigint, records:bigint>>, "
     f"files:map<string, struct<{_COUNTS}>>>"
 )
 _PLACE = r"/([^/]+)/_delta_log/(\d{20})\.json$"
@@ -102,6 +102,25 @@ def folders(spark: SparkSession, path: str) -> list[str]:
     if not system.exists(place):
         return []
     return sorted(str(status.getPath().getName()) for status in system.listStatus(place) if status.isDirectory())
+
+
+def folder_times(spark: SparkSession, path: str) -> dict[str, datetime]:
+    """When each folder in a folder last got or lost something; none if it does not exist."""
+    place = _jvm_path(spark, path)
+    system = place.getFileSystem(_configuration(spark))
+    if not system.exists(place):
+        return {}
+    return {
+        str(status.getPath().getName()): datetime.fromtimestamp(status.getModificationTime() / 1000, UTC)
+        for status in system.listStatus(place)
+        if status.isDirectory()
+    }
+
+
+def remove_folder(spark: SparkSession, path: str) -> None:
+    """Delete a folder with all that is in it."""
+    place = _jvm_path(spark, path)
+    place.getFileSystem(_configuration(spark)).delete(place, True)
 
 
 def table_exists(spark: SparkSession, path: str) -> bool:

@@ -145,19 +145,26 @@ def per_file(counts: Mapping[Group, Counts]) -> dict[str, Counts]:
 
 
 def commit_metadata(
-    kind: str, run: str, at: str, ranges: Mapping[Range, Counts], files: Mapping[str, Counts]
+    kind: str,
+    run: str,
+    at: str,
+    ranges: Mapping[Range, Counts],
+    files: Mapping[str, Counts],
+    rows_beyond_records: Mapping[int, int] | None = None,
 ) -> dict[str, object]:
-    """What the history's commit says of its batch.
+    """What the history's commit says of its batch. A record holds one row, a chunk's record more:
+    `rows_beyond_records` says by partition how many more.
 
     Raises:
-        LedgerMismatch: a range has more rows than offsets.
+        LedgerMismatch: a range has more records than offsets.
     """
     listed = []
     for one, found in ranges.items():
-        gap = len(one) - found.rows
+        records = found.rows - (rows_beyond_records or {}).get(one.partition, 0)
+        gap = len(one) - records
         if gap < 0:
             raise LedgerMismatch(
-                f"{one} has {len(one)} offsets, and {found.rows} rows were counted",
+                f"{one} has {len(one)} offsets, and {records} records were counted",
                 state="nothing of this batch was committed",
                 next_step="keep the log and report this",
             )
@@ -165,7 +172,7 @@ def commit_metadata(
             {"topic": one.topic, "topic_id": one.topic_id, "partition": one.partition, "first": one.first}
             | {"next": one.next, "rows": found.rows}
             | {name: getattr(found, name) for name in _OUTCOMES}
-            | {"gap": gap}
+            | {"gap": gap, "records": records}
         )
     per_hash = {name: {outcome: getattr(found, outcome) for outcome in _OUTCOMES[:4]} for name, found in files.items()}
     return {"headrace": 1, "kind": kind, "run": run, "at": at, "ranges": listed, "files": per_hash}

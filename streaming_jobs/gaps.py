@@ -26,7 +26,7 @@ _QUIET_POLL_MS = 500
 
 @dataclass(frozen=True, slots=True)
 class Booked:
-    """What the ledger says of one range `[first, next)`: `rows` records, and `gap` offsets that Spark never saw."""
+    """What the ledger says of one range `[first, next)`: `rows` of its offsets are records, `gap` Spark never saw."""
 
     topic: str
     topic_id: str

@@ -9,24 +9,19 @@ from datetime import datetime
 from typing import Literal
 
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
-from contracts.canonical import hash_spark
 from contracts.errors import LedgerMismatch
 from contracts.failpoints import failpoint
 from contracts.spark_types import history_columns
 from contracts.stream import Stream
-from streaming_jobs.counts import Counts, Group, GroupCounter, commit_metadata, per_file, per_range, total
+from streaming_jobs.classify import classify
+from streaming_jobs.counts import Counts, GroupCounter, commit_metadata, per_file, per_range, total
 from streaming_jobs.delta_commit import TableTransaction
 from streaming_jobs.kafka_scan import kafka_errors, read_ranges
 from streaming_jobs.lake import sql_text, sql_time, table_path
 from streaming_jobs.quarantine import NEW_WINDOW, check_share, commit_refused, mark_fixed, remember, settle, unsettle
-from streaming_jobs.ranges import Range, check_disjoint, epoch_id, epoch_of
-from streaming_jobs.transforms.decode_change import decode_change
-from streaming_jobs.transforms.decode_file_row import decode_file_row
-from streaming_jobs.transforms.deduplicate import WRITTEN, keep_present, outcome_of_changes, outcome_of_file_rows
-from streaming_jobs.transforms.key import add_key
-from streaming_jobs.transforms.validate import cast_fields, validate
+from streaming_jobs.ranges import Range, check_disjoint, epoch_id, epoch_of, offsets_sql
+from streaming_jobs.transforms.deduplicate import WRITTEN
 
 Kind = Literal["batch", "replay"]
 
@@ -100,15 +95,16 @@ def ingest(
             raw = read_ranges(spark, kafka, unread, f"headrace-{stream.pipeline}-{stream.name}")
         else:
             raw = records.where(" or ".join(map(_within, unread)))
-        classified, groups, expected = _classify(spark, stream, raw, history, unread, positions, kind)
-        counter = GroupCounter(groups)
+        found = classify(spark, stream, raw, lake_url, unread, positions, replay=kind == "replay")
+        classified = found.rows
+        counter = GroupCounter(found.groups)
         clock.lap("plan")
         written = transaction.write(_history_rows(counter.observe(classified), stream, now))
         clock.lap("write")
-        counts = counter.of(classified, written, expected)
+        counts = counter.of(classified, written, found.expected)
         by_range = per_range(unread, counts)
         by_file = per_file(counts)
-        metadata = commit_metadata(kind, run, now.isoformat(), by_range, by_file)
+        metadata = commit_metadata(kind, run, now.isoformat(), by_range, by_file, found.beyond)
         if not park:
             metadata |= NEW_WINDOW
         batch = total(list(by_range.values()))
@@ -184,67 +180,6 @@ def _positions_after(ranges: Sequence[Range], positions: Mapping[str, int], kind
     return after
 
 
-def _classify(
-    spark: SparkSession,
-    stream: Stream,
-    raw: DataFrame,
-    history: str,
-    ranges: Sequence[Range],
-    positions: Mapping[str, int],
-    kind: Kind,
-) -> tuple[DataFrame, list[Group], dict[Group, int] | None]:
-    """The rows with their `_outcome`; the groups to count; and, for files, how many records each has."""
-    epoch = epoch_of(ranges[0].topic_id, positions)
-    if stream.is_cdc:
-        rows = _judge(raw, stream, epoch)
-        present = None
-        if kind == "replay":
-            spans = " or ".join(f"(_partition = {r.partition} and {_offsets('_offset', r)})" for r in ranges)
-            present = spark.read.format("delta").load(history).where(spans)
-        return outcome_of_changes(rows, present), [(one.partition, "") for one in ranges], None
-    wire = "if(is_valid_utf8(cast(key as string)), split(cast(key as string), '\\t', 5), null)"
-    files = raw.selectExpr("partition", f"{wire} as w").selectExpr(
-        "partition", "coalesce(get(w, 0), '') as hash", "coalesce(get(w, 3), '') as file"
-    )
-    seen = files.groupBy("partition", "hash", "file").count().collect()
-    expected: dict[Group, int] = {}
-    for row in seen:
-        group = (int(row["partition"]), str(row["hash"]))
-        expected[group] = expected.get(group, 0) + int(row["count"])
-    present = _rows_of_files(spark, stream, history, {(row["hash"], row["file"]) for row in seen})
-    if kind == "replay":
-        # Written under a contract with fewer columns, a row has another hash than the same row has today.
-        present = present.withColumn("_hash", F.expr(hash_spark(stream.columns)))
-    classified = outcome_of_file_rows(_judge(raw, stream, epoch), present)
-    if kind == "replay":
-        classified = keep_present(classified, present)
-    return classified, sorted(expected), expected
-
-
-def _judge(raw: DataFrame, stream: Stream, epoch: int) -> DataFrame:
-    decode = decode_change if stream.is_cdc else decode_file_row
-    return (
-        raw.transform(decode, stream)
-        .transform(cast_fields, stream)
-        .transform(validate, stream)
-        .transform(add_key, stream, epoch)
-    )
-
-
-def _rows_of_files(spark: SparkSession, stream: Stream, history: str, files: set[tuple[str, str]]) -> DataFrame:
-    """The history's rows of these files. A file's name tells its partition, so no other partition is read."""
-    rows = spark.read.format("delta").load(history)
-    hashes = ", ".join(sorted({sql_text(file_hash) for file_hash, _ in files})) or "''"
-    rows = rows.where(f"_file_hash in ({hashes})")
-    if stream.partition_by and stream.column(stream.partition_by).from_file_name:
-        kind = stream.column(stream.partition_by).spark_type
-        named = (stream.file_source.match(name) for _, name in files)
-        units = sorted({groups[stream.partition_by] for groups in named if groups})
-        listed = ", ".join(f"try_cast({sql_text(unit)} as {kind})" for unit in units) or "null"
-        rows = rows.where(f"`{stream.partition_by}` in ({listed})")
-    return rows
-
-
 def _history_rows(classified: DataFrame, stream: Stream, now: datetime) -> DataFrame:
     # A literal stands in the generated code, which would be compiled anew for every batch; an array's element does not.
     times = f"element_at(array({sql_time(now)}), cast(_partition * 0 + 1 as int))"
@@ -254,11 +189,7 @@ def _history_rows(classified: DataFrame, stream: Stream, now: datetime) -> DataF
 
 
 def _within(one: Range) -> str:
-    return f"(topic = {sql_text(one.topic)} and partition = {one.partition} and {_offsets('offset', one)})"
-
-
-def _offsets(column: str, one: Range) -> str:
-    return f"{column} >= {one.first} and {column} < {one.next}"
+    return f"(topic = {sql_text(one.topic)} and partition = {one.partition} and {offsets_sql('offset', one)})"
 
 
 class _Clock:

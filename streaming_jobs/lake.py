@@ -40,6 +40,8 @@ LEDGER: Columns = (
     ("proven_at", "timestamp"),
     ("history_version", "bigint"),
     ("committed_at", "timestamp"),
+    # Kafka's records: a chunk is one with many rows. NULL where an older headrace booked: as many as rows.
+    ("records", "bigint"),
 )
 LEDGER_FILES: Columns = (
     ("stream", "string"),

@@ -20,7 +20,8 @@ _RANGES = """
 select folder as stream, meta.kind as kind, meta.run as run, r.topic, r.topic_id, r.partition,
        r.first as first_offset, r.next - 1 as last_offset, r.rows, r.accepted, r.duplicate, r.conflicting,
        r.quarantined, r.no_row, r.gap, cast(null as bigint) as aborted, cast(null as bigint) as control,
-       cast(null as timestamp) as proven_at, version as history_version, committed_at
+       cast(null as timestamp) as proven_at, version as history_version, committed_at,
+       coalesce(r.records, r.rows) as records
 from {commits} lateral view explode(meta.ranges) as r
 where r.next > r.first
 """
@@ -162,7 +163,8 @@ with batch as (
     partition by stream, topic, topic_id, partition order by first_offset, last_offset, history_version), -1) + 1 as due
   from {ledger} where kind in ('batch', 'lost')
 ), place as (
-  select *, concat(topic, '-', partition, ' offsets ', first_offset, '-', last_offset,
+  select * except (records), coalesce(records, rows) as records,
+         concat(topic, '-', partition, ' offsets ', first_offset, '-', last_offset,
                    ' (history version ', history_version, ')') as range
   from batch
 )
@@ -174,8 +176,8 @@ union all
 select stream, concat(range, ': ', rows, ' rows are not accepted + duplicate + conflicting + quarantined + no-row')
 from place where rows <> accepted + duplicate + conflicting + quarantined + no_row
 union all
-select stream, concat(range, ': ', last_offset - first_offset + 1, ' offsets are not rows ', rows, ' + gap ', gap)
-from place where last_offset - first_offset + 1 <> rows + gap
+select stream, concat(range, ': ', last_offset - first_offset + 1, ' offsets are not records ', records, ' + gap ', gap)
+from place where last_offset - first_offset + 1 <> records + gap
 union all
 select stream, concat(range, ': gap ', gap, ' is not aborted ', aborted, ' + control ', control)
 from place where proven_at is not null and gap <> aborted + control

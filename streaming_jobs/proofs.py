@@ -66,11 +66,11 @@ def prove_gaps(
         Conflict: another proof wrote first; its result stands.
     """
     path = table_path(lake_url, pipeline.name, "ledger")
-    ledger = spark.read.format("delta").load(path)
+    ledger = spark.read.format("delta").load(path).withColumn("records", F.coalesce("records", "rows"))
     unproven = ledger.where("proven_at is null and kind <> 'lost'").orderBy(F.desc("committed_at"))
     open_rows = unproven.limit(limit).collect()
     booked = [
-        Booked(r.topic, r.topic_id, r.partition, r.first_offset, r.last_offset + 1, r.rows, r.gap) for r in open_rows
+        Booked(r.topic, r.topic_id, r.partition, r.first_offset, r.last_offset + 1, r.records, r.gap) for r in open_rows
     ]
     readings = read_ranges(kafka, booked, timeout_s=timeout_s, progress=progress)
     proven, findings = [], []

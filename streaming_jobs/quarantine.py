@@ -10,6 +10,7 @@ from datetime import datetime
 from delta.tables import DeltaTable
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from contracts.errors import Conflict, Fatal
 from contracts.failpoints import failpoint
@@ -110,7 +111,9 @@ def commit_refused(
     if replay:
         held = spark.read.format("delta").load(path).where(_places(stream, ranges))
         rows = rows.join(
-            held.select("topic_id", "partition", "offset"), ["topic_id", "partition", "offset"], "left_anti"
+            held.selectExpr("topic_id as _i", "`partition` as _p", "`offset` as _o", "line as _l"),
+            F.expr("topic_id = _i and `partition` = _p and `offset` = _o and line <=> _l"),
+            "left_anti",
         )
     transaction = TableTransaction(spark, path)
     written = transaction.write(rows.select(*(name for name, _ in QUARANTINE_COLUMNS)))
@@ -135,8 +138,9 @@ def mark_fixed(
     if spark.read.format("delta").load(path).where(place).isEmpty():
         return
     passed = classified.where(f"_outcome in ({ACCEPTED}, {DUPLICATE}, {CONFLICTING})")
-    passed = passed.select("_topic", "_partition", "_offset")
-    same = f"topic = _topic and `partition` = _partition and `offset` = _offset and {place}"
+    line = "_line" if "_line" in passed.columns else "cast(null as bigint)"
+    passed = passed.selectExpr("_topic", "_partition", "_offset", f"{line} as _line")
+    same = f"topic = _topic and `partition` = _partition and `offset` = _offset and line <=> _line and {place}"
     merge = DeltaTable.forPath(spark, path).merge(passed, same)
     try:
         merge.whenMatchedUpdate(set={"state": "'fixed'"}).execute()

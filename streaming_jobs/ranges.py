@@ -110,3 +110,8 @@ def partitions_json(ranges: Iterable[Range]) -> str:
     for one in ranges:
         partitions.setdefault(one.topic, []).append(one.partition)
     return json.dumps(partitions)
+
+
+def offsets_sql(column: str, one: Range) -> str:
+    """SQL that is true for the offsets of a range."""
+    return f"{column} >= {one.first} and {column} < {one.next}"

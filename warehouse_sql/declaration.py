@@ -6,6 +6,7 @@ delta|postgres/merge/…        MERGE of dimensions from `staging_<table>`, unde
 delta|postgres/infer/…        inferred members from `members`
 delta|postgres/replace/…      facts: delete-insert of whole dates
 queries/ checks/ parquet/     what people read, what must return nothing, consolidated tables
+extract/                      what `headrace extract` packs for whoever wants a file
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from contracts.loader import NAME
-from contracts.stream import Pipeline
+from contracts.stream import FILE_UNIT, Pipeline
 from contracts.yaml_document import Place, YamlDocument
 from warehouse_sql.sql_files import one_statement, statements
 
@@ -119,7 +120,7 @@ class Warehouse:
         return statements(self.folder / engine / verb / f"{name}.sql")
 
     def named(self, folder: str) -> dict[str, str]:
-        """The one-statement files of `queries` or `checks`, by name."""
+        """The one-statement files of `queries`, `checks` or `extract`, by name."""
         return {path.stem: one_statement(path) for path in sorted((self.folder / folder).glob("*.sql"))}
 
 
@@ -192,7 +193,7 @@ def _check(table: Table, tables: Mapping[str, Table], pipeline: Pipeline, docume
                 at,
                 "natural: [<id>] and inferred: is_inferred",
             )
-        if table.kind == "fact" and (stream.is_cdc or not stream.file_source.unit):
+        if table.kind == "fact" and (stream.is_cdc or stream.file_source.unit in ("", FILE_UNIT)):
             raise document.error(
                 f"{table.name}: a fact needs a file stream with a unit", (*at, "stream"), "a stream with a date unit"
             )
@@ -241,5 +242,5 @@ def _check_files(warehouse: Warehouse) -> None:
                 warehouse.sql(engine, "infer", table.name)
     for parquet in warehouse.parquet:
         one_statement(warehouse.folder / "parquet" / f"{parquet.name}.sql")
-    for folder in ("queries", "checks"):
+    for folder in ("queries", "checks", "extract"):
         warehouse.named(folder)

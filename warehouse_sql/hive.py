@@ -35,7 +35,7 @@ def query(
     """
     where: dict[str, Any] = {"host": endpoint.sql_host, "port": endpoint.sql_port}
     try:
-        connection = _connect(endpoint, database)
+        connection = connect(endpoint, database)
     except (OSError, TTransportException, HiveError) as error:
         raise ServiceUnavailable(
             f"the SQL endpoint does not answer: {error}", next_step="look at `headrace status`", **where
@@ -48,16 +48,15 @@ def query(
             columns = [name.rpartition(".")[2] for name, *_ in cursor.description]
             return columns, cursor.fetchmany(limit)
     except HiveError as error:
-        raise Fatal(
-            f"the statement was refused: {_reason(error)}", next_step="correct the statement", **where
-        ) from error
+        what = f"the statement was refused: {reason(error)}"
+        raise Fatal(what, next_step="correct the statement", **where) from error
     except (OSError, TTransportException) as error:
         raise ServiceUnavailable(f"the SQL endpoint went away: {error}", **where) from error
     finally:
         connection.close()
 
 
-def _connect(endpoint: Endpoints, database: str) -> hive.Connection:
+def connect(endpoint: Endpoints, database: str) -> hive.Connection:
     """As `hive.connect` with auth NONE, which waits for ever for an endpoint that accepts and never answers."""
     socket = TSocket(endpoint.sql_host, endpoint.sql_port)
     socket.setTimeout(OPENS_WITHIN_S * 1000)
@@ -72,7 +71,8 @@ def _connect(endpoint: Endpoints, database: str) -> hive.Connection:
     return connection
 
 
-def _reason(error: HiveError) -> str:
+def reason(error: HiveError) -> str:
+    """What the endpoint said, in one line."""
     status = getattr(error.args[0], "status", None) if error.args else None
     message = getattr(status, "errorMessage", None) or str(error)
     # After the first line comes the whole query plan or a stack trace.

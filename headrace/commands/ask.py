@@ -23,9 +23,10 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON arr
 def ledger(app: App, stream: str | None, batches: bool, rebuild: bool, as_json: bool) -> None:
     """What became of every offset.
 
-    accepted + duplicate + conflicting + quarantined + no_row + aborted + control + lost + unproven = offsets. `lost`
-    were gone from Kafka before they were read, which a person accepted. `unproven` are offsets that Spark never saw
-    and that the independent reader has not looked at yet.
+    accepted + duplicate + conflicting + quarantined + no_row + aborted + control + lost + unproven = offsets +
+    in_chunks. `in_chunks`: the rows of large files beyond the one record of each chunk. `lost` were gone from Kafka
+    before they were read, which a person accepted. `unproven` are offsets that Spark never saw and that the independent
+    reader has not looked at yet.
     """
     if stream:
         app.stream(stream)
@@ -38,18 +39,20 @@ def ledger(app: App, stream: str | None, batches: bool, rebuild: bool, as_json: 
     table = f"{app.pipeline.name}_lake.ledger"
     unproven = "if(proven_at is null and kind = 'batch', gap, 0)"
     lost = "if(kind = 'lost', gap, 0)"
+    in_chunks = "coalesce(rows - records, 0)"
     if batches:
         sql = f"""
-            select stream, partition, first_offset, last_offset, {", ".join(counts)}, {lost} as lost,
-                   {unproven} as unproven, committed_at, history_version
+            select stream, partition, first_offset, last_offset, {in_chunks} as in_chunks, {", ".join(counts)},
+                   {lost} as lost, {unproven} as unproven, committed_at, history_version
             from {table} {where} order by stream, partition, first_offset"""
     else:
         sums = ", ".join(f"sum(coalesce({name}, 0)) as {name}" for name in counts)
         sql = f"""
-            select stream, sum(last_offset - first_offset + 1) as offsets, {sums}, sum({lost}) as lost,
-                   sum({unproven}) as unproven,
+            select stream, sum(last_offset - first_offset + 1) as offsets, sum({in_chunks}) as in_chunks, {sums},
+                   sum({lost}) as lost, sum({unproven}) as unproven,
                    count(distinct history_version) as batches,
-                   sum(last_offset - first_offset + 1) = {" + ".join(f"sum(coalesce({name}, 0))" for name in counts)}
+                   sum(last_offset - first_offset + 1) + sum({in_chunks})
+                     = {" + ".join(f"sum(coalesce({name}, 0))" for name in counts)}
                      + sum({lost}) + sum({unproven}) as balanced
             from {table} {where} group by stream order by stream"""
     show(rows_of(app, sql, stream=stream), as_json=as_json, title="Ledger", empty="no batch has been committed yet")
@@ -73,7 +76,7 @@ def quarantine_list(app: App, stream: str | None, rows: bool, limit: int, as_jso
     table = f"{app.pipeline.name}_lake.quarantine"
     where = "where state = 'open'" + (" and stream = %(stream)s" if stream else "")
     if rows:
-        sql = f"select stream, partition, offset, file, line, rule, column_name, reason from {table} {where} order by stream, partition, offset limit {int(limit)}"  # noqa: E501
+        sql = f"select stream, partition, offset, file, line, rule, column_name, reason from {table} {where} order by stream, partition, offset, line limit {int(limit)}"  # noqa: E501
     else:
         sql = f"select stream, rule, column_name, count(*) as rows, min(reason) as example from {table} {where} group by stream, rule, column_name order by stream, rule, column_name limit {int(limit)}"  # noqa: E501
     show(rows_of(app, sql, stream=stream), as_json=as_json, title="Quarantine", empty="no row is in quarantine")
@@ -83,14 +86,18 @@ def quarantine_list(app: App, stream: str | None, rows: bool, limit: int, as_jso
 @click.argument("stream")
 @click.argument("offset", type=click.IntRange(min=0))
 @click.option("--partition", type=click.IntRange(min=0), default=0, show_default=True, help="Of the topic.")
+@click.option("--line", type=click.IntRange(min=1), help="Of the file; a chunk of a large file is one offset.")
+@click.option("--limit", type=click.IntRange(min=1), default=10, show_default=True, help="At most this many rows.")
 @json_option
 @pass_app
-def quarantine_show(app: App, stream: str, offset: int, partition: int, as_json: bool) -> None:
+def quarantine_show(
+    app: App, stream: str, offset: int, partition: int, line: int | None, limit: int, as_json: bool
+) -> None:
     """Show one refused row whole, its raw bytes included."""
     app.stream(stream)
     table = f"{app.pipeline.name}_lake.quarantine"
-    sql = f"select *, make_valid_utf8(cast(raw as string)) as raw_text from {table} where stream = %(stream)s and partition = %(partition)s and offset = %(offset)s"  # noqa: E501
-    found = rows_of(app, sql, stream=stream, partition=partition, offset=offset)
+    sql = f"select *, make_valid_utf8(cast(raw as string)) as raw_text from {table} where stream = %(stream)s and partition = %(partition)s and offset = %(offset)s and (%(line)s = 0 or line = %(line)s) order by line limit {int(limit)}"  # noqa: E501
+    found = rows_of(app, sql, stream=stream, partition=partition, offset=offset, line=line or 0)
     if as_json or not found:
         show(
             found,

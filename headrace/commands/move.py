@@ -98,36 +98,74 @@ def load(app: App, file: Path, table: str, dry_run: bool) -> None:
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=FileArgument)
 @click.option("--dry-run", is_flag=True, help="Read and say what would be sent; send nothing.")
+@click.option(
+    "--batch-date",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Of contracts that ask for one (`headrace.fromBatchDate`); default: today, in UTC.",
+)
 @json_option
 @pass_app
-def push(app: App, files: tuple[Path, ...], dry_run: bool, as_json: bool) -> None:
-    """Send FILES to Kafka, each content once. Repeat it after any interruption."""
+def push(app: App, files: tuple[Path, ...], dry_run: bool, batch_date: datetime | None, as_json: bool) -> None:
+    """Send FILES to Kafka, each content once; archives are unpacked. Repeat it after any interruption."""
+    from headrace.arrivals import send_options
     from producers.push import push as send
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        *(TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()),
+        *(TextColumn("{task.fields[rate]}"), TimeRemainingColumn()),
+    )
     with Progress(*columns, console=progress_console, transient=True) as bar:
         tasks: dict[str, int] = {}
 
         def progress(file: str, done: int, total: int) -> None:
             task = tasks.setdefault(file, -1)
             if task < 0:
-                task = tasks[file] = bar.add_task(file, total=total)
-            bar.update(task, completed=done, total=total)  # type: ignore[arg-type]
+                task = tasks[file] = bar.add_task(file, total=total, rate="")
+            speed = bar.tasks[task].speed
+            rate = f"{speed:,.0f} rows/s" if speed else ""
+            bar.update(task, completed=done, total=total, rate=rate)  # type: ignore[arg-type]
 
-        results = send(files, app.pipeline, app.endpoints.kafka, dry_run=dry_run, progress=progress)
-    names = ("file", "stream", "unit", "rows", "sent", "state", "reason")
+        day = batch_date.date() if batch_date else None
+        options = send_options(app, dry_run=dry_run, batch_date=day, progress=progress)
+        results = send(files, app.pipeline, app.endpoints.kafka, options)
+    names = ["file", "stream", "unit", "rows", "sent", "state", "reason"]
+    names[1:1] = [name for name in ("archive", "delimiter") if any(getattr(result, name) for result in results)]
     rows = [asdict(result) for result in results]
-    show(rows if as_json else [{name: row[name] for name in names} for row in rows], as_json=as_json)
+    if as_json:
+        show(rows, as_json=True)
+    else:
+        show([{name: row[name] for name in names} for row in rows], as_json=False)
+        _show_judged(results)
     if any(result.state in ("rejected", "given_up") for result in results):
         sys.exit(1)
 
 
+def _show_judged(results: list[FileResult]) -> None:
+    """What would become of the rows of files that were only looked at, and the first that would be refused."""
+    judged = [(result.file, result.judged) for result in results if result.judged]
+    if not judged:
+        return
+    counts = ("accepted", "duplicate", "conflicting", "refused")
+    show(
+        [{"file": file} | {name: getattr(one, name) for name in counts} for file, one in judged],
+        as_json=False,
+        title="What would become of the rows",
+    )
+    offenders = [{"file": file} | asdict(offender) for file, one in judged for offender in one.offenders]
+    if offenders:
+        show(offenders, as_json=False, title="The first that would be refused")
+
+
 @click.command()
-@click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("directory")
 @json_option
 @pass_app
-def watch(app: App, directory: Path, as_json: bool) -> None:
-    """Send what is dropped into DIRECTORY/incoming; then move it to processed/ or rejected/. Ends on SIGTERM."""
+def watch(app: App, directory: str, as_json: bool) -> None:
+    """Send what is dropped into DIRECTORY/incoming; then move it to processed/ or rejected/. Ends on SIGTERM.
+
+    DIRECTORY is a local folder, `s3://bucket/prefix` or `hdfs://namenode/path`.
+    """
+    from headrace.arrivals import send_options, watch_remotely
     from producers.watch import stop_on_signals
     from producers.watch import watch as keep_watching
 
@@ -139,7 +177,14 @@ def watch(app: App, directory: Path, as_json: bool) -> None:
                 f"{result.file}: {result.state}, {result.sent:,} of {result.rows:,} rows sent {result.reason}".rstrip()
             )
 
-    keep_watching(directory, app.pipeline, app.endpoints.kafka, stop=stop_on_signals(), on_result=tell)
+    options, stop = send_options(app), stop_on_signals()
+    if "://" in directory:
+        watch_remotely(app, directory, options, stop, tell)
+        return
+    folder = Path(directory)
+    if not folder.is_dir():
+        raise click.BadParameter(f"{directory} is no directory", param_hint="DIRECTORY")
+    keep_watching(folder, app.pipeline, app.endpoints.kafka, stop=stop, on_result=tell, options=options)
 
 
 @click.command()

@@ -52,6 +52,7 @@ def endpoints(settings: Settings) -> Endpoints:
         warehouse=_database(settings.warehouse, here, postgres.WAREHOUSE_DATABASE, postgres.WAREHOUSE),
         sql_host=settings.sql.host or sql_host,
         sql_port=settings.sql.port if settings.sql.host else sql_port,
+        webhdfs_url=settings.hadoop.webhdfs_url or ("" if settings.hadoop.hdfs_url else hdfs.http_url(here)),
     )
 
 

@@ -105,11 +105,14 @@ def read_answer(folder: Path) -> Answer:
 
 @dataclass(slots=True)
 class Statement:
-    """What one file states: the keys and hashes of its rows in the history."""
+    """What one file states: keys, versions and hashes of its rows in the history, and what the rows add up to whose
+    keys no other row has."""
 
     answer: FileAnswer
     keys: Sequence[object]
+    versions: Sequence[int]
     hashes: Sequence[bytes]
+    further: Contents
 
 
 @dataclass(slots=True)
@@ -119,7 +122,8 @@ class StreamBooks:
     statements: list[Statement] = field(default_factory=list)
 
     def close(self) -> StreamAnswer:
-        """Add up. Readers see, per unit, the newest file and, per key, the earliest unit, then the greatest hash."""
+        """Add up. Readers see, per unit, the newest file and, per key, the greatest version, then the earliest unit,
+        then the greatest hash."""
         plain = [s for s in self.statements if not s.answer.correction]
         newest = {s.answer.unit: s for s in self.statements}
         quarantined: Counter[str] = Counter()
@@ -131,7 +135,7 @@ class StreamBooks:
             duplicate=sum(s.answer.duplicate for s in plain),
             conflicting=sum(s.answer.conflicting for s in plain),
             quarantined=dict(sorted(quarantined.items())),
-            history=contents(digest for s in plain for digest in s.hashes),
+            history=_with_further(contents(digest for s in plain for digest in s.hashes), plain),
             current=_current(plain),
             current_corrected=_current([newest[unit] for unit in sorted(newest)]),
         )
@@ -142,13 +146,21 @@ def contents(hashes: Iterable[bytes]) -> Contents:
     return Contents(*fingerprint_python(hashes))
 
 
+def _with_further(found: Contents, statements: Sequence[Statement]) -> Contents:
+    return Contents(
+        found.rows + sum(s.further.rows for s in statements),
+        found.fingerprint + sum(s.further.fingerprint for s in statements),
+    )
+
+
 def _current(statements: Sequence[Statement]) -> Contents:
-    winners: dict[object, bytes] = {}
+    winners: dict[object, tuple[int, bytes]] = {}
     for statement in sorted(statements, key=lambda s: s.answer.unit):
-        here: dict[object, bytes] = {}
-        for key, digest in zip(statement.keys, statement.hashes, strict=True):
-            if key not in here or digest > here[key]:
-                here[key] = digest
-        for key, digest in here.items():
-            winners.setdefault(key, digest)
-    return contents(winners.values())
+        here: dict[object, tuple[int, bytes]] = {}
+        for key, version, digest in zip(statement.keys, statement.versions, statement.hashes, strict=True):
+            if key not in here or (version, digest) > here[key]:
+                here[key] = version, digest
+        for key, found in here.items():
+            if key not in winners or found[0] > winners[key][0]:
+                winners[key] = found
+    return _with_further(contents(digest for _, digest in winners.values()), statements)

@@ -8,8 +8,10 @@ from pathlib import PurePath
 from string import Formatter
 from typing import TYPE_CHECKING
 
+from contracts.access_log import NAMED
 from contracts.stream import Stream
 from contracts.yaml_document import Place, YamlDocument
+from producers.generator.render import strftime_pattern
 
 if TYPE_CHECKING:
     from producers.generator.declaration import DailyFile, Generator
@@ -38,6 +40,33 @@ def check_columns(document: YamlDocument, place: Place, columns: Mapping[str, Ge
     for name, generator in columns.items():
         _check_generator(document, (*place, name), generator, above, known)
         above.append(name)
+
+
+def check_daily(document: YamlDocument, place: Place, entry: DailyFile, stream: Stream) -> None:
+    """ContractError if files of that stream cannot be made one per day, or are not written here."""
+    source = stream.file_source
+    dated = [column.name for column in stream.columns if column.from_batch_date]
+    if not source.unit or ("{unit}" not in entry.file and source.unit not in dated):
+        raise document.error("a daily file needs `{unit}` in its name and a unit in its contract", (*place, "file"))
+    if source.format == "parquet" or (source.format == "log" and source.log_pattern not in NAMED.values()):
+        raise document.error(
+            f"files like those of `{stream.name}` are not written here",
+            place,
+            "csv, json, or a log with a named format",
+        )
+    for column in stream.columns:
+        try:
+            strftime_pattern(column.format)
+        except ValueError as problem:
+            raise document.error(f"`{column.name}`: {problem}", place) from None
+    if entry.restates and source.unit not in stream.key:
+        raise document.error(
+            f"the key of `{stream.name}` lacks `{source.unit}`: rows that are stated again would be the same events",
+            (*place, "restates"),
+        )
+    for index, name in enumerate(entry.restates.columns if entry.restates else ()):
+        if name not in entry.columns or name in stream.key:
+            raise document.error(f"there is no column `{name}` beside the key", (*place, "restates", "columns", index))
 
 
 def check_dirt(document: YamlDocument, place: Place, entry: DailyFile, stream: Stream) -> None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from contracts.stream import FileSource, Pipeline
 from contracts.yaml_document import YamlDocument
-from producers.generator.checks import Known, check_columns, check_dirt, check_file
+from producers.generator.checks import Known, check_columns, check_daily, check_dirt, check_file
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -220,13 +220,22 @@ class Correction(_Part):
     column: str
 
 
+class Restates(_Part):
+    """Each day's file states the same rows again; `rows` of them have these columns drawn again for the day."""
+
+    rows: Count
+    columns: tuple[str, ...]
+
+
 class DailyFile(_Part):
-    """One file per day and stream. `rows` is per day at scale 1, before dirt adds rows; `file` holds `{unit}`."""
+    """One file per day and stream. `rows` is per day at scale 1, before dirt adds rows; `file` holds `{unit}`, unless
+    the day comes from the batch date. Without `restates` each day has rows of its own."""
 
     stream: str
     file: str
     rows: Count
     columns: Mapping[str, Generator]
+    restates: Restates | None = None
     dirt: Dirt = Dirt()
     correction: Correction | None = None
 
@@ -287,5 +296,5 @@ def _check(document: YamlDocument, place: tuple[str | int, ...], entry: Table | 
         )
     if isinstance(entry, DailyFile) != isinstance(stream.source, FileSource):
         raise document.error(f"`{stream.name}` has another kind of source", (*place, "stream"))
-    if isinstance(entry, DailyFile) and not (stream.file_source.unit and "{unit}" in entry.file):
-        raise document.error("a daily file needs `{unit}` in its name and a unit in its contract", (*place, "file"))
+    if isinstance(entry, DailyFile):
+        check_daily(document, place, entry, stream)

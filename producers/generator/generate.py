@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 
 from contracts.canonical import fingerprint_python
 from contracts.errors import Fatal
-from contracts.stream import Pipeline, Stream
-from producers.generator.answer import Answer, FileAnswer, Statement, StreamAnswer, StreamBooks, TableAnswer
+from contracts.stream import FILE_UNIT, Pipeline, Stream
+from producers.generator.answer import Answer, Contents, FileAnswer, Statement, StreamAnswer, StreamBooks, TableAnswer
 from producers.generator.daily import DailyMaker, Made, hashes_of
 from producers.generator.declaration import DailyFile, SampleData, Table
 from producers.generator.render import csv_lines
@@ -31,7 +32,7 @@ def generate(
     """Write the tables' CSV files, one file per stream and day, corrections, and `answer.json`.
 
     The same declaration, seed, scale and days give the same bytes. Rows scale, the amounts of dirt do not. Files
-    already there are overwritten, others left alone.
+    already there are overwritten, others left alone. A file whose name has no day lies in a folder named after it.
 
     Raises:
         Fatal: a day has fewer rows than dirt is declared for, or a file's name is not the stream's.
@@ -67,7 +68,7 @@ def _table(
     columns = Drawing(f"{seed}/{table.stream}", rows, data.lists, known).draw(table.columns)
     known[table.stream] = columns
     names = [column.name for column in stream.columns]
-    lines = csv_lines([names, *zip(*(columns[name] for name in names), strict=True)], ",")
+    lines = csv_lines([names, *zip(*(columns[name] for name in names), strict=True)])
     (out_dir / table.file).write_text("\n".join(lines) + "\n", encoding="utf-8", newline="")
     return TableAnswer(stream.name, table.file, *fingerprint_python(hashes_of(stream.columns, columns, rows)))
 
@@ -90,26 +91,33 @@ def _days(
 
 def _write(made: Made, stream: Stream, declared: DailyFile, day: date, out_dir: Path, folder: str) -> Statement:
     name = declared.file.format(unit=day)
-    found = stream.file_source.match(name)
-    if not found or found[stream.file_source.unit] != str(day):
+    source = stream.file_source
+    found = source.match(name)
+    named = source.unit in {column.name for column in stream.columns if column.from_file_name}
+    if found is None or (named and found[source.unit] != str(day)):
         raise Fatal(
-            f"{name} is no name of stream {stream.name}: its files match {stream.file_source.pattern}",
+            f"{name} is no name of stream {stream.name}: its files match {source.pattern}",
             next_step="change `file` in the declaration of the sample data",
         )
-    path = out_dir / folder / name
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(made.text)
+    path = out_dir / folder / ("" if name != declared.file else str(day)) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digest, size = sha256(), 0
+    with path.open("wb") as file:
+        for part in chain([made.head], made.further.blocks() if made.further else (), [made.text]):
+            digest.update(part)
+            size += file.write(part)
     answer = FileAnswer(
         stream=stream.name,
         file=str(path.relative_to(out_dir)),
-        unit=str(day),
-        hash=sha256(made.text).hexdigest(),
-        bytes=len(made.text),
+        unit=name if source.unit == FILE_UNIT else str(day),
+        hash=digest.hexdigest(),
+        bytes=size,
         rows=made.rows,
-        accepted=made.accepted,
-        duplicate=made.duplicate,
-        conflicting=made.conflicting,
+        accepted=made.outcomes["accepted"],
+        duplicate=made.outcomes["duplicate"],
+        conflicting=made.outcomes["conflicting"],
         quarantined=made.quarantined,
         correction=bool(folder),
     )
-    return Statement(answer, made.keys, made.hashes)
+    further = Contents(made.further.count, made.further.fingerprint) if made.further else Contents(0, 0)
+    return Statement(answer, made.keys, made.versions, made.hashes, further)

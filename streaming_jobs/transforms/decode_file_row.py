@@ -1,4 +1,4 @@
-"""A row of a file, as `contracts.wire` puts it into Kafka, to fields by name."""
+"""A row of a file, as `contracts.wire` puts it into Kafka or into a chunk, to fields by name."""
 
 from __future__ import annotations
 
@@ -7,21 +7,58 @@ from functools import lru_cache
 
 from pyspark.sql import DataFrame
 
-from contracts.stream import Stream
+from contracts.delimiter import CANDIDATES
+from contracts.stream import Column, Stream
 from streaming_jobs.transforms.sql import UNPAIRED_SURROGATE, first_of, json_object, refusal, sealed_json, text
 
 SPARE_FIELDS = 16
+WIRE_COLUMNS = (
+    "_topic",
+    "_partition",
+    "_offset",
+    "_event_time",
+    "_file_hash",
+    "_line",
+    "_format",
+    "_name",
+    "_header",
+    "_raw",
+)
 _END_OF_LINE = text(r"(\r\n|\n|\r)\z")
-_NULL_CHARACTER = "\u0000"
+_FIELD_MARK = "chr(31)"
+
+
+def open_records(frame: DataFrame) -> DataFrame:
+    """Kafka records to WIRE_COLUMNS: place, time, the parts of the record's key, and the value."""
+    return frame.selectExpr(
+        "topic as _topic",
+        "partition as _partition",
+        "offset as _offset",
+        "timestamp as _event_time",
+        "if(is_valid_utf8(cast(key as string)), split(cast(key as string), '\\t', 5), null) as _wire",
+        "value as _raw",
+    ).selectExpr(
+        "_topic",
+        "_partition",
+        "_offset",
+        "_event_time",
+        "get(_wire, 0) as _file_hash",
+        "try_cast(get(_wire, 1) as bigint) as _line",
+        "get(_wire, 2) as _format",
+        "get(_wire, 3) as _name",
+        "get(_wire, 4) as _header",
+        "_raw",
+    )
 
 
 def decode_file_row(frame: DataFrame, stream: Stream) -> DataFrame:
-    """Kafka records to `_topic _partition _offset _event_time _op _file _file_hash _line _raw _fields _no_row _refusal`
-    and `_text_<column>` for each column whose value stands in the file's name.
+    """WIRE_COLUMNS to `_topic _partition _offset _event_time _op _file _file_hash _line _raw _fields _no_row _refusal`
+    and `_text_<column>` for each column whose value is not a field of the row.
 
-    CSV: RFC 4180 with the stream's delimiter, quotes doubled, line breaks within quotes kept. A field without quotes
-    and without characters is NULL, `""` is the empty string. Fields get their names from the file's own header,
-    whatever its order. A row with more or fewer fields than the header, or with an open quote, is refused.
+    CSV: RFC 4180 in the stream's dialect, line breaks within quotes kept. A field without quotes and without
+    characters is NULL, `""` is the empty string. Fields get their names from the file's own header, whatever its order.
+    A row with more or fewer fields than the header, or with an open quote, is refused. Log: the groups of the stream's
+    pattern, of which those that no column names are passed over; one that matched nothing is NULL.
     """
     for step in _steps(stream):
         frame = frame.selectExpr(*step)
@@ -30,63 +67,84 @@ def decode_file_row(frame: DataFrame, stream: Stream) -> DataFrame:
 
 @lru_cache(maxsize=256)
 def _steps(stream: Stream) -> tuple[tuple[str, ...], ...]:
-    source = stream.file_source
-    place = ("_topic", "_partition", "_offset", "_raw", "_event_time")
-    wire = ("_file_hash", "_line", "_format", "_file")
+    row_format = stream.file_source.row_format
+    place = ("_topic", "_partition", "_offset", "_event_time", "_file_hash", "_line", "_format", "_raw")
     read = (
-        "topic as _topic",
-        "partition as _partition",
-        "offset as _offset",
-        "value as _raw",
-        "timestamp as _event_time",
-        f"regexp_replace(cast(value as string), {_END_OF_LINE}, '') as _text",
-        "if(is_valid_utf8(cast(key as string)), split(cast(key as string), '\\t', 5), null) as _wire",
-    )
-    opened = (
         *place,
-        "_text",
-        "get(_wire, 0) as _file_hash",
-        "try_cast(get(_wire, 1) as bigint) as _line",
-        "get(_wire, 2) as _format",
-        "get(_wire, 3) as _file",
-        f"regexp_replace(get(_wire, 4), {_END_OF_LINE}, '') as _header",
+        f"regexp_replace(cast(_raw as string), {_END_OF_LINE}, '') as _text",
+        f"regexp_replace(_header, {_END_OF_LINE}, '') as _header",
+        "substring_index(_name, '/', 1) as _file",
+        "get(split(_name, '/', 2), 1) as _batch_date",
     )
-    parsing, fields, unreadable = _csv(stream) if source.format == "csv" else _json()
+    kept = (*place, "_text", "_file", "_batch_date")
+    parsing, fields, unreadable = {"csv": _csv, "json": _json, "log": _log}[row_format](stream)
     broken = first_of(
         [
             ("_file is null or _line is null", refusal("wire", "", "'the record key is not that of a file row'")),
-            ("_raw is null or length(_raw) = 0", refusal(source.format, "", "'the row is empty'")),
+            ("_raw is null or length(_raw) = 0", refusal(row_format, "", "'the row is empty'")),
             ("_format = 'unsplit'", refusal("unsplit", "", "'the file could not be split into rows here'")),
             (
-                f"_format <> '{source.format}'",
-                refusal("wire", "", f"concat('the row is ', _format, ', the contract says {source.format}')"),
+                f"_format <> '{row_format}'",
+                refusal("wire", "", f"concat('the row is ', _format, ', the contract says {row_format}')"),
             ),
-            ("not is_valid_utf8(cast(_raw as string))", refusal("encoding", "", "'the row is not UTF-8'")),
+            ("not is_valid_utf8(cast(_raw as string))", refusal("encoding", "", _not_text(stream))),
             *unreadable,
         ]
     )
     decoded = (
-        *place,
-        *wire,
+        *(column for column in kept if column not in ("_format", "_text", "_batch_date")),
         "'c' as _op",
         "false as _no_row",
         f"{fields} as _fields",
         f"{broken} as _refusal",
-        *(_from_name(stream, column.name) for column in stream.columns if column.from_file_name),
+        *(f"{_outside(stream, c)} as `_text_{c.name}`" for c in stream.columns if c not in stream.sent_columns),
     )
-    return (read, opened, *((*place, *wire, "_text", *step) for step in parsing), decoded)
+    return (read, *((*kept, *step) for step in parsing), decoded)
 
 
-def _from_name(stream: Stream, group: str) -> str:
-    pattern = stream.file_source.pattern
+def _not_text(stream: Stream) -> str:
+    return text(f"the row is not {stream.file_source.encoding.upper()}")
+
+
+def _outside(stream: Stream, column: Column) -> str:
+    """The text of a column that is no field of the row."""
+    if column.from_batch_date:
+        return "_batch_date"
+    if column.from_line:
+        return "cast(_line as string)"
+    index, java = _numbered(stream.file_source.pattern, column.name)
+    return f"nullif(regexp_extract(_file, {java}, {index}), '')"
+
+
+def _numbered(pattern: str, group: str) -> tuple[int, str]:
+    """A group's number, and the whole pattern for Java, whose group names have no underscore."""
     groups = re.compile(pattern).groupindex
-    # Java's group names have no underscore; the groups' numbers are the same without names.
     unnamed = re.sub(r"\(\?P=(\w+)\)", lambda found: rf"\{groups[found[1]]}", re.sub(r"\(\?P<\w+>", "(", pattern))
-    index, java = groups[group], text(f"^(?:{unnamed})$")
-    return f"nullif(regexp_extract(_file, {java}, {index}), '') as `_text_{group}`"
+    return groups[group], text(rf"^(?:{unnamed})\z")
 
 
-def _json() -> tuple[tuple[tuple[str, ...], ...], str, list[tuple[str, str]]]:
+_Parsing = tuple[tuple[tuple[str, ...], ...], str, list[tuple[str, str]]]
+"""Steps, the SQL of `_fields` after them, and what makes a row unreadable."""
+
+
+def _log(stream: Stream) -> _Parsing:
+    names = [column.name for column in stream.sent_columns]
+    groups = [_numbered(stream.file_source.log_pattern, name) for name in names]
+    # One match for all fields: each is put behind a mark. `$1` of a group that took no part is empty.
+    marks = ", ".join(f"'${index}', {_FIELD_MARK}" for index, _ in groups)
+    marked = f"concat({marks}, 'end')"
+    steps = ((f"split(regexp_replace(_text, {groups[0][1]}, {marked}), {_FIELD_MARK}) as _values",),)
+    whole = f"size(_values) = {len(names) + 1} and get(_values, {len(names)}) = 'end'"
+    values = f"transform(slice(_values, 1, {len(names)}), v -> nullif(v, ''))"
+    fields = f"if({whole}, map_from_arrays(array({', '.join(text(name) for name in names)}), {values}), null)"
+    unreadable = [
+        (f"contains(_text, {_FIELD_MARK})", refusal("log", "", "'the line holds the control character U+001F'")),
+        (f"not ({whole})", refusal("log", "", "'the line is not as the pattern of the log says'")),
+    ]
+    return steps, fields, unreadable
+
+
+def _json(_: Stream) -> _Parsing:
     parse, seal = json_object("_text")
     steps = ((f"if(is_valid_utf8(cast(_raw as string)), {parse}, null) as _parsed",),)
     fields = sealed_json("_parsed", seal, "_text")
@@ -101,14 +159,13 @@ def _json() -> tuple[tuple[tuple[str, ...], ...], str, list[tuple[str, str]]]:
     return steps, fields, unreadable
 
 
-def _csv(stream: Stream) -> tuple[tuple[tuple[str, ...], ...], str, list[tuple[str, str]]]:
+def _csv(stream: Stream) -> _Parsing:
+    source = stream.file_source
     width = len(stream.sent_columns) + SPARE_FIELDS
-    delimiter = stream.file_source.delimiter
     schema = ", ".join(f"c{i} string" for i in range(width + 1))
     options = {
-        "sep": delimiter,
-        "quote": '"',
-        "escape": '"',
+        "quote": source.quote,
+        "escape": "\\" if source.backslash else source.quote,
         "multiLine": "true",
         "mode": "PERMISSIVE",
         "emptyValue": "",
@@ -116,11 +173,24 @@ def _csv(stream: Stream) -> tuple[tuple[tuple[str, ...], ...], str, list[tuple[s
         "ignoreTrailingWhiteSpace": "false",
     }
     # nullValue must be a text that no field can be: with '' Spark takes a quoted empty field for NULL as well.
-    listed = ", ".join(f"{text(k)}, {text(v)}" for k, v in options.items()) + ", 'nullValue', chr(0)"
+    listed = ", ".join(f"{text(k)}, {text(v)}" for k, v in options.items() if v) + ", 'nullValue', chr(0)"
+    if not source.quote:
+        listed += ", 'quote', ''"
+
+    def parse_by(delimiter: str, line: str) -> str:
+        # The line's own hash as a last field tells how many fields there are, and whether the last quote was closed.
+        sealed = f"concat({line}, {text(delimiter)}, xxhash64({line}))"
+        return f"from_csv({sealed}, {text(schema)}, map('sep', {text(delimiter)}, {listed}))"
 
     def parse(line: str) -> str:
-        # The line's own hash as a last field tells how many fields there are, and whether the last quote was closed.
-        return f"from_csv(concat({line}, {text(delimiter)}, xxhash64({line})), {text(schema)}, map({listed}))"
+        if source.delimiter:
+            return parse_by(source.delimiter, line)
+        counts = [f"length(_header) - length(replace(_header, {text(one)}, ''))" for one in CANDIDATES]
+        whens = [
+            f"when {count} = greatest({', '.join(counts)}) then {parse_by(one, line)}"
+            for one, count in zip(CANDIDATES, counts, strict=True)
+        ]
+        return f"case {' '.join(whens)} end"
 
     def values(parsed: str) -> str:
         return "array(" + ", ".join(f"{parsed}.c{i}" for i in range(width + 1)) + ")"

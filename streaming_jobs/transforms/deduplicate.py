@@ -31,11 +31,11 @@ def outcome_of_file_rows(frame: DataFrame, present: DataFrame) -> DataFrame:
     known = known.toDF("_known_file", "_known_key", "_known_hashes")
     columns = [f"`{column}`" for column in frame.columns]
     # A refused row's key means nothing; it must neither meet the others nor fill one partition.
-    event = "_file_hash, if(_refusal is null, _key, cast(cast(_offset as string) as binary))"
+    event = "_file_hash, if(_refusal is null, _key, cast(concat_ws(':', _offset, _line) as binary))"
     ranked = frame.selectExpr(
         *columns,
-        f"row_number() over (partition by {event}, _hash order by _offset) as _nth",
-        f"first_value(_hash) over (partition by {event} order by _offset) as _first_hash",
+        f"row_number() over (partition by {event}, _hash order by _offset, _line) as _nth",
+        f"first_value(_hash) over (partition by {event} order by _offset, _line) as _first_hash",
     )
     joined = ranked.join(
         known,

@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame
 from contracts.spark_types import parse_type
 from contracts.stream import Column, Stream
 from streaming_jobs.transforms.faithful_cast import column_text, faithful_sql, value_sql
+from streaming_jobs.transforms.local_spelling import formatted_sql, localised_sql
 from streaming_jobs.transforms.row_rules import judge
 from streaming_jobs.transforms.sql import first_of, name, refusal, text
 
@@ -41,24 +42,44 @@ def _cast_steps(stream: Stream, columns: tuple[str, ...]) -> tuple[tuple[str, ..
         *(_text_of(stream, column) for column in stream.sent_columns),
     )
     named = (*kept, *texts, f"coalesce(_refusal, {_names(stream)}) as _refusal")
-    # A step of its own, so that Spark computes each value once, for the column and for its judgement.
+    # Steps of their own, so that Spark computes each value once, for the column and for its judgement.
+    spelled = (
+        *kept,
+        *(column_text(column.name) for column in stream.columns),
+        *(f"{plain} as {_plain(stream, c)}" for c in stream.columns if (plain := localised_sql(stream, c))),
+        "_refusal",
+    )
     typed = (
         *kept,
         *(column_text(column.name) for column in stream.columns),
-        *(f"{value_sql(column_text(c.name), parse_type(c.spark_type))} as {name(c.name)}" for c in stream.columns),
+        *(_plain(stream, c) for c in stream.columns if localised_sql(stream, c)),
+        *(f"{_value(stream, column)} as {name(column.name)}" for column in stream.columns),
         "_refusal",
     )
-    findings = [_unfaithful(column) for column in stream.columns]
+    findings = [_unfaithful(stream, column) for column in stream.columns]
     judged = (
         *kept,
         *(name(column.name) for column in stream.columns),
         f"coalesce(_refusal, if(_no_row, null, {first_of(findings)})) as _refusal",
     )
-    return named, typed, judged
+    return named, spelled, typed, judged
+
+
+def _plain(stream: Stream, column: Column) -> str:
+    """The name of the text to cast: the source's own, or the one in which a number is written as Spark reads it."""
+    return name(f"_plain_{column.name}") if localised_sql(stream, column) else column_text(column.name)
+
+
+def _value(stream: Stream, column: Column) -> str:
+    if column.format:
+        return formatted_sql(column_text(column.name), column.spark_type, column.format)
+    return value_sql(_plain(stream, column), parse_type(column.spark_type))
 
 
 def _text_of(stream: Stream, column: Column) -> str:
     value = f"try_element_at(_fields, {text(column.name)})"
+    if not stream.is_cdc and (nulls := stream.file_source.nulls):
+        value = f"if({value} in ({', '.join(text(null) for null in nulls)}), null, {value})"
     if stream.is_cdc and column.name not in stream.key:
         value = f"if(_op = 'd', null, {value})"
     return f"{value} as {column_text(column.name)}"
@@ -81,7 +102,7 @@ def _names(stream: Stream) -> str:
             refusal("undeclared_field", "", f"concat('not in the contract: ', array_join({undeclared}, ', '))"),
         ),
     ]
-    json_file = not stream.is_cdc and stream.file_source.format == "json"
+    json_file = not stream.is_cdc and stream.file_source.row_format == "json"
     if stream.evolution != "evolve" and not json_file:
         present = "coalesce(_op <> 'd', true) and " if stream.is_cdc else ""
         reason = f"concat('missing: ', array_join({missing}, ', '))"
@@ -89,13 +110,17 @@ def _names(stream: Stream) -> str:
     return first_of(findings)
 
 
-def _unfaithful(column: Column) -> tuple[str, str]:
+def _unfaithful(stream: Stream, column: Column) -> tuple[str, str]:
     source = column_text(column.name)
-    faithful = faithful_sql(source, parse_type(column.spark_type), value=name(column.name))
+    if column.format:
+        faithful = f"{name(column.name)} is not null"
+    else:
+        faithful = faithful_sql(_plain(stream, column), parse_type(column.spark_type), value=name(column.name))
     wrong = f"{source} is not null and not coalesce({faithful}, false)"
     # The raw bytes are kept beside it in any case; a reason is what people paste into tickets.
     shown = "'the value'" if column.pii else f"concat('\"', left({source}, {_SHOWN}), '\"')"
-    reason = f"concat({shown}, {text(f' cannot be held as {column.spark_type} without changing it')})"
+    written = f", written {column.format}," if column.format else ""
+    reason = f"concat({shown}, {text(f' cannot be held as {column.spark_type}{written} without changing it')})"
     return wrong, refusal("type", column.name, reason)
 
 

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,13 @@ class Shell:
         """The rows that a command with `--json` prints."""
         found: list[dict[str, Any]] = json.loads(self.type(f"{command} --json"))
         return found
+
+    def wait(self, fact: Callable[[], bool], timeout_s: float) -> None:
+        """Until it holds; fails after `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        while not fact():
+            assert time.monotonic() < deadline, f"not within {timeout_s:g} s"
+            time.sleep(1)
 
     def pid_of(self, part: str) -> int:
         """The process of a part of this folder's deployment."""

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -15,9 +14,8 @@ from connectors.load import run_sql_file
 from headrace.demo import Demo
 from producers.generator.answer import Answer
 from tests.e2e.shell import README, Shell
+from tests.e2e.theirs import passwords, settings
 
-SECTION = README.split("## Point it at your own Postgres and Kafka")[1].split("\n## ")[0]
-SETTINGS = re.findall(r"```yaml\n(.*?)```", SECTION, re.DOTALL)[0]
 CONTRACT = re.findall(r"customers.yaml <<'YAML'\n(.*?)YAML\n", README, re.DOTALL)[0]
 TABLE = """
 create schema sales;
@@ -30,18 +28,7 @@ insert into sales.customers values (7, 'Ada'), (8, 'Grace');
 def shell(demo: tuple[Demo, Answer], tmp_path: Path) -> Iterator[Shell]:
     """A folder with a pipeline and the README's settings, their values those of a deployment that runs elsewhere."""
     theirs, app = demo[0].app.endpoints, demo[0].app
-    settings: dict[str, Any] = yaml.safe_load(SETTINGS)
-    host, port = theirs.source.host, theirs.source.port
-    settings["pipeline_dir"] = "sales"
-    settings["kafka"]["bootstrap_servers"] = theirs.kafka
-    settings["connect"]["url"] = theirs.connect_url
-    settings["source"] |= {"host": host, "port": port, "database": theirs.source.database, "user": theirs.source.user}
-    settings["replicator"]["user"] = theirs.replicator.user
-    settings["warehouse"] |= {"host": host, "port": port, "database": theirs.warehouse.database}
-    settings["warehouse"]["user"] = theirs.warehouse.user
-    settings["hadoop"] = {"hdfs_url": theirs.hdfs_url, "metastore_uri": theirs.metastore_uri}
-    settings["sql"] = {"host": theirs.sql_host, "port": theirs.sql_port}
-    (tmp_path / "headrace.yaml").write_text(yaml.safe_dump(settings), "utf-8")
+    (tmp_path / "headrace.yaml").write_text(yaml.safe_dump(settings(theirs, "sales", "sales")), "utf-8")
     contract = CONTRACT.replace("shop.", "sales.").replace("public.", "sales.")
     (tmp_path / "sales" / "contracts").mkdir(parents=True)
     (tmp_path / "sales" / "contracts" / "customers.yaml").write_text(contract, "utf-8")
@@ -53,12 +40,7 @@ def shell(demo: tuple[Demo, Answer], tmp_path: Path) -> Iterator[Shell]:
     (tmp_path / "sales" / "connectors" / "postgres.json").write_text(json.dumps(reference), "utf-8")
     (tmp_path / "table.sql").write_text(TABLE, "utf-8")
     run_sql_file(theirs.source, tmp_path / "table.sql")
-    shell = Shell(
-        tmp_path,
-        HEADRACE_SOURCE__PASSWORD=theirs.source.password.get_secret_value(),
-        HEADRACE_REPLICATOR__PASSWORD=theirs.replicator.password.get_secret_value(),
-        HEADRACE_WAREHOUSE__PASSWORD=theirs.warehouse.password.get_secret_value(),
-    )
+    shell = Shell(tmp_path, **passwords(theirs))
     try:
         yield shell
     finally:

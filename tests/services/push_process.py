@@ -17,11 +17,11 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from contracts.failpoints import VARIABLE
 from contracts.stream import Column, FileSource, Pipeline, Stream
 from contracts.wire import RowKey, decode_row_key
-from producers.push import FileResult, push
-from producers.send import ChunkLimits
+from producers.push import FileResult, SendOptions, push
+from producers.sending import TransactionLimits
 from producers.watch import stop_on_signals, watch
 
-CHUNK = ChunkLimits(rows=1000)
+CHUNK = TransactionLimits(rows=1000)
 ROWS = 60_000
 _children: list[subprocess.Popen[str]] = []
 
@@ -120,7 +120,7 @@ def _kill_children() -> None:
 def main(command: str, name: str, kafka: str, path: Path) -> None:
     """What a child process does."""
     if command == "push":
-        for result in push([path], declared(name), kafka, limits=CHUNK):
+        for result in push([path], declared(name), kafka, SendOptions(limits=CHUNK)):
             print(result.state, result.sent)
         return
 
@@ -135,7 +135,7 @@ def main(command: str, name: str, kafka: str, path: Path) -> None:
         settle_s=1.5,
         poll_s=0.3,
         on_result=show,
-        limits=CHUNK,
+        options=SendOptions(limits=CHUNK),
         retry_after_s=1.0,
     )
 

@@ -17,9 +17,10 @@ from contracts.endpoints import Endpoints
 from contracts.errors import Conflict, Fatal
 from contracts.stream import Pipeline
 from contracts.wire import row_partition
-from producers.push import FileResult, push
+from producers.push import FileResult, SendOptions, push
 from producers.scan import scan
-from producers.send import ChunkLimits, send_file
+from producers.send import Arrival, send_file
+from producers.sending import TransactionLimits
 from producers.states import FilesTopic, file_states
 from producers.transactions import TransactionalProducer
 from tests.services.push_process import (
@@ -79,7 +80,7 @@ def test_a_content_is_sent_once_whatever_its_name(kafka: str, pipeline: Pipeline
     first, lines = orders(tmp_path, 50)
     again, _ = orders(tmp_path, 50, "orders_2026-01-01_copy.csv")
     other_day, _ = orders(tmp_path, 50, "orders_2026-01-02.csv")
-    assert [r.state for r in push([first], pipeline, kafka, dry_run=True)] == ["would_send"]
+    assert [r.state for r in push([first], pipeline, kafka, SendOptions(dry_run=True))] == ["would_send"]
     assert committed(kafka, pipeline.stream("orders").topic) == []
     results = push([first, again, first, other_day], pipeline, kafka)
     assert [r.state for r in results] == ["sent", "already_sent", "already_sent", "rejected"]
@@ -137,7 +138,7 @@ def test_killed_at_a_commit_and_pushed_again_each_row_is_there_once(
     killed.communicate(timeout=60)
     assert killed.returncode == -signal.SIGKILL
     before = len(committed(kafka, topic))
-    result = push([path], pipeline, kafka, limits=CHUNK)[0]
+    result = push([path], pipeline, kafka, SendOptions(limits=CHUNK))[0]
     expected = "already_sent" if (failpoint, before) == ("after_kafka_commit", ROWS) else "sent"
     assert (result.state, result.sent) == (expected, ROWS)
     assert values(committed(kafka, topic)) == lines
@@ -178,7 +179,7 @@ def test_a_fenced_sender_gives_up_and_its_open_rows_stay_invisible(
     with path.open("rb") as source, FilesTopic(kafka, pipeline) as files, pytest.raises(Conflict):
         send_file(
             source,
-            path.name,
+            Arrival(path.name, "2026-01-01"),
             scan(source, stream),
             stream,
             pipeline,
@@ -203,7 +204,7 @@ def test_a_sent_record_behind_anothers_open_transaction_is_still_found(
             other.produce(pipeline.files_topic, 0, b"orders/open", b"{}")
             other._flush()
 
-        assert push([path], pipeline, kafka, progress=open_another)[0].state == "sent"
+        assert push([path], pipeline, kafka, SendOptions(progress=open_another))[0].state == "sent"
         closing = threading.Timer(2.0, other.abort)
         closing.start()
         assert push([path], pipeline, kafka)[0].state == "already_sent"
@@ -221,8 +222,8 @@ def test_a_file_that_changes_under_way_never_counts(kafka: str, pipeline: Pipeli
         if sent == 20_000:
             os.truncate(path, 100)
 
-    limits = ChunkLimits(rows=20_000)
-    result = push([path], pipeline, kafka, limits=limits, progress=cut_short)[0]
+    limits = TransactionLimits(rows=20_000)
+    result = push([path], pipeline, kafka, SendOptions(limits=limits, progress=cut_short))[0]
     known = file_states(kafka, pipeline)["orders", complete.hash].state
     assert (result.state, known.state) == ("given_up", "rejected"), result.reason
     assert values(committed(kafka, topic)) == lines[: known.sent]
@@ -240,7 +241,8 @@ def test_a_content_is_not_completed_behind_rows_of_another(kafka: str, pipeline:
         scanned = scan(source, stream)
         path.write_bytes(content.replace(lines[7], b"7,99.99", 1))
         now = datetime.now(UTC)
-        outcome = send_file(source, path.name, scanned, stream, pipeline, kafka, files, clock=lambda: now, limits=CHUNK)
+        arrival = Arrival(path.name, "2026-01-01")
+        outcome = send_file(source, arrival, scanned, stream, pipeline, kafka, files, clock=lambda: now, limits=CHUNK)
     assert (outcome.state, outcome.sent) == ("changed", 4000)
     path.write_bytes(content)
     for _ in range(2):

@@ -105,7 +105,7 @@ def test_what_does_not_balance_is_named_with_its_offsets(spark: SparkSession, la
     assert "offsets 10-14 are missing" in text
     assert "offsets 18-21" in text
     assert "up to 19 were booked before" in text
-    assert "8 offsets are not rows 5 + gap 2" in text
+    assert "8 offsets are not records 5 + gap 2" in text
 
 
 def test_a_rebuilt_ledger_equals_the_one_it_replaces(spark: SparkSession, lake: tuple[Pipeline, str]) -> None:

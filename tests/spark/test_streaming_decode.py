@@ -15,7 +15,7 @@ from contracts.spark_types import parse_type
 from contracts.stream import Column, FileSource, Rule, Stream, TableSource
 from contracts.wire import RowKey, encode_row_key
 from streaming_jobs.transforms.decode_change import decode_change
-from streaming_jobs.transforms.decode_file_row import decode_file_row
+from streaming_jobs.transforms.decode_file_row import decode_file_row, open_records
 from streaming_jobs.transforms.key import add_key
 from streaming_jobs.transforms.row_rules import judge
 from streaming_jobs.transforms.sql import first_of
@@ -63,8 +63,8 @@ def records(spark: SparkSession, pairs: Sequence[tuple[bytes | None, bytes | Non
 
 
 def judged(stream: Stream, frame: DataFrame) -> list[Row]:
-    decode = decode_change if stream.is_cdc else decode_file_row
-    steps = frame.transform(decode, stream).transform(cast_fields, stream).transform(validate, stream)
+    decoded = decode_change(frame, stream) if stream.is_cdc else decode_file_row(open_records(frame), stream)
+    steps = decoded.transform(cast_fields, stream).transform(validate, stream)
     return steps.transform(add_key, stream, 1).orderBy("_offset").collect()
 
 

@@ -137,7 +137,7 @@ def test_a_batch_twice_is_once(things: Lake) -> None:
     assert first.version is not None
     assert things.metadata(first.version)["ranges"] == [
         {"topic": "p.s.things", "topic_id": "T1", "partition": 0, "first": 0, "next": 7, "rows": 5, "accepted": 3}
-        | {"duplicate": 0, "conflicting": 0, "quarantined": 1, "no_row": 1, "gap": 2}
+        | {"duplicate": 0, "conflicting": 0, "quarantined": 1, "no_row": 1, "gap": 2, "records": 5}
     ]
     refused = things.quarantined()
     assert [(r.offset, r.rule, r.column_name, r.state, bytes(r.raw)) for r in refused] == [

@@ -128,7 +128,7 @@ WRONG = {
     "a pattern without the unit": (("?P<day>", "?P<date>"), C, "no group for day"),
     "a pattern that is no pattern": (("(?P<day>", "((?P<day>"), C, "no regular expression"),
     "no source": (("headrace.filePattern", "other.filePattern"), C, "must name one source"),
-    "a table with a file's format": (TABLE, C, "no file format"),
+    "a table with a file's format": (TABLE, C, "a table has no `headrace.fileFormat`"),
     "a version that is no column": (("value: changed_at", "value: changed"), C, "no column"),
     "a partition that is not the unit": (("timestamp}", "timestamp, partitioned: true}"), "name: day", "two columns"),
     "an unknown freshness unit": (("unit: m", "unit: fortnight"), "", "unit: s"),

@@ -13,10 +13,11 @@ import pytest
 from contracts.stream import Column, FileSource, Pipeline, Stream
 from contracts.wire import FileState, decode_file_state
 from producers import send
-from producers.push import FileResult, Sender
+from producers.push import FileResult, Sender, SendOptions
 from producers.rows import Rows
 from producers.scan import scan
-from producers.send import ChunkLimits, Outcome, send_file
+from producers.send import Arrival, send_file
+from producers.sending import Outcome, TransactionLimits
 from producers.states import FilesTopic, KnownFile
 
 ORDERS = Stream(
@@ -31,7 +32,7 @@ PIPELINE = Pipeline("shop", (ORDERS,), Path(), Path(), Path())
 NAME = "orders_2026-01-05.csv"
 LINES = [b"%03d" % number for number in range(100)]
 CONTENT = b"\n".join([b"id", *LINES, b""])
-CHUNK = ChunkLimits(rows=30)
+CHUNK = TransactionLimits(rows=30)
 
 
 class MemoryKafka:
@@ -95,7 +96,8 @@ def push(
 ) -> FileResult:
     path = folder / name
     path.write_bytes(CONTENT)
-    return Sender(pipeline, "", cast(FilesTopic, kafka), limits=CHUNK, dry_run=dry_run).push_path(path)
+    options = SendOptions(limits=CHUNK, dry_run=dry_run)
+    return Sender(pipeline, "", cast(FilesTopic, kafka), options).push_path(path)[0]
 
 
 def altered_after_the_scan(kafka: MemoryKafka, folder: Path, content: bytes, *, killed: bool = False) -> Outcome | None:
@@ -112,8 +114,18 @@ def altered_after_the_scan(kafka: MemoryKafka, folder: Path, content: bytes, *, 
 
         known, now = cast(FilesTopic, kafka), datetime.now(UTC)
         try:
+            arrival = Arrival(NAME, "2026-01-05")
             return send_file(
-                source, NAME, scanned, ORDERS, PIPELINE, "", known, clock=lambda: now, limits=CHUNK, progress=progress
+                source,
+                arrival,
+                scanned,
+                ORDERS,
+                PIPELINE,
+                "",
+                known,
+                clock=lambda: now,
+                limits=CHUNK,
+                progress=progress,
             )
         except Killed:
             return None

@@ -26,7 +26,7 @@ CHUNKS = st.sampled_from([1, 2, 3, 7, 64, 1 << 20])
 
 
 def csv_events(content: bytes, chunk_bytes: int = 1 << 20, delimiter: str = ",") -> list[Event]:
-    return flat(split_csv.split_csv(io.BytesIO(content), delimiter, chunk_bytes=chunk_bytes))
+    return flat(split_csv.split_csv(io.BytesIO(content), split_csv.Dialect(delimiter), chunk_bytes=chunk_bytes))
 
 
 def json_events(content: bytes, chunk_bytes: int = 1 << 20) -> list[Event]:

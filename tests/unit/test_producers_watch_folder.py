@@ -36,10 +36,10 @@ class Folder:
     def sweep(self) -> list[FileResult]:
         return list(self.watcher.sweep(cast(Sender, self), threading.Event()))
 
-    def push_open(self, source: BinaryIO, name: str) -> FileResult:
+    def push_open(self, source: BinaryIO, name: str) -> list[FileResult]:
         self.sent.append(source.read().decode())
         self.under_way()
-        return FileResult("orders", name, "f" * 64, "", 1, 1, self.state, "because", 0.0)
+        return [FileResult("orders", name, "f" * 64, "", 1, 1, self.state, "because", 0.0)]
 
     def holds(self) -> dict[str, str]:
         found = sorted(path for path in self.folder.root.rglob("*") if path.is_file())
@@ -129,9 +129,9 @@ def drop_two(folder: Folder, bad_name: str) -> None:
 
 
 def reject(folder: Folder, monkeypatch: pytest.MonkeyPatch, bad_name: str) -> list[tuple[str, ResultState]]:
-    def push_open(source: BinaryIO, name: str) -> FileResult:
+    def push_open(source: BinaryIO, name: str) -> list[FileResult]:
         if name == bad_name:
-            return refused(name, f"{name!r} is wrong")
+            return [refused(name, f"{name!r} is wrong")]
         return Folder.push_open(folder, source, name)
 
     monkeypatch.setattr(folder, "push_open", push_open)

@@ -1,0 +1,54 @@
+"""Removes the chunks of large files that no reader can need any more."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from pyspark.sql import SparkSession
+
+from contracts.stream import Pipeline, Stream
+from streaming_jobs.commit_log import folder_times, remove_folder
+from streaming_jobs.files import refresh_files
+
+CHUNKS = "_chunks"
+_WHOLE = "select file_hash, state, complete from {lake}.files where stream = :stream"
+
+
+def remove_old_chunks(
+    spark: SparkSession, pipeline: Pipeline, kafka: str, lake_url: str, *, now: datetime | None = None
+) -> int:
+    """Delete the chunks of each file that the lake has whole, and those that an attempt to send left behind, once they
+    are older than the stream's retention in Kafka; returns how many files' chunks were deleted.
+
+    The chunks of a file that was sent and is not whole stay, however old: they are the only copy. May be called at any
+    time by whoever keeps the files table.
+
+    Raises:
+        ServiceUnavailable: the files topic could not be read; nothing was deleted.
+    """
+    moment = now or datetime.now(UTC)
+    old = {stream.name: _old(spark, stream, lake_url, moment) for stream in pipeline.file_streams}
+    if not any(old.values()):
+        return 0
+    # What was sent while nothing ran is known only after this.
+    refresh_files(spark, pipeline, kafka, lake_url)
+    return sum(_remove(spark, stream, lake_url, old[stream.name]) for stream in pipeline.file_streams)
+
+
+def _folder(stream: Stream, lake_url: str) -> str:
+    return f"{lake_url.rstrip('/')}/{CHUNKS}/{stream.pipeline}/{stream.name}"
+
+
+def _old(spark: SparkSession, stream: Stream, lake_url: str, now: datetime) -> set[str]:
+    late = now - timedelta(days=stream.retention_days)
+    return {name for name, changed in folder_times(spark, _folder(stream, lake_url)).items() if changed < late}
+
+
+def _remove(spark: SparkSession, stream: Stream, lake_url: str, old: set[str]) -> int:
+    if not old:
+        return 0
+    known = spark.sql(_WHOLE.format(lake=stream.lake_schema), {"stream": stream.name}).collect()
+    needed = {row["file_hash"] for row in known if row["state"] == "sent" and not row["complete"]}
+    for name in old - needed:
+        remove_folder(spark, f"{_folder(stream, lake_url)}/{name}")
+    return len(old - needed)

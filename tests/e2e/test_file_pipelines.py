@@ -1,0 +1,101 @@
+"""The bundled pipelines of files alone: generated files with a known answer, through lake and warehouse."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from contracts.loader import load_pipeline
+from contracts.settings import Settings
+from headrace.app import App
+from headrace.demo import Demo
+from headrace.demo_answer import answer_findings
+from producers.generator.answer import Answer, read_answer
+from tests.e2e.shell import Shell
+from tests.e2e.theirs import passwords, settings
+
+pytestmark = pytest.mark.timeout(900)
+
+
+class Place:
+    """A copy of a bundled pipeline in a folder of its own, on the parts of the shared deployment."""
+
+    def __init__(self, folder: Path, name: str, demo: Demo) -> None:
+        theirs, bundled = demo.app.endpoints, load_pipeline(name)
+        own = folder / name
+        for part, source in (("contracts", bundled.contracts_dir), ("warehouse_sql", bundled.warehouse_sql_dir)):
+            shutil.copytree(source, own / part)
+        (folder / "headrace.yaml").write_text(yaml.safe_dump(settings(theirs, name, name)), "utf-8")
+        self.shell = Shell(folder, **passwords(theirs))
+        self.app = App(Settings(**settings(theirs, name, str(own)), data_dir=folder / ".headrace"))
+        self.folder = folder
+
+    def every_file_goes_in_chunks(self) -> None:
+        for path in (self.folder / self.app.settings.pipeline / "contracts").glob("*.yaml"):
+            text = path.read_text("utf-8")
+            path.write_text(text.replace("value: 268435456", "value: 1"), "utf-8")
+
+    def prove(self, answer: Answer) -> None:
+        """Every file is done as it was generated, and both warehouses hold what the lake does."""
+        self.shell.wait(lambda: self._done(len(answer.files)), 240)
+        self.shell.type("headrace verify --wait 240", timeout_s=400)
+        wrong = [finding for finding in answer_findings(self.app, answer) if not finding.equal]
+        assert not wrong, wrong
+
+    def _done(self, files: int) -> bool:
+        states = [row["state"] for row in json.loads(self.shell.type("headrace files --json || true"))]
+        return len(states) >= files and {*states} <= {"done", "superseded"}
+
+
+@pytest.fixture
+def place(demo: tuple[Demo, Answer], tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Place]:
+    place = Place(tmp_path, request.param, demo[0])
+    try:
+        yield place
+    finally:
+        place.shell.type("headrace down")
+
+
+@pytest.mark.parametrize("place", ["citizens"], indirect=True)
+def test_the_daily_register_goes_in_chunks_from_file_to_postgres(place: Place) -> None:
+    place.every_file_goes_in_chunks()
+    shell = place.shell
+    shell.type("headrace up && headrace apply")
+    days = ["2026-01-05", "2026-01-06"]
+    shell.type(f"headrace generate --out sample --batch-date {days[0]} --batch-date {days[1]}")
+    answer = read_answer(place.folder / "sample")
+    for file in answer.files:
+        shell.type(f"headrace push --batch-date {file.unit} sample/{file.file}")
+    place.prove(answer)
+    rows = shell.ask("headrace ledger")
+    assert [row["balanced"] for row in rows] == [True]
+    assert rows[0]["in_chunks"] == sum(file.rows for file in answer.files) - len(answer.files)
+    known = sum(file.accepted for file in answer.files)
+    assert int(shell.column("select count(*) from citizens.citizens_clean")[0]) <= known
+
+
+@pytest.mark.parametrize("place", ["weblog"], indirect=True)
+def test_an_access_log_becomes_traffic_facts_and_a_packed_extract(place: Place) -> None:
+    shell = place.shell
+    shell.type("headrace up && headrace apply")
+    shell.type("headrace generate --out sample --batch-date 2026-01-05")
+    answer = read_answer(place.folder / "sample")
+    for file in answer.files:
+        shell.type(f"gzip -k sample/{file.file} && headrace push sample/{file.file}.gz")
+    place.prove(answer)
+    hits = int(shell.column("select sum(hits) from weblog.fact_traffic")[0])
+    assert hits == int(shell.column("select count(*) from weblog_lake.access_log_current")[0]) > 0
+    shell.type("headrace extract weblog --out weblog.tar")
+    with tarfile.open(place.folder / "weblog.tar") as packed:
+        names = packed.getnames()
+        held = packed.extractfile("manifest.json")
+        assert held is not None
+        manifest = json.load(held)
+    assert {"weblog.csv", "manifest.json"} <= {*names}
+    assert 0 < manifest["rows"] < hits

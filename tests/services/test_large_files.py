@@ -1,0 +1,205 @@
+"""A large file goes to HDFS in chunks: the same rows, counts and refusals as row by row, whoever dies when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from contracts.endpoints import Endpoints
+from contracts.stream import Column, FileSource, Rule, Stream
+from contracts.wire import decode_chunk
+from producers.push import SendOptions
+from streaming_jobs.chunk_retention import remove_old_chunks
+from streaming_jobs.chunks import ChunkLost
+from streaming_jobs.replay import plan_replay, replay
+from tests.services.file_lake import FileLake, file_lake
+from tests.services.push_process import committed
+
+pytestmark = [pytest.mark.services, pytest.mark.timeout(400)]
+
+STREAM = Stream(
+    "p",
+    "orders",
+    "p.files.orders",
+    FileSource(r"orders_(?P<day>\d{4}-\d\d-\d\d)\.csv", "csv", unit="day", bulk_bytes=1),
+    (
+        Column("id", "bigint", required=True),
+        Column("amount", "decimal(8,2)"),
+        Column("note", "string"),
+        Column("day", "date", required=True, from_file_name=True),
+    ),
+    ("id",),
+    rules=(Rule("amount_not_negative", "amount >= 0", "amount"),),
+    partition_by="day",
+    quarantine_minimum=1_000_000,
+)
+ROWS = 100_000
+
+
+def content() -> bytes:
+    lines = [b"id,amount,note"]
+    for number in range(ROWS):
+        note = b'"a\nb, ""c"""' if number % 7 == 0 else b"plain %d" % number
+        amount = b"x" if number % 501 == 3 else b"-1" if number % 500 == 4 else b"%d.%02d" % (number, number % 100)
+        lines.append(b"%d,%b,%b" % (number, amount, note))
+    lines += [b"17,17.17,plain 17", b"17,17.17,plain 17", b"18,1,other", b"19", b'5,"open']
+    return b"\n".join(lines)
+
+
+@pytest.fixture
+def lake(spark: SparkSession, endpoints: Endpoints) -> Iterator[FileLake]:
+    with file_lake(spark, endpoints, STREAM) as found:
+        yield found
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "orders_2026-01-05.csv"
+    path.write_bytes(content())
+    return path
+
+
+def chunk_paths(lake: FileLake) -> list[str]:
+    found = committed(lake.kafka, lake.pipeline.stream("orders").topic)
+    assert {key.format for _, key, _ in found} == {"chunk"}
+    return [decode_chunk(value).path for _, _, value in found]
+
+
+def files_on_hdfs(lake: FileLake) -> list[str]:
+    loaded = lake.spark.read.format("binaryFile").option("recursiveFileLookup", "true")
+    found = loaded.load(f"{lake.lake_url}/_chunks").selectExpr("_metadata.file_path as path").collect()
+    return sorted(row["path"].removeprefix(f"{lake.lake_url}/") for row in found)
+
+
+def test_both_paths_give_the_same_tables_and_counts(spark: SparkSession, endpoints: Endpoints, path: Path) -> None:
+    source = replace(STREAM.file_source, pattern=r"rows_(?P<day>[0-9-]{10})\.csv", bulk_bytes=0)
+    by_row = replace(STREAM, name="by_row", source=source)
+    twin = path.with_name("rows_2026-01-05.csv")
+    twin.write_bytes(content())
+    with file_lake(spark, endpoints, STREAM, by_row) as lake:
+        chunked, rowwise = lake.push(path, twin)
+        assert (chunked.state, chunked.rows, chunked.sent) == ("sent", rowwise.rows, rowwise.sent)
+        assert len(chunk_paths(lake)) > 3
+        results = [lake.take_in(name) for name in ("orders", "by_row")]
+        assert results[0] is not None
+        assert results[1] is not None
+        assert results[0].counts == results[1].counts
+        assert results[0].counts.rows == chunked.rows
+        assert min(results[0].counts.duplicate, results[0].counts.conflicting, results[0].counts.quarantined) > 0
+        assert lake.book() == []
+        dropped = {"_topic", "_partition", "_offset", "_event_time", "_ingested_at", "_file"}
+        both = [
+            sorted(
+                (tuple((name, str(value)) for name, value in row.items() if name not in dropped))
+                for row in lake.table(table)
+            )
+            for table in ("orders", "by_row")
+        ]
+        assert both[0] == both[1]
+        views = [
+            sorted((row["id"], row["amount"], row["note"], row["_line"]) for row in lake.table(f"{name}_current"))
+            for name in ("orders", "by_row")
+        ]
+        assert views[0] == views[1]
+        refused = {
+            name: sorted(
+                (row["line"], row["rule"], row["column_name"], bytes(row["raw"]))
+                for row in lake.table("quarantine")
+                if row["stream"] == name
+            )
+            for name in ("orders", "by_row")
+        }
+        assert refused["orders"] == refused["by_row"]
+        assert {row["complete"] for row in lake.table("files")} == {True}
+        booked = {row["stream"]: row for row in lake.table("ledger")}
+        assert booked["orders"]["rows"] == booked["by_row"]["rows"] == booked["by_row"]["records"]
+        assert booked["orders"]["records"] == len(chunk_paths(lake))
+
+
+def test_a_batch_of_chunks_twice_is_once_and_a_replay_doubles_nothing(lake: FileLake, path: Path) -> None:
+    lake.push(path)
+    first = lake.take_in("orders")
+    assert first is not None
+    again = lake.take_in("orders")
+    assert again is not None
+    assert again.version is None
+    before = sorted((row["_line"], row["id"]) for row in lake.table("orders"))
+    stream = lake.pipeline.stream("orders")
+    ranges = plan_replay(lake.spark, stream, lake.lake_url, lake.kafka, 0)
+    done = replay(lake.spark, stream, lake.lake_url, lake.kafka, ranges, now=datetime.now(UTC))
+    assert (done.counts.rows, done.counts.written) == (first.counts.rows, 0)
+    assert sorted((row["_line"], row["id"]) for row in lake.table("orders")) == before
+    assert lake.book() == []
+    assert len(lake.table("quarantine")) == first.counts.quarantined
+
+
+def test_a_chunk_that_is_missing_or_another_stops_the_stream_and_commits_nothing(lake: FileLake, path: Path) -> None:
+    lake.push(path)
+    victim = chunk_paths(lake)[1]
+    hadoop = lake.spark._jvm.org.apache.hadoop.fs  # type: ignore[union-attr]
+    where = hadoop.Path(f"{lake.lake_url}/{victim}")
+    files = where.getFileSystem(lake.spark._jsparkSession.sparkContext().hadoopConfiguration())
+    kept, other = hadoop.Path(f"{lake.lake_url}/kept"), hadoop.Path(f"{lake.lake_url}/{chunk_paths(lake)[0]}")
+    assert files.rename(where, kept)
+    with pytest.raises(ChunkLost, match="cannot be read"):
+        lake.take_in("orders")
+    configuration = lake.spark._jsparkSession.sparkContext().hadoopConfiguration()
+    assert hadoop.FileUtil.copy(files, other, files, where, False, configuration)
+    with pytest.raises(ChunkLost, match="is not the one that was sent"):
+        lake.take_in("orders")
+    assert lake.table("orders") == []
+    assert lake.table("quarantine") == []
+    assert files.delete(where, False)
+    assert files.rename(kept, where)
+    found = lake.take_in("orders")
+    assert found is not None
+    assert found.counts.rows == ROWS + 5
+
+
+def test_chunks_go_when_nobody_can_need_them_and_never_before_the_lake_has_the_file(lake: FileLake, path: Path) -> None:
+    def remove(days: float) -> int:
+        now = datetime.now(UTC) + timedelta(days=days)
+        return remove_old_chunks(lake.spark, lake.pipeline, lake.kafka, lake.lake_url, now=now)
+
+    lake.push(path)
+    # The lake has not read it, and its files table does not even know of it.
+    assert remove(300) == 0
+    assert {*chunk_paths(lake)} <= {*files_on_hdfs(lake)}
+    lake.take_in("orders")
+    assert lake.book() == []
+    assert remove(STREAM.retention_days - 0.1) == 0
+    assert remove(STREAM.retention_days + 0.1) == 1
+    assert files_on_hdfs(lake) == []
+
+
+def test_an_interrupted_attempt_leaves_no_row_and_the_next_removes_its_chunks(lake: FileLake, path: Path) -> None:
+    class Stopped(BaseException):
+        pass
+
+    def stop(_: str, sent: int, __: int) -> None:
+        if sent > 20_000:
+            raise Stopped
+
+    def take_over(_: str, sent: int, __: int) -> None:
+        if sent > 20_000 and not others:
+            others.extend(lake.push(path))
+
+    with pytest.raises(Stopped):
+        lake.push(path, options=SendOptions(chunks=lake.chunks, progress=stop))
+    assert committed(lake.kafka, lake.pipeline.stream("orders").topic) == []
+    assert files_on_hdfs(lake) == []
+    others: list[object] = []
+    overtaken = lake.push(path, options=SendOptions(chunks=lake.chunks, progress=take_over))
+    assert [one.state for one in overtaken] == ["given_up"]
+    assert len(others) == 1
+    assert {*chunk_paths(lake)} <= {*files_on_hdfs(lake)}
+    assert [one.state for one in lake.push(path)] == ["already_sent"]
+    assert {*chunk_paths(lake)} <= {*files_on_hdfs(lake)}
+    found = lake.take_in("orders")
+    assert found is not None
+    assert found.counts.rows == ROWS + 5
