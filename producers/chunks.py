@@ -80,11 +80,14 @@ def _collected(events: Iterable[Rows], cut_bytes: int) -> Iterator[list[pa.Recor
             continue
         formats = pa.DictionaryArray.from_arrays(pa.array(bytes(len(rows.values)), pa.int8()), [rows.format])
         values = pa.array(rows.values, pa.binary())
-        batches.append(pa.record_batch([pa.array(rows.lines, pa.int64()), formats, values], schema=_SCHEMA))
-        size += values.nbytes
-        if size >= cut_bytes:
-            yield batches
-            batches, size = [], 0
+        batch = pa.record_batch([pa.array(rows.lines, pa.int64()), formats, values], schema=_SCHEMA)
+        at_once = max(1, len(values) * cut_bytes // values.nbytes)
+        for start in range(0, len(values), at_once):
+            batches.append(batch.slice(start, at_once))
+            size += batches[-1].nbytes
+            if size >= cut_bytes:
+                yield batches
+                batches, size = [], 0
     if batches:
         yield batches
 

@@ -20,6 +20,11 @@ PIECE_BYTES = 256 * 1024
 BOM = b"\xef\xbb\xbf"
 
 
+class UnreadableFile(ValueError):
+    """The file begins as what it should be, but cannot be read as such. The message continues a sentence about the
+    file. No part of such a file may be sent."""
+
+
 class ByteSource(Protocol):
     """Anything with a blocking `read`; empty bytes mean the end."""
 

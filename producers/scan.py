@@ -14,10 +14,10 @@ from typing import BinaryIO
 from contracts.delimiter import delimiter_of
 from contracts.stream import Stream
 from producers.misfits import Misfits, fields_of
-from producers.rows import BOM, Rows, split_lines
+from producers.rows import BOM, Rows, UnreadableFile, split_lines
 from producers.split_csv import Dialect, split_csv
 from producers.split_json import split_json
-from producers.split_parquet import UnreadableFile, parquet_wrong, split_parquet
+from producers.split_parquet import parquet_wrong, split_parquet
 from producers.text import as_utf8, first_line, skip_lines
 from producers.unpack import unsupported
 
@@ -122,8 +122,13 @@ def scan(source: BinaryIO, stream: Stream, progress: Callable[[int], None] | Non
     """Read the file from its start to its end; `progress` gets the number of bytes read so far. Sends nothing."""
     before = os.fstat(source.fileno())
     declared = stream.file_source
-    wrong = parquet_wrong(source, stream) if declared.format == "parquet" else _not_text(source, stream)
-    file_rows = FileRows(source, stream)
+    try:
+        wrong = parquet_wrong(source, stream) if declared.format == "parquet" else _not_text(source, stream)
+        file_rows = FileRows(source, stream)
+    except UnreadableFile as problem:
+        reader = HashedReader(source)
+        reader.read_all()
+        return Scan(reader.hexdigest(), reader.bytes, 0, "", str(problem), False)
     header = ""
     if not wrong and declared.format == "csv":
         header, wrong = _header(file_rows.header, file_rows.delimiter, stream)
@@ -141,6 +146,8 @@ def scan(source: BinaryIO, stream: Stream, progress: Callable[[int], None] | Non
         wrong = wrong or str(problem)
     if rows and not named:
         wrong = wrong or f"no value names any column of stream {stream.name}: {_names(stream)}"
+    if not rows and not declared.header:
+        wrong = wrong or "it holds no row"
     wrong = wrong or misfits.verdict()
     after = os.fstat(source.fileno())
     changed = (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
@@ -184,8 +191,9 @@ def _not_text(source: BinaryIO, stream: Stream) -> str:
 
 def _no_log(start: bytes, stream: Stream) -> str:
     pattern = re.compile(stream.file_source.log_pattern, re.ASCII)
-    lines = [line for line in start.splitlines()[stream.file_source.skip_lines :] if line.strip()]
-    sample = islice((line.decode(errors="replace") for line in lines), _SAMPLE_LINES)
+    # The last line may go on behind the sample.
+    lines = [line for line in start.split(b"\n")[stream.file_source.skip_lines : -1] if line.strip()]
+    sample = islice((line.decode(errors="replace").removesuffix("\r") for line in lines), _SAMPLE_LINES)
     if lines and not any(pattern.fullmatch(line) for line in sample):
         return "none of its lines is as `headrace.logFormat` says"
     return ""

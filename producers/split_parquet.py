@@ -12,18 +12,13 @@ import pyarrow.parquet as pq
 
 from contracts.stream import Stream
 from producers.arrow_json import holds_bytes, json_objects, without_text
-from producers.rows import ROW_LIMIT_BYTES, Rows, unsplit
+from producers.rows import ROW_LIMIT_BYTES, Rows, UnreadableFile, unsplit
 
 _BATCH_BYTES = 64 << 20
 """About how much decoded data is held at once; fewer rows than asked for are read where rows are that long."""
 
 _READ_BYTES = 1 << 20
 _MAGIC, _ENCRYPTED = b"PAR1", b"PARE"
-
-
-class UnreadableFile(ValueError):
-    """The file begins and ends as Parquet, but what stands between cannot be read, or is not what its footer says.
-    The message continues a sentence about the file. No part of such a file may be sent."""
 
 
 def parquet_wrong(source: BinaryIO, stream: Stream) -> str:

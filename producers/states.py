@@ -127,6 +127,8 @@ class FilesTopic:
     def _end_offset(self) -> int:
         """The end with open and aborted transactions in it: a committed read's own idea of the end stops earlier."""
         partition = TopicPartition(self.topic, 0)
+        # After a restart of the broker this client keeps an old leader's epoch, and is refused, until it asks again.
+        topic_partitions(self._admin, self._kafka, self._timeout_s)
         try:
             found = self._admin.list_offsets(
                 {partition: OffsetSpec.latest()},  # type: ignore[no-untyped-call]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 
-from producers.rows import CHUNK_BYTES, ByteSource
+from producers.rows import BOM, CHUNK_BYTES, ByteSource, UnreadableFile
 
 _MARK = 0xDC00
 _LOST = "\udcff"
@@ -28,13 +28,18 @@ class Utf8Reader:
 
     def __init__(self, source: ByteSource, encoding: str) -> None:
         self._source = source
+        self._encoding = encoding
         self._decoder = codecs.getincrementaldecoder(encoding)("headrace.keep")
 
     def read(self, size: int, /) -> bytes:
-        """About `size` bytes; empty at the end."""
+        """About `size` bytes; empty at the end. UnreadableFile: UTF-16 or UTF-32 without a byte order mark."""
         while True:
             piece = self._source.read(size)
-            text = self._decoder.decode(piece, final=not piece).encode("utf-8", "surrogateescape")
+            try:
+                text = self._decoder.decode(piece, final=not piece).encode("utf-8", "surrogateescape")
+            except UnicodeError as problem:
+                # Bytes that are no text are kept; this says that the encoding itself cannot be told.
+                raise UnreadableFile(f"it is not {self._encoding}: {problem}") from None
             if text or not piece:
                 return text
 
@@ -75,9 +80,9 @@ def skip_lines(source: ByteSource, lines: int) -> ByteSource:
 def first_line(source: ByteSource, limit: int) -> tuple[bytes, ByteSource]:
     """The first line that is not blank, as far as `limit` bytes show it, and the source as it was."""
     text = b""
-    while len(text) < limit and b"\n" not in text.lstrip(b"\r\n"):
+    while len(text) < limit and b"\n" not in text.removeprefix(BOM).lstrip(b"\r\n"):
         piece = source.read(CHUNK_BYTES)
         if not piece:
             break
         text += piece
-    return text.lstrip(b"\r\n").split(b"\n", 1)[0][:limit], Pushback(text, source)
+    return text.removeprefix(BOM).lstrip(b"\r\n").split(b"\n", 1)[0][:limit], Pushback(text, source)

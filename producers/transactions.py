@@ -17,6 +17,9 @@ from producers.rows import Rows
 TRANSACTION_TIMEOUT_S = 15.0
 """A sender that died holds back committed readers no longer than this."""
 
+ABORT_TIMEOUT_S = 5.0
+"""How long a sender that gives up waits for the broker to take that note."""
+
 _FENCED = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}
 _NOT_BY_WAITING = {
     KafkaError.MSG_SIZE_TOO_LARGE,
@@ -70,6 +73,13 @@ class TransactionalProducer:
         """Abort what is open, as far as the broker allows, and let it go."""
         if self._open:
             self._producer.purge()
+            try:
+                self._producer.abort_transaction(ABORT_TIMEOUT_S)
+            except KafkaException as problem:
+                # `close` would wait for a broker that is away, for ever; the broker ends the transaction by itself.
+                _log.debug("%s: not aborted, the broker will: %s", self.transactional_id, problem)
+                del self._producer
+                return
         with warnings.catch_warnings():  # closing aborts, and warns if that was refused: a fenced producer's always is
             warnings.simplefilter("ignore", RuntimeWarning)
             try:

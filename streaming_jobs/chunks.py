@@ -18,6 +18,9 @@ from streaming_jobs.transforms.decode_file_row import WIRE_COLUMNS
 
 IS_CHUNK = "coalesce(_format = 'chunk', false)"
 _ROWS = f"{CHUNK_COLUMNS[0]} bigint, {CHUNK_COLUMNS[1]} string, {CHUNK_COLUMNS[2]} binary"
+# Attempt and number of a chunk: enough to know it by, and no pattern is matched for each row.
+_TAIL = len(f"{'0' * 32}/{'0' * 12}.parquet")
+_TAIL_SQL = f"right(_metadata.file_path, {_TAIL})"
 _PLACE = "_topic string, _partition int, _offset bigint, _event_time timestamp, _file_hash string, _name string, "
 _PLACE += "_header string, _path string"
 
@@ -61,7 +64,7 @@ def chunk_rows(spark: SparkSession, lake_url: str, found: Collection[ChunkRecord
     places = [
         (r.topic, r.partition, r.offset, r.sent_at, r.file_hash, r.name, r.header, _tail(r.chunk.path)) for r in found
     ]
-    rows = spark.read.schema(_ROWS).parquet(*paths.values()).withColumn("_at", F.expr(f"{_tail_sql()}"))
+    rows = spark.read.schema(_ROWS).parquet(*paths.values()).withColumn("_at", F.expr(_TAIL_SQL))
     joined = rows.join(F.broadcast(spark.createDataFrame(places, _PLACE)), F.expr("_at = _path"))
     line, row_format, value = CHUNK_COLUMNS
     return joined.withColumnsRenamed({line: "_line", row_format: "_format", value: "_raw"}).select(*WIRE_COLUMNS)
@@ -78,7 +81,7 @@ def rows_beyond_records(found: Collection[ChunkRecord]) -> dict[int, int]:
 def _check(spark: SparkSession, paths: dict[str, str], chunks: dict[str, Chunk]) -> None:
     try:
         files = spark.read.format("binaryFile").load(list(paths.values()))
-        seen = {row[0]: row[1] for row in files.selectExpr(_tail_sql(), "sha2(content, 256)").collect()}
+        seen = {row[0]: row[1] for row in files.selectExpr(_TAIL_SQL, "sha2(content, 256)").collect()}
     except (PySparkException, Py4JJavaError) as error:
         raise _lost("cannot be read", next(iter(paths.values())), str(error).split("\n", 1)[0]) from error
     for path, chunk in chunks.items():
@@ -87,11 +90,7 @@ def _check(spark: SparkSession, paths: dict[str, str], chunks: dict[str, Chunk])
 
 
 def _tail(path: str) -> str:
-    return "/".join(path.split("/")[-2:])
-
-
-def _tail_sql() -> str:
-    return "regexp_extract(_metadata.file_path, '([^/]+/[^/]+)$', 1)"
+    return path[-_TAIL:]
 
 
 def _lost(what: str, path: str, cause: str) -> ChunkLost:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pyspark.sql import DataFrame, SparkSession
@@ -17,7 +17,13 @@ from streaming_jobs.lake import ddl, sql_text, table_path
 from streaming_jobs.ranges import Range, epoch_of, offsets_sql
 from streaming_jobs.transforms.decode_change import decode_change
 from streaming_jobs.transforms.decode_file_row import decode_file_row, open_records
-from streaming_jobs.transforms.deduplicate import keep_present, outcome_of_changes, outcome_of_file_rows
+from streaming_jobs.transforms.deduplicate import (
+    ACCEPTED,
+    QUARANTINED,
+    keep_present,
+    outcome_of_changes,
+    outcome_of_file_rows,
+)
 from streaming_jobs.transforms.key import add_key
 from streaming_jobs.transforms.validate import cast_fields, validate
 
@@ -25,12 +31,14 @@ from streaming_jobs.transforms.validate import cast_fields, validate
 @dataclass(frozen=True, slots=True)
 class Classified:
     """`rows` with their `_outcome`; the `groups` to count; for files, how many rows each has; and by partition how many
-    more rows than records there are."""
+    more rows than records there are. `only_lines` judges again the rows at these lines alone (-1: without a line), for
+    whoever needs the refused ones of a large batch; no row of them is compared with others."""
 
     rows: DataFrame
     groups: list[Group]
     expected: Mapping[Group, int] | None = None
     beyond: Mapping[int, int] = field(default_factory=dict)
+    only_lines: Callable[[Collection[int]], DataFrame] | None = None
 
 
 def classify(
@@ -75,7 +83,17 @@ def classify(
     classified = outcome_of_file_rows(_judge(decode_file_row(records, stream), stream, epoch), present)
     if replay:
         classified = keep_present(classified, present)
-    return Classified(classified, sorted(expected), expected, rows_beyond_records(chunks))
+
+    def only_lines(lines: Collection[int]) -> DataFrame:
+        listed = ", ".join(map(str, lines)) or "null"
+        few = records.where(f"coalesce(_line, -1) in ({listed})")
+        # Not deterministic in Spark's eyes: else it would write a filter on this out, down to the file, with every step
+        # in it as often as a later one names it, and compile that for minutes.
+        outcome = f"if(_refusal is not null and spark_partition_id() >= 0, {QUARANTINED}, {ACCEPTED}) as _outcome"
+        return _judge(decode_file_row(few, stream), stream, epoch).selectExpr("*", outcome)
+
+    beyond = rows_beyond_records(chunks)
+    return Classified(classified, sorted(expected), expected, beyond, None if replay else only_lines)
 
 
 def _judge(decoded: DataFrame, stream: Stream, epoch: int) -> DataFrame:

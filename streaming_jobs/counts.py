@@ -17,6 +17,7 @@ from streaming_jobs.ranges import Range
 
 _OUTCOMES = ("accepted", "duplicate", "conflicting", "quarantined", "no_row")
 _FEW = 3  # groups for which plain sums are cheaper than the histogram
+_NOTED_LINES = 1000
 Group = tuple[int, str]  # partition, file hash ("" for a change, and for a record that names no file)
 
 
@@ -63,6 +64,10 @@ class GroupCounter:
 
     def observe(self, frame: DataFrame) -> DataFrame:
         """The same rows; `_outcome`, `_partition` and, in file streams, `_file_hash` are counted as they pass."""
+        noted = []
+        if "_line" in frame.columns:
+            line = f"if(_outcome = {_OUTCOMES.index('quarantined')}, cast(coalesce(_line, -1) as double), null)"
+            noted.append(F.expr(f"to_json(histogram_numeric({line}, {_NOTED_LINES}))").alias("refused"))
         if len(self.groups) <= _FEW:
             sums = [
                 F.expr(f"count_if({self._number(frame)} = {position} and _outcome = {outcome})").alias(
@@ -71,10 +76,20 @@ class GroupCounter:
                 for position in range(1, len(self.groups) + 1)
                 for outcome in range(len(_OUTCOMES))
             ]
-            return frame.observe(self._observation, *sums)
+            return frame.observe(self._observation, *sums, *noted)
         bins = max(8, len(self.groups) * len(_OUTCOMES) + len(_OUTCOMES))
         number = f"cast({self._number(frame)} * 8 + _outcome as double)"
-        return frame.observe(self._observation, F.expr(f"to_json(histogram_numeric({number}, {bins}))").alias("bins"))
+        return frame.observe(
+            self._observation, F.expr(f"to_json(histogram_numeric({number}, {bins}))").alias("bins"), *noted
+        )
+
+    def refused_lines(self) -> list[int] | None:
+        """The lines of the quarantined rows of files, -1 for one without; None if there were too many to note them.
+
+        Exact like the counts: a histogram joins no two values while it has a bin for each.
+        """
+        bars = json.loads(self._observation.get.get("refused") or "[]")
+        return [round(bar["x"]) for bar in bars] if len(bars) < _NOTED_LINES else None
 
     def of(self, frame: DataFrame, written: int, expected: Mapping[Group, int] | None) -> dict[Group, Counts]:
         """The counts, after the observed `frame` was written as `written` rows.
@@ -93,7 +108,7 @@ class GroupCounter:
             for bar in json.loads(found["bins"] or "[]"):
                 observed[round(bar["x"])] += round(bar["y"])
         else:
-            observed = Counter({int(number): int(rows) for number, rows in found.items()})
+            observed = Counter({int(number): int(rows) for number, rows in found.items() if number != "refused"})
         counts = self._collect(observed)
         if not _agrees(counts, written, expected):
             again = frame.groupBy((F.expr(self._number(frame)) * 8 + F.col("_outcome")).alias("number")).count()

@@ -24,6 +24,8 @@ from streaming_jobs.ranges import Range, check_disjoint, epoch_id, epoch_of, off
 from streaming_jobs.transforms.deduplicate import WRITTEN
 
 Kind = Literal["batch", "replay"]
+_MANY = 20_000
+"""Of more rows than that the few refused ones are judged again alone, rather than all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +111,16 @@ def ingest(
             metadata |= NEW_WINDOW
         batch = total(list(by_range.values()))
         if batch.quarantined:
+            refused = classified
+            if found.only_lines and batch.rows > _MANY and (lines := counter.refused_lines()) is not None:
+                refused = found.only_lines(lines)
             if park and kind == "batch":
-                check_share(spark, stream, history, batch, classified, unread)
+                check_share(spark, stream, history, batch, refused, unread)
             unsettle(stream, lake_url, unread)
-            refused = commit_refused(spark, stream, lake_url, classified, unread, run, now, replay=kind == "replay")
-            if refused != batch.quarantined and kind == "batch":
+            held = commit_refused(spark, stream, lake_url, refused, unread, run, now, replay=kind == "replay")
+            if held != batch.quarantined and kind == "batch":
                 raise LedgerMismatch(
-                    f"{batch.quarantined} rows were refused, and {refused} were written to the quarantine",
+                    f"{batch.quarantined} rows were refused, and {held} were written to the quarantine",
                     state="nothing was committed to the history; the next batch removes these rows from the quarantine",
                     next_step="keep the log and report this",
                     stream=stream.name,

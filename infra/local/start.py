@@ -117,10 +117,17 @@ def _await_external(check: External, progress: Progress) -> None:
     progress(check.name, f"answers at {check.address}")
 
 
+DYING_S = 3.0
+"""A process that was killed may hold its port a moment longer than its pid."""
+
+
 def _require_free(part: Part) -> None:
     assert part.port is not None
-    if is_free(part.port):
-        return
+    deadline = time.monotonic() + DYING_S
+    while time.monotonic() < deadline:
+        if is_free(part.port):
+            return
+        time.sleep(0.1)
     raise Fatal(
         f"port {part.port} of {part.name} is taken by {holder_of(part.port)}",
         state="The part was not started.",

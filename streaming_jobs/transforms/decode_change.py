@@ -8,11 +8,10 @@ from pyspark.sql import DataFrame
 
 from contracts.stream import Stream
 from streaming_jobs.transforms.sql import (
-    UNPAIRED_SURROGATE,
     first_of,
     refusal,
     sealed_json,
-    text,
+    unpaired_surrogate,
     whole_json,
 )
 
@@ -60,7 +59,7 @@ def _steps(stream: Stream) -> tuple[tuple[str, ...], ...]:
                 refusal("json", "", "'the value is not one JSON object with nothing before or after it'"),
             ),
             (
-                f"contains(_text, {text(chr(92) + 'u')}) and _text rlike {text(UNPAIRED_SURROGATE)}",
+                unpaired_surrogate("_text"),
                 refusal("encoding", "", "'the value holds half of a surrogate pair'"),
             ),
             (

@@ -32,10 +32,14 @@ def outcome_of_file_rows(frame: DataFrame, present: DataFrame) -> DataFrame:
     columns = [f"`{column}`" for column in frame.columns]
     # A refused row's key means nothing; it must neither meet the others nor fill one partition.
     event = "_file_hash, if(_refusal is null, _key, cast(concat_ws(':', _offset, _line) as binary))"
+    # Two windows over one partitioning, the sorted one first: one shuffle and one sort.
     ranked = frame.selectExpr(
         *columns,
-        f"row_number() over (partition by {event}, _hash order by _offset, _line) as _nth",
-        f"first_value(_hash) over (partition by {event} order by _offset, _line) as _first_hash",
+        f"lag(_hash) over (partition by {event} order by _hash, _offset, _line) as _before",
+    ).selectExpr(
+        *columns,
+        "_before",
+        f"min_by(_hash, struct(_offset, _line)) over (partition by {event}) as _first_hash",
     )
     joined = ranked.join(
         known,
@@ -44,7 +48,7 @@ def outcome_of_file_rows(frame: DataFrame, present: DataFrame) -> DataFrame:
     )
     outcome = (
         f"case {_NO_ROW} {_REFUSED} "
-        f"when _nth > 1 or coalesce(array_contains(_known_hashes, _hash), false) then {DUPLICATE} "
+        f"when _before <=> _hash or coalesce(array_contains(_known_hashes, _hash), false) then {DUPLICATE} "
         f"when _known_hashes is not null or _first_hash <> _hash then {CONFLICTING} else {ACCEPTED} end as _outcome"
     )
     return joined.selectExpr(*columns, outcome)

@@ -22,7 +22,7 @@ Two spellings are the same value exactly as follows; every other text is refused
 from __future__ import annotations
 
 from contracts.spark_types import INTEGERS, SparkType
-from streaming_jobs.transforms.sql import json_array, json_object, let, name, sealed_json, text
+from streaming_jobs.transforms.sql import json_array, json_object, let, name, sealed_json, text, unpaired_surrogate
 
 _DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _TIME = "[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6}0*)?"
@@ -49,22 +49,39 @@ def value_sql(source: str, spark_type: SparkType, depth: int = 0) -> str:
     return f"try_cast({source} as {spark_type.simple()})"
 
 
-def faithful_sql(source: str, spark_type: SparkType, depth: int = 0, *, value: str = "") -> str:
+def faithful_sql(source: str, spark_type: SparkType, depth: int = 0, *, value: str = "", root: str = "") -> str:
     """SQL that is true where the text `source`, not NULL, says exactly what `value_sql` gives; else false or NULL.
 
-    `value`: where that value stands already.
+    `value`: where that value stands already. `root`: the JSON text that `source` is a member of.
     """
     kind = spark_type.name
+    known = value or value_sql(source, spark_type, depth)
+    spelled = _spelling(source, spark_type, known, depth, root)
     if value and kind in (*INTEGERS, "decimal", "date"):
         # The usual spelling, and much cheaper to see than a pattern.
-        return f"(cast({value} as string) = {source} or {_spelling(source, spark_type, value, depth)})"
-    return _spelling(source, spark_type, value or value_sql(source, spark_type, depth), depth)
+        spelled = f"(cast({value} as string) = {source} or {spelled})"
+    return f"({spelled} and {in_calendar(known)})" if kind in CALENDAR else spelled
 
 
-def _spelling(source: str, spark_type: SparkType, value: str, depth: int) -> str:
+CALENDAR = ("date", "timestamp", "timestamp_ntz")
+
+
+def in_calendar(value: str) -> str:
+    """SQL that is true for a date or time that every engine holds: Postgres has no year 0, Python none above 9999."""
+    return f"year({value}) between 1 and 9999"
+
+
+def string_in_json(source: str, root: str) -> str:
+    """SQL that is false for an object or array where a string is declared: Spark gives its text, written anew. A string
+    that begins with a bracket stands in the JSON text with a quote before it."""
+    return f"(left({source}, 1) not in ('{{', '[') or contains({root}, concat('\"', left({source}, 1))))"
+
+
+def _spelling(source: str, spark_type: SparkType, value: str, depth: int, root: str) -> str:
     kind = spark_type.name
     if kind == "string":
-        return f"not contains({source}, chr(0))"
+        whole = f"not contains({source}, chr(0))"
+        return f"({whole} and {string_in_json(source, root)})" if root else whole
     if kind in INTEGERS:
         return f"({source} rlike '^[+-]?[0-9]+([.]0+)?\\\\z' and {value} is not null)"
     if kind == "decimal":
@@ -81,8 +98,9 @@ def _spelling(source: str, spark_type: SparkType, value: str, depth: int) -> str
     if kind == "binary":
         return f"(base64({value}) = {source})"
     item = f"f{depth}"
-    body = _nested_faithful(item, spark_type, depth + 1)
-    return f"({source} = 'null' or coalesce({let(item, _parsed(source, spark_type, depth), body)}, false))"
+    body = _nested_faithful(item, spark_type, depth + 1, root or source)
+    nested = f"({source} = 'null' or coalesce({let(item, _parsed(source, spark_type, depth), body)}, false))"
+    return nested if root else f"({nested} and not {unpaired_surrogate(source)})"
 
 
 def _decimal_spelling(source: str, scale: int) -> str:
@@ -125,14 +143,14 @@ def _nested_value(parsed: str, spark_type: SparkType, depth: int) -> str:
     return f"if({parsed} is null, null, named_struct({parts}))"
 
 
-def _nested_faithful(parsed: str, spark_type: SparkType, depth: int) -> str:
+def _nested_faithful(parsed: str, spark_type: SparkType, depth: int, root: str) -> str:
     item = f"i{depth}"
     if spark_type.name == "array":
-        leaf = faithful_sql(item, spark_type.inner[0], depth)
+        leaf = faithful_sql(item, spark_type.inner[0], depth, root=root)
         return f"({parsed} is not null and forall({parsed}, {item} -> {item} is null or coalesce({leaf}, false)))"
     if spark_type.name == "map":
-        key = faithful_sql(item, spark_type.inner[0], depth)
-        value = faithful_sql(item, spark_type.inner[1], depth)
+        key = faithful_sql(item, spark_type.inner[0], depth, root=root)
+        value = faithful_sql(item, spark_type.inner[1], depth, root=root)
         keys = f"transform(map_keys({parsed}), {item} -> {value_sql(item, spark_type.inner[0], depth)})"
         all_keys = f"forall(map_keys({parsed}), {item} -> coalesce({key}, false))"
         all_values = f"forall(map_values({parsed}), {item} -> {item} is null or coalesce({value}, false))"
@@ -141,7 +159,7 @@ def _nested_faithful(parsed: str, spark_type: SparkType, depth: int) -> str:
     tests = [_unique(parsed), f"size(array_except(map_keys({parsed}), array({declared}))) = 0"]
     for field, inner in zip(spark_type.fields, spark_type.inner, strict=True):
         member = _member(parsed, field)
-        tests.append(f"({member} is null or coalesce({faithful_sql(member, inner, depth)}, false))")
+        tests.append(f"({member} is null or coalesce({faithful_sql(member, inner, depth, root=root)}, false))")
     return f"({' and '.join(tests)})"
 
 

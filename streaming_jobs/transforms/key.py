@@ -12,11 +12,11 @@ from contracts.stream import Stream
 from streaming_jobs.ranges import VERSIONS_PER_EPOCH
 from streaming_jobs.transforms.sql import name
 
-CARRIED = ("_raw", "_no_row", "_refusal")
+CARRIED = ("_no_row", "_refusal")
 
 
 def add_key(frame: DataFrame, stream: Stream, epoch: int) -> DataFrame:
-    """The history's columns but for `_ingested_at`, and `_raw _no_row _refusal`.
+    """The history's columns but for `_ingested_at`, and `_raw _no_row _refusal`; `_raw` of refused rows only.
 
     Of a refused row `_key` and `_hash` mean nothing: under a condition Spark would compute each value's text twice.
 
@@ -35,7 +35,9 @@ def _step(stream: Stream, epoch: int) -> tuple[str, ...]:
         "_hash": f"{hash_spark(stream.columns)} as _hash",
     }
     columns = [column for column, _ in history_columns(stream) if column != "_ingested_at"]
-    return (*(computed.get(column, name(column)) for column in columns), *CARRIED)
+    # Of most rows nobody needs the raw bytes any more: they would only be shuffled.
+    raw = "if(_refusal is null, null, _raw) as _raw"
+    return (*(computed.get(column, name(column)) for column in columns), raw, *CARRIED)
 
 
 def _version(stream: Stream, epoch: int) -> str:

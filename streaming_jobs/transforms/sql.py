@@ -50,11 +50,12 @@ def sealed_json(parsed: str, seal: str, json: str) -> str:
 
 def _whole_exact(json: str, element: str, seal: str) -> str:
     # Spark reads a number with a fraction as a double before it becomes a string: 12.30 -> 12.3, and of 20 digits 17
-    # are left. So such numbers, outside of strings, are made strings first; the seal is of the text as it came.
+    # are left; -0 loses its sign. So such numbers, outside of strings, are made strings first; the seal is of the text
+    # as it came.
     strings = r'"(?:[^"\\]++|\\.)*+"'
-    number = rf'\G((?:[^"0-9-]++|{strings}|-(?![0-9]))*+)(-?[0-9]++(?:[.][0-9]++)?(?:[eE][+-]?[0-9]++)?)'
+    number = rf'\G((?:[^"0-9-]++|{strings}|-(?![0-9]))*+)(-?(?:0|[1-9][0-9]*+)(?:[.][0-9]++)?(?:[eE][+-]?[0-9]++)?)'
     quoted = f"regexp_replace({json}, {text(number)}, '$1\"$2\"')"
-    exact = f"if({json} rlike '[0-9][.eE][0-9+-]', {quoted}, {json})"
+    exact = f"if({json} rlike '[0-9][.eE][0-9+-]|-0', {quoted}, {json})"
     head, tail = seal.split("%s")
     wrapped = f"concat('[', {exact}, {text(',' + head)}, xxhash64({json}), {text(tail + ']')})"
     return f"from_json({wrapped}, 'array<{element}>', map({_CLOSED}))"
@@ -75,4 +76,10 @@ def let(variable: str, value: str, body: str) -> str:
     return f"get(transform(array({value}), {variable} -> {body}), 0)"
 
 
-UNPAIRED_SURROGATE = r"(?i)(\\ud[89ab]..(?!\\ud[c-f]))|((?<!\\ud[89ab]..)\\ud[c-f])"
+_UNPAIRED = r"(?i)(\\ud[89ab]..(?!\\ud[c-f]))|((?<!\\ud[89ab]..)\\ud[c-f])"
+
+
+def unpaired_surrogate(json: str) -> str:
+    """SQL that is true for a JSON text that holds half of a surrogate pair, which would become another character."""
+    escapes = f"replace({json}, {text(chr(92) * 2)}, '  ')"
+    return f"(contains({json}, {text(chr(92) + 'u')}) and {escapes} rlike {text(_UNPAIRED)})"

@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 
 from contracts.spark_types import parse_type
 from contracts.stream import Column, Stream
-from streaming_jobs.transforms.faithful_cast import column_text, faithful_sql, value_sql
+from streaming_jobs.transforms.faithful_cast import column_text, faithful_sql, in_calendar, string_in_json, value_sql
 from streaming_jobs.transforms.local_spelling import formatted_sql, localised_sql
 from streaming_jobs.transforms.row_rules import judge
 from streaming_jobs.transforms.sql import first_of, name, refusal, text
@@ -112,10 +112,13 @@ def _names(stream: Stream) -> str:
 
 def _unfaithful(stream: Stream, column: Column) -> tuple[str, str]:
     source = column_text(column.name)
+    kind = parse_type(column.spark_type)
     if column.format:
-        faithful = f"{name(column.name)} is not null"
+        faithful = f"{name(column.name)} is not null and {in_calendar(name(column.name))}"
     else:
-        faithful = faithful_sql(_plain(stream, column), parse_type(column.spark_type), value=name(column.name))
+        faithful = faithful_sql(_plain(stream, column), kind, value=name(column.name))
+    if kind.name == "string" and not stream.is_cdc and stream.file_source.row_format == "json":
+        faithful = f"{faithful} and {string_in_json(source, 'cast(_raw as string)')}"
     wrong = f"{source} is not null and not coalesce({faithful}, false)"
     # The raw bytes are kept beside it in any case; a reason is what people paste into tickets.
     shown = "'the value'" if column.pii else f"concat('\"', left({source}, {_SHOWN}), '\"')"

@@ -77,7 +77,7 @@ def test_file_to_kafka(endpoints: Endpoints, tmp_path: Path, shape: str) -> None
 def raw_produce(kafka: str, topic: str, path: Path, stream: Stream, file_hash: str) -> float:
     """Seconds for the same keys and values, held ready in memory, through an idempotent producer."""
     with path.open("rb") as source:
-        file_rows = FileRows(source, stream.file_source)
+        file_rows = FileRows(source, stream)
         batches: list[Rows] = list(file_rows)
     header = (file_rows.header or b"").decode()
     records = [

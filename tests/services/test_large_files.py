@@ -38,7 +38,7 @@ STREAM = Stream(
     partition_by="day",
     quarantine_minimum=1_000_000,
 )
-ROWS = 100_000
+ROWS = 25_000
 
 
 def content() -> bytes:
@@ -182,11 +182,11 @@ def test_an_interrupted_attempt_leaves_no_row_and_the_next_removes_its_chunks(la
         pass
 
     def stop(_: str, sent: int, __: int) -> None:
-        if sent > 20_000:
+        if sent > 5_000:
             raise Stopped
 
     def take_over(_: str, sent: int, __: int) -> None:
-        if sent > 20_000 and not others:
+        if sent > 5_000 and not others:
             others.extend(lake.push(path))
 
     with pytest.raises(Stopped):

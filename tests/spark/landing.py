@@ -51,8 +51,8 @@ def land(spark: SparkSession, stream: Stream, files: Mapping[str, bytes], folder
     for row in judged(stream, to_kafka(spark, records)).collect():
         landed = found[hashes[row["_file_hash"]]]
         line = row["_line"]
-        landed.raw[line] = bytes(row["_raw"])
         if row["_refusal"]:
+            landed.raw[line] = bytes(row["_raw"])
             landed.refused[line] = f"{row['_refusal'].rule} {row['_refusal'].column_name}".strip()
             landed.reasons[line] = row["_refusal"].reason
         else:

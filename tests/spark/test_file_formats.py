@@ -207,3 +207,49 @@ def test_json_in_another_encoding_and_nested_values(spark: SparkSession, tmp_pat
     assert found.accepted[1]["lines"][0].asDict() == {"sku": "a", "n": 2}
     assert (found.accepted[1]["name"], found.accepted[1]["amount"]) == ("é", Decimal("1.50"))
     assert found.refused == {2: "type lines"}
+
+
+ODD = [
+    "",
+    " ",
+    "\t",
+    "a",
+    "é",
+    "\u2028",
+    "\x0b",
+    "\x1f",
+    "'",
+    "\\",
+    "#",
+    "=1+1",
+    "\ufeff",
+    "\u00a0",
+    "0",
+    "-",
+    "|",
+    "NULL",
+]
+
+
+def test_rows_without_quotes_keep_every_character(spark: SparkSession, tmp_path: Path) -> None:
+    """They are not read by the CSV parser, and say the same as if they were."""
+    columns = (Column("id", "bigint", required=True), Column("a", "string"), Column("b", "string"))
+    pairs = [(first, second) for first in ODD for second in ODD]
+    for delimiter in (",", ";", "|", ""):
+        plain, quoted = ["id,a,b"], ["id,a,b"]
+        kept = [(first, second) for first, second in pairs if delimiter != "|" or "|" not in first + second]
+        for number, (first, second) in enumerate(kept):
+            plain.append(f"{number},{first},{second}")
+            quoted.append(f'"{number}",{first},{second}')
+        files = {
+            f"{name}.file": "\n".join(lines).replace(",", delimiter or ",").encode()
+            for name, lines in {"plain": plain, "quoted": quoted}.items()
+        }
+        found = land(spark, declared(FileSource(PATTERN, "csv", delimiter=delimiter), columns), files, tmp_path)
+        wanted = {
+            number + 2: {"id": number, "a": first or None, "b": second or None}
+            for number, (first, second) in enumerate(kept)
+        }
+        assert found["plain.file"].refused == found["quoted.file"].refused == {}
+        assert found["plain.file"].accepted == wanted
+        assert found["quoted.file"].accepted == wanted

@@ -196,7 +196,7 @@ def test_csv_by_the_files_own_header(spark: SparkSession) -> None:
     found = from_csv_file(
         spark,
         "score,id,n",
-        ['1.50,"a,b",2', '2,"say ""hi""\r\nthere",\r\n', ',"",3', "1,x", "1,x,2,3", '1,"x,2', "1\n,x,2", "101,x,2"],
+        ['1.50,"a,b",2', '2,"say ""hi""\r\nthere",', ',"",3', "1,x", "1,x,2,3", '1,"x,2', "1\n,x,2", "101,x,2"],
     )
     assert [(r.id, r.n, r.score) for r in found[:3]] == [
         ("a,b", 2, Decimal("1.50")),

@@ -20,8 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.stream import Column, FileSource, Stream
-from producers.rows import PIECE_BYTES, ROW_LIMIT_BYTES
-from producers.split_parquet import UnreadableFile, parquet_wrong, split_parquet
+from producers.rows import PIECE_BYTES, ROW_LIMIT_BYTES, UnreadableFile
+from producers.split_parquet import parquet_wrong, split_parquet
 
 COLUMNS = (Column("id", "bigint"), Column("name", "string"))
 STREAM = Stream("shop", "orders", "shop.files.orders", FileSource(".*", "csv"), COLUMNS, ("id",))

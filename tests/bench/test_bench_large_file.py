@@ -1,0 +1,102 @@
+"""A large file to the lake in chunks, against a plain Spark job that does the same casts, key and deduplication.
+
+`HEADRACE_BENCH_ROWS` rows of the register of the bundled pipeline `citizens` (32 million are about 6 GB).
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import time
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+from contracts.endpoints import Endpoints
+from contracts.loader import load_pipeline
+from contracts.spark_types import parse_type
+from contracts.stream import Pipeline, Stream
+from producers.generator.declaration import load_sample_data
+from producers.generator.generate import generate
+from producers.push import SendOptions, push
+from tests.bench.conftest import Lake
+from tests.bench.engine_run import write_figures
+from tests.services.file_lake import FileLake, file_lake
+
+ROWS = int(os.environ.get("HEADRACE_BENCH_ROWS", "2000000"))
+DAY = date(2026, 1, 5)
+
+
+def test_a_large_file_in_chunks_against_a_plain_spark_job(lake: Lake, endpoints: Endpoints, tmp_path: Path) -> None:
+    bundled = load_pipeline("citizens")
+    declared = bundled.streams[0]
+    declared = replace(declared, source=replace(declared.file_source, bulk_bytes=1), quarantine_minimum=10**12)
+    with file_lake(lake.spark, endpoints, declared) as files:
+        # One after the other, the small ones first: a JVM that has compiled neither would only measure that.
+        for scale in (20_000, ROWS, ROWS):
+            path = register(bundled, tmp_path / f"{scale}-{time.monotonic_ns()}", scale)
+            plain = plain_job(lake, files, path)
+            sent, peak = pushed(files, path)
+            began = time.monotonic()
+            found = files.take_in(declared.name)
+            taken_in = time.monotonic() - began
+            assert found is not None
+            assert found.counts.rows >= scale
+            figures = {
+                "rows": found.counts.rows,
+                "file_bytes": path.stat().st_size,
+                "push_s": round(sent, 1),
+                "take_in_s": round(taken_in, 1),
+                "plain_spark_s": round(plain, 1),
+                "ratio": round((sent + taken_in) / plain, 2),
+                "aim": 1.3,
+                "push_peak_mib": peak // 1024,
+                "batch_seconds": {name: round(value, 1) for name, value in found.seconds.items()},
+            }
+            path.unlink()
+    write_figures("large_file", figures)
+
+
+def register(pipeline: Pipeline, folder: Path, rows: int) -> Path:
+    data = load_sample_data(pipeline.contracts_dir / "sample_data.yaml", pipeline)
+    answer = generate(data, pipeline, folder, [DAY], scale=rows / 3000, seed=time.monotonic_ns() % 10**6)
+    return folder / answer.files[0].file
+
+
+def pushed(files: FileLake, path: Path) -> tuple[float, int]:
+    """Seconds, and the peak memory of a process that pushes in KiB."""
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    process = context.Process(target=push_in_child, args=(files.pipeline, files.kafka, files.chunks, path, results))
+    process.start()
+    found: tuple[float, int] = results.get(timeout=3600)
+    process.join()
+    return found
+
+
+def push_in_child(pipeline: Pipeline, kafka: str, chunks: object, path: Path, results: object) -> None:
+    began = time.monotonic()
+    options = SendOptions(batch_date=DAY, chunks=chunks)  # type: ignore[arg-type]
+    (result,) = push([path], pipeline, kafka, options)
+    assert result.state == "sent", result
+    results.put((time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))  # type: ignore[attr-defined]
+
+
+def plain_job(lake: Lake, files: FileLake, path: Path) -> float:
+    """What one would write by hand: the same casts, key and deduplication, into Delta on the same HDFS."""
+    stream = files.pipeline.streams[0]
+    began = time.monotonic()
+    schema = ", ".join(f"`{column.name}` string" for column in stream.sent_columns)
+    raw = lake.spark.read.option("header", True).schema(schema).csv(path.as_uri())
+    typed = raw.selectExpr(*(cast(stream, column.name) for column in stream.sent_columns), f"date'{DAY}' as batch_date")
+    keyed = typed.selectExpr("*", f"sha2(concat_ws('|', {', '.join(stream.key)}), 256) as _key")
+    target = f"{files.lake_url}/plain_{time.monotonic_ns()}"
+    keyed.dropDuplicates(["_key"]).write.format("delta").partitionBy("batch_date").save(target)
+    assert lake.spark.read.format("delta").load(target).count() > 0
+    return time.monotonic() - began
+
+
+def cast(stream: Stream, name: str) -> str:
+    kind = parse_type(stream.column(name).spark_type).simple()
+    return f"try_cast(`{name}` as {kind}) as `{name}`"
