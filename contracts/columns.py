@@ -58,6 +58,7 @@ def _columns(document: YamlDocument, place: Place, schema: SchemaObject) -> Iter
         seen.add(name)
         spark_type = _type(document, at, found)
         ours = read_properties(document, (*at, "customProperties"), found.customProperties, ColumnProperties)
+        outside = ours.from_file_name or ours.from_batch_date or ours.from_line
         if ours.from_file_name and spark_type.name not in ("string", "date", "int", "bigint"):
             raise document.error(f"`{name}` comes from the file name: a {spark_type.simple()} cannot", at)
         if ours.from_batch_date and spark_type.name != "date":
@@ -66,6 +67,8 @@ def _columns(document: YamlDocument, place: Place, schema: SchemaObject) -> Iter
             raise document.error(f"`{name}` is the row's line: a {spark_type.simple()} cannot be", at, "a bigint")
         if ours.from_file_name + ours.from_batch_date + ours.from_line > 1:
             raise document.error(f"`{name}` comes from more than one place", at, "one `headrace.from…`")
+        if ours.format_ and outside:
+            raise document.error(f"`{name}` is no field of the row: its format is ISO 8601", at, "no `headrace.format`")
         if ours.format_ and spark_type.name not in ("date", "timestamp", "timestamp_ntz"):
             raise document.error(f"`{name}` has a format, but is a {spark_type.simple()}", at, "a date or timestamp")
         if ours.format_ and (wrong := wrong_format(ours.format_, spark_type.name)):
@@ -78,7 +81,6 @@ def _columns(document: YamlDocument, place: Place, schema: SchemaObject) -> Iter
             )
         if found.unique and not found.primaryKey:
             raise document.error(f"`unique` at `{name}` is not enforced", at, "`unique` at a key column alone")
-        outside = ours.from_file_name or ours.from_batch_date or ours.from_line
         yield Column(
             name=name,
             spark_type=spark_type.simple(),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 _LETTERS = {
-    "y": (2, 4),
+    "y": (4,),
     "M": (1, 2, 3, 4),
     "d": (1, 2),
     "E": (1, 2, 3, 4),

@@ -37,6 +37,10 @@ def read_file_source(document: YamlDocument, found: StreamProperties, columns: t
     delimiter = "" if found.file_delimiter == "auto" else found.file_delimiter
     if quote and quote == delimiter:
         raise document.error(f"`{quote}` cannot be both the quote and the delimiter", _AT)
+    if not quote and found.file_escape == "backslash":
+        raise document.error("without quotes nothing is escaped", _AT, "no `headrace.fileEscape`, or a quote")
+    if found.file_format == "parquet" and (column := next((c for c in columns if c.format), None)):
+        raise document.error(f"`{column.name}` has a format, but in Parquet a time is no text", _AT)
     if not delimiter and not found.file_header:
         raise document.error("a delimiter is found in the header", _AT, "`headrace.fileDelimiter`, or a header")
     named = found.log_format in access_log.NAMED

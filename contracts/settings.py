@@ -67,10 +67,12 @@ class ReplicatorSettings(_Part):
 
 class HadoopSettings(_Part):
     """`hdfs_url` like `hdfs://host:8020`, `metastore_uri` like `thrift://host:9083`; empty means local. `webhdfs_url`
-    is the HTTP address of that NameNode, like `http://host:9870`: without it files of any size go row by row."""
+    is the HTTP address of that NameNode, like `http://host:9870`: without it files of any size go row by row. `user` is
+    who writes there over HTTP; empty means HADOOP_USER_NAME, or who runs this."""
 
     hdfs_url: str = ""
     webhdfs_url: str = ""
+    user: str = ""
     metastore_uri: str = ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,19 +16,27 @@ from headrace.tables import lake_url
 from producers.hdfs_chunks import HdfsChunks
 from producers.push import FileResult, Progress, Sender, SendOptions
 from producers.remote_folder import open_folder, watch_remote
+from producers.remote_url import http_address
 from producers.states import FilesTopic
 
 log = logging.getLogger(__name__)
 
 
 def send_options(
-    app: App, *, dry_run: bool = False, batch_date: date | None = None, progress: Progress | None = None
+    app: App,
+    *,
+    dry_run: bool = False,
+    batch_date: date | None = None,
+    reading: Progress | None = None,
+    progress: Progress | None = None,
 ) -> SendOptions:
     """What `push`, `watch` and `download` send with."""
     web, lake = app.endpoints.webhdfs_url, urlsplit(lake_url(app))
+    if web:
+        web = http_address(web, "hadoop.webhdfs_url", "http://namenode:9870")
     if not web:
         log.warning("hadoop.webhdfs_url is not set: files of any size are sent row by row")
-    chunks = HdfsChunks(web, lake.path, app.pipeline.name, getpass.getuser()) if web and lake.scheme == "hdfs" else None
+    chunks = HdfsChunks(web, lake.path, app.pipeline.name, _user(app)) if web and lake.scheme == "hdfs" else None
     judge = None
     if dry_run:
         from headrace.dry_run import LocalJudge
@@ -37,10 +46,16 @@ def send_options(
         dry_run=dry_run,
         judge=judge,
         batch_date=batch_date,
+        reading=reading,
         progress=progress,
         chunks=chunks,
         spool=app.settings.data_dir / "spool",
     )
+
+
+def _user(app: App) -> str:
+    """Who writes to HDFS over HTTP."""
+    return app.settings.hadoop.user or os.environ.get("HADOOP_USER_NAME") or getpass.getuser()
 
 
 def watch_remotely(
@@ -53,7 +68,7 @@ def watch_remotely(
         s3_endpoint=s3.endpoint,
         s3_region=s3.region,
         webhdfs_url=app.endpoints.webhdfs_url,
-        user=getpass.getuser(),
+        user=_user(app),
     )
 
     @contextmanager

@@ -94,7 +94,7 @@ _QUARANTINE = """
 with booked as (
   select stream, sum(quarantined) as n from {lake}.ledger where kind = 'batch' group by stream
 ), held as (
-  select stream, count(distinct struct(topic_id, `partition`, `offset`, line)) as n from {lake}.quarantine
+  select stream, count(*) as n from {lake}.quarantine
   where run in (select run from {lake}.ledger where kind = 'batch') group by stream
 )
 select coalesce(b.stream, h.stream) as stream, coalesce(b.n, 0) as booked, coalesce(h.n, 0) as held

@@ -270,10 +270,10 @@ def maintain_merged(app: App, spark: SparkSession) -> None:
     """Compact and clean what merges write; for whoever holds the merge lease, as a merge that meets it must repeat."""
     many = app.settings.run.compact_after_files
     _say(maintain_derived(spark, app.pipeline, lake_url(app), many_files=many))
-    if removed := remove_old_chunks(spark, app.pipeline, app.endpoints.kafka, lake_url(app)):
-        log.info("the chunks of %d large files were removed: the lake has had them since before the retention", removed)
     star_schema = f"{warehouse_url(app.endpoints)}/{app.pipeline.name}"
     _say(maintain_folder(spark, star_schema, {}, many_files=many))
+    if removed := remove_old_chunks(spark, app.pipeline, app.endpoints.kafka, lake_url(app)):
+        log.info("the chunks of %d large files were removed: the lake has had them since before the retention", removed)
 
 
 def _say(maintained: list[Maintained]) -> None:

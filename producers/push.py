@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import tempfile
 import time
@@ -16,14 +17,14 @@ from contracts.stream import FILE_UNIT, Pipeline, Stream
 from contracts.wire import check_file_name
 from producers.chunks import ChunkStore
 from producers.scan import Scan, scan
-from producers.send import Arrival, send_file
+from producers.send import Arrival, send_file, settled
 from producers.sending import Outcome, TransactionLimits
 from producers.states import FilesTopic
 from producers.unpack import ArchiveRefused, UnpackLimits, is_archive, unpacked
 
 ResultState = Literal["sent", "already_sent", "rejected", "would_send", "given_up"]
 Progress = Callable[[str, int, int], None]
-"""File name, events sent so far, events in the file."""
+"""File name, how much is done, how much there is: bytes while a file is read, events while it is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +79,13 @@ class FileResult:
 @dataclass(frozen=True, slots=True)
 class SendOptions:
     """How files are sent. With `dry_run` they are only read, and judged by `judge` if there is one. `batch_date` is for
-    contracts that ask for one; without it the day of arrival is. `chunks` takes large files; without it they go row by
-    row. Archives are unpacked below `spool`."""
+    contracts that ask for one; without it the day of arrival is. `reading` is told of bytes read, `progress` of events
+    sent. `chunks` takes large files; without it they go row by row. Archives are unpacked below `spool`."""
 
     dry_run: bool = False
     judge: Judge | None = None
     batch_date: date | None = None
+    reading: Progress | None = None
     progress: Progress | None = None
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     limits: TransactionLimits | None = None
@@ -140,6 +142,10 @@ class Sender:
                 fits = bool(self._streams(file_name))
                 if fits and len(members) > 1:
                     return [refused(file_name, f"its name fits a stream, but it holds {len(members)} files")]
+                names = [member.name for member in members]
+                if twice := sorted({name for name in names if names.count(name) > 1}):
+                    # They would state the same unit, and the last of them would replace the others.
+                    return [refused(file_name, f"it holds more than one file named {twice[0]}: rename them")]
                 results = []
                 for member in members:
                     with member.path.open("rb") as content:
@@ -170,13 +176,14 @@ class Sender:
         if wrong := _wrong_unit(stream, arrival, self._options.batch_date):
             # Not recorded in the files topic: the same content may come again under a right name.
             return refused(file_name, wrong, archive)
-        scanned = scan(source, stream)
+        reading, size = self._options.reading, os.fstat(source.fileno()).st_size
+        scanned = scan(source, stream, (lambda done: reading(file_name, done, size)) if reading else None)
         state: ResultState
         judged: Judged | None = None
         if scanned.changed:
             state, sent, reason = "given_up", 0, "it is still being written; nothing of it was sent"
         elif self._options.dry_run:
-            state, sent, reason = self._would(stream, scanned)
+            state, sent, reason = self._would(stream, arrival, scanned)
             if state == "would_send" and self._options.judge:
                 judged = self._options.judge(source, arrival, scanned, stream)
         else:
@@ -209,14 +216,12 @@ class Sender:
         stated = given.get(unit) or groups.get(unit, "")
         return Arrival(file_name, stated, day, options.batch_date is not None, archive)
 
-    def _would(self, stream: Stream, scanned: Scan) -> tuple[ResultState, int, str]:
+    def _would(self, stream: Stream, arrival: Arrival, scanned: Scan) -> tuple[ResultState, int, str]:
         before = self._known.read_to_end().get((stream.name, scanned.hash))
+        if before and (found := settled(before, arrival, stream)):
+            return "rejected" if found.state == "rejected" else "already_sent", found.sent, found.reason
         sent = before.state.sent if before else 0
-        if scanned.wrong:
-            return "rejected", sent, scanned.wrong
-        if before and before.state.state == "sent":
-            return "already_sent", sent, f"already sent, known as {before.state.file}"
-        return "would_send", sent, ""
+        return ("rejected", sent, scanned.wrong) if scanned.wrong else ("would_send", sent, "")
 
     def _send(self, source: BinaryIO, arrival: Arrival, scanned: Scan, stream: Stream) -> Outcome:
         options, report = self._options, self._options.progress

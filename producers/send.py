@@ -16,10 +16,11 @@ from typing import BinaryIO
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
-from contracts.errors import LedgerMismatch, ServiceUnavailable
+from contracts.errors import ServiceUnavailable
 from contracts.stream import FILE_UNIT, Pipeline, Stream
 from contracts.wire import FileState, row_partition
 from producers.chunks import ChunkStore
+from producers.rows import UnreadableFile
 from producers.scan import FileRows, Scan
 from producers.sending import Outcome, Sending, TransactionLimits
 from producers.states import FilesTopic, KnownFile
@@ -70,7 +71,6 @@ def send_file(
     Raises:
         Conflict: another sender took over; it is not tried again here, or two would fence each other for ever.
         ServiceUnavailable: the broker did not answer, after several tries.
-        LedgerMismatch: a former version split this file into another number of events.
         Fatal: a topic is missing or refused.
     """
     topic_partitions = files.require(stream.topic)
@@ -94,18 +94,23 @@ def send_file(
     def attempt() -> Outcome:
         with TransactionalProducer(kafka, transactional_id(pipeline.name, scanned.hash)) as producer:
             known = files.read_to_end().get((stream.name, scanned.hash))
-            if known and (settled := _settled(known, arrival, stream)):
-                return settled
+            if known and (found := settled(known, arrival, stream)):
+                return found
             sending = Sending(producer, pipeline, _resumed(known, state), clock)
+            if sending.state.rows != scanned.rows:
+                return Outcome("rejected", sending.state.sent, _split_anew(sending.state, scanned))
             if scanned.wrong:
                 if not known or known.state.state != "rejected" or known.state.reason != scanned.wrong:
                     sending.record_alone("rejected", scanned.wrong)
                 return Outcome("rejected", sending.state.sent, scanned.wrong)
             sending.record_alone("claimed")
             events = FileRows(source, stream)
-            if chunks and large and not sending.state.sent:
-                return sending.chunks(events, scanned, stream.topic, chunks, progress)
-            return sending.rows(events, scanned, stream.topic, limits or TransactionLimits(), progress)
+            try:
+                if chunks and large and not sending.state.sent:
+                    return sending.chunks(events, scanned, stream.topic, chunks, progress)
+                return sending.rows(events, scanned, stream.topic, limits or TransactionLimits(), progress)
+            except UnreadableFile:
+                return sending.changed()
 
     retrying = Retrying(
         retry=retry_if_exception_type(ServiceUnavailable),
@@ -116,16 +121,19 @@ def send_file(
     return retrying(attempt)
 
 
-def _settled(known: KnownFile, arrival: Arrival, stream: Stream) -> Outcome | None:
+def settled(known: KnownFile, arrival: Arrival, stream: Stream) -> Outcome | None:
     """What the files topic already says for good about this content, if anything."""
-    old = known.state
+    old, unit, column = known.state, stream.file_source.unit, stream.batch_date_column
     # The day of arrival is no claim, and a name is only one of those that a content may have.
-    claims = stream.file_source.unit != FILE_UNIT and not (old.batch_date and not arrival.dated)
+    claims = unit != FILE_UNIT and not (column and unit == column.name and not arrival.dated)
     if old.sent and claims and old.unit != arrival.unit:
+        change = "change a byte (add a last empty line, for instance), and it is a content of its own"
+        finish = f"push it with --batch-date {old.batch_date} to complete it" if old.batch_date else change
         return Outcome(
             "rejected",
             old.sent,
-            f"the same content was sent as {old.file}, for {old.unit}: it cannot also stand for {arrival.unit}",
+            f"the same content was sent as {old.file}, for {old.unit}: it cannot also stand for {arrival.unit}; "
+            f"{change if old.state == 'sent' else finish}",
         )
     if old.state == "sent":
         return Outcome("already_sent", old.sent, f"already sent, known as {old.file}")
@@ -137,20 +145,21 @@ def _resumed(known: KnownFile | None, new: FileState) -> FileState:
     if not known or not known.state.sent:
         return new
     old = known.state
-    if old.rows != new.rows:
-        raise LedgerMismatch(
-            f"{new.file} was begun as {old.rows} events and is split into {new.rows} now",
-            stream=new.stream,
-            hash=new.hash,
-            state=f"{old.sent} events of it are in Kafka; none were added.",
-            next_step="send the file with one byte changed (it is a new content then), for instance a last empty line.",
-        )
     return replace(
         new,
         file=old.file,
+        rows=old.rows,
         unit=old.unit,
         batch_date=old.batch_date,
         sent=old.sent,
         partition=old.partition,
         sent_digest=old.sent_digest,
+    )
+
+
+def _split_anew(begun: FileState, scanned: Scan) -> str:
+    return (
+        f"it was begun as {begun.rows} events and is split into {scanned.rows} now, by another version or another "
+        "contract. Those sent stay booked, in a file that never counts. Change a byte and push it again: that is a new "
+        "content, sent as a whole"
     )

@@ -115,8 +115,7 @@ class Sending:
             if progress:
                 progress(sent)
         if sent != scanned.rows or events.reader.hexdigest() != scanned.hash:
-            self.producer.abort()
-            return self._changed()
+            return self.changed()
         self._record_sent("sent", sent, digest.hexdigest())
         return Outcome("sent", sent)
 
@@ -134,7 +133,7 @@ class Sending:
                 if progress:
                     progress(min(sent, scanned.rows))
         if sent != scanned.rows or events.reader.hexdigest() != scanned.hash:
-            return self._changed()
+            return self.changed()
         head, tail = keys.around("chunk")
         self.producer.begin()
         for one in cuts:
@@ -148,7 +147,7 @@ class Sending:
         for _ in unsent:
             pass
         if events.reader.hexdigest() != scanned.hash:
-            return self._changed()
+            return self.changed()
         reason = (
             f"the first {self.state.sent} rows that Kafka has as this content's are not its own: the file was altered "
             "while it was being sent. They stay booked, in a file that never counts, and nothing was added. Change a "
@@ -158,7 +157,9 @@ class Sending:
         self.record_alone("rejected", reason)
         return Outcome("rejected", self.state.sent, reason)
 
-    def _changed(self) -> Outcome:
+    def changed(self) -> Outcome:
+        """Drop what is open, and record that the file is no longer what was scanned."""
+        self.producer.abort()
         reason = "the file changed while it was being sent"
         self.record_alone("rejected", reason)
         return Outcome("changed", self.state.sent, reason)

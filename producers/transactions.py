@@ -130,7 +130,9 @@ class TransactionalProducer:
             failpoint("after_kafka_commit")
 
     def abort(self) -> None:
-        """Drop what the open transaction holds."""
+        """Drop what the open transaction holds, if one is open."""
+        if not self._open:
+            return
         # Not purged: the broker refuses to end a transaction whose records it has not seen, and says it is fenced.
         self._call("flush", self._flush)
         self._call("abort", lambda: self._producer.abort_transaction(TRANSACTION_TIMEOUT_S))

@@ -11,6 +11,8 @@ from streaming_jobs.commit_log import folder_times, remove_folder
 from streaming_jobs.files import refresh_files
 
 CHUNKS = "_chunks"
+SEGMENT = timedelta(days=8)
+"""Kafka lets a record go with its segment, which may stay open for a week: until then a replay may ask for it."""
 _WHOLE = "select file_hash, state, complete from {lake}.files where stream = :stream"
 
 
@@ -18,7 +20,7 @@ def remove_old_chunks(
     spark: SparkSession, pipeline: Pipeline, kafka: str, lake_url: str, *, now: datetime | None = None
 ) -> int:
     """Delete the chunks of each file that the lake has whole, and those that an attempt to send left behind, once they
-    are older than the stream's retention in Kafka; returns how many files' chunks were deleted.
+    are older than what Kafka keeps of the stream; returns how many files' chunks were deleted.
 
     The chunks of a file that was sent and is not whole stay, however old: they are the only copy. May be called at any
     time by whoever keeps the files table.
@@ -32,7 +34,7 @@ def remove_old_chunks(
         return 0
     # What was sent while nothing ran is known only after this.
     refresh_files(spark, pipeline, kafka, lake_url)
-    return sum(_remove(spark, stream, lake_url, old[stream.name]) for stream in pipeline.file_streams)
+    return sum(_remove(spark, stream, lake_url, old[stream.name], moment) for stream in pipeline.file_streams)
 
 
 def _folder(stream: Stream, lake_url: str) -> str:
@@ -40,15 +42,15 @@ def _folder(stream: Stream, lake_url: str) -> str:
 
 
 def _old(spark: SparkSession, stream: Stream, lake_url: str, now: datetime) -> set[str]:
-    late = now - timedelta(days=stream.retention_days)
+    late = now - timedelta(days=stream.retention_days) - SEGMENT
     return {name for name, changed in folder_times(spark, _folder(stream, lake_url)).items() if changed < late}
 
 
-def _remove(spark: SparkSession, stream: Stream, lake_url: str, old: set[str]) -> int:
+def _remove(spark: SparkSession, stream: Stream, lake_url: str, old: set[str], now: datetime) -> int:
     if not old:
         return 0
     known = spark.sql(_WHOLE.format(lake=stream.lake_schema), {"stream": stream.name}).collect()
     needed = {row["file_hash"] for row in known if row["state"] == "sent" and not row["complete"]}
-    for name in old - needed:
-        remove_folder(spark, f"{_folder(stream, lake_url)}/{name}")
-    return len(old - needed)
+    # Looked at again: one that is being sent anew since then is young.
+    gone = (old - needed) & _old(spark, stream, lake_url, now)
+    return sum(remove_folder(spark, f"{_folder(stream, lake_url)}/{name}") for name in gone)

@@ -12,8 +12,9 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from contracts.errors import Fatal
+from contracts.errors import Fatal, ServiceUnavailable
 from contracts.wire import CHUNK_COLUMNS, Chunk, decode_chunk
+from streaming_jobs.commit_log import exists
 from streaming_jobs.transforms.decode_file_row import WIRE_COLUMNS
 
 IS_CHUNK = "coalesce(_format = 'chunk', false)"
@@ -21,12 +22,22 @@ _ROWS = f"{CHUNK_COLUMNS[0]} bigint, {CHUNK_COLUMNS[1]} string, {CHUNK_COLUMNS[2
 # Attempt and number of a chunk: enough to know it by, and no pattern is matched for each row.
 _TAIL = len(f"{'0' * 32}/{'0' * 12}.parquet")
 _TAIL_SQL = f"right(_metadata.file_path, {_TAIL})"
+_BROKEN = ("BlockMissingException", "ChecksumException", "FileNotFoundException", "PATH_NOT_FOUND")
 _PLACE = "_topic string, _partition int, _offset bigint, _event_time timestamp, _file_hash string, _name string, "
 _PLACE += "_header string, _path string"
 
 
 class ChunkLost(Fatal):
     """A chunk that Kafka names is missing, or is not the one that was sent; nothing of the batch was committed."""
+
+    def __init__(self, paths: Collection[str]) -> None:
+        super().__init__(
+            "chunks of a large file are missing, or are not those that were sent",
+            paths=", ".join(sorted(paths)),
+            state="nothing of this batch was committed; the stream stays at its position",
+            next_step="restore them and resume the stream; or `headrace resume --accept-loss`: each is quarantined as "
+            "one row, its file never counts, and the file may be sent again with one byte changed",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +64,48 @@ def chunk_record(fields: Sequence[object]) -> ChunkRecord | None:
         return None
 
 
-def chunk_rows(spark: SparkSession, lake_url: str, found: Collection[ChunkRecord]) -> DataFrame:
-    """The rows of these chunks as WIRE_COLUMNS, each with the place of its chunk's record.
+def damaged(spark: SparkSession, lake_url: str, found: Collection[ChunkRecord]) -> set[str]:
+    """The paths of those chunks that are missing, or hold another content than was sent.
 
     Raises:
-        ChunkLost: a file is missing or not the one that was sent.
+        ServiceUnavailable: the file system did not answer.
     """
-    paths = {record.chunk.path: f"{lake_url.rstrip('/')}/{record.chunk.path}" for record in found}
-    _check(spark, paths, {record.chunk.path: record.chunk for record in found})
+    wanted = {record.chunk.path: record.chunk.sha256 for record in found}
+    try:
+        there = [url for path in wanted if exists(spark, url := _url(lake_url, path))]
+        seen = _hashes(spark, there)
+    except (PySparkException, Py4JJavaError) as error:
+        raise ServiceUnavailable(
+            "the chunks of a large file could not be read",
+            cause=str(error).split("\n", 1)[0],
+            state="nothing of this batch was committed",
+            next_step="check HDFS (`headrace status`); the batch is repeated",
+        ) from error
+    return {path for path, sha256 in wanted.items() if seen.get(_tail(path)) != sha256}
+
+
+def _hashes(spark: SparkSession, files: list[str]) -> dict[str, str]:
+    """SHA-256 by the end of the path, of those whose blocks are all there."""
+    if not files:
+        return {}
+    contents = spark.read.format("binaryFile").load(files).selectExpr(_TAIL_SQL, "sha2(content, 256)")
+    try:
+        return {row[0]: row[1] for row in contents.collect()}
+    except (PySparkException, Py4JJavaError) as error:
+        if not any(one in str(error) for one in _BROKEN):
+            raise
+        if len(files) == 1:
+            return {}
+        return {tail: found for file in files for tail, found in _hashes(spark, [file]).items()}
+
+
+def chunk_rows(spark: SparkSession, lake_url: str, found: Collection[ChunkRecord]) -> DataFrame:
+    """The rows of these chunks, none of them `damaged`, as WIRE_COLUMNS with the place of their chunk's record."""
     places = [
         (r.topic, r.partition, r.offset, r.sent_at, r.file_hash, r.name, r.header, _tail(r.chunk.path)) for r in found
     ]
-    rows = spark.read.schema(_ROWS).parquet(*paths.values()).withColumn("_at", F.expr(_TAIL_SQL))
+    files = spark.read.schema(_ROWS).parquet(*(_url(lake_url, record.chunk.path) for record in found))
+    rows = files.withColumn("_at", F.expr(_TAIL_SQL))
     joined = rows.join(F.broadcast(spark.createDataFrame(places, _PLACE)), F.expr("_at = _path"))
     line, row_format, value = CHUNK_COLUMNS
     return joined.withColumnsRenamed({line: "_line", row_format: "_format", value: "_raw"}).select(*WIRE_COLUMNS)
@@ -78,26 +119,9 @@ def rows_beyond_records(found: Collection[ChunkRecord]) -> dict[int, int]:
     return dict(beyond)
 
 
-def _check(spark: SparkSession, paths: dict[str, str], chunks: dict[str, Chunk]) -> None:
-    try:
-        files = spark.read.format("binaryFile").load(list(paths.values()))
-        seen = {row[0]: row[1] for row in files.selectExpr(_TAIL_SQL, "sha2(content, 256)").collect()}
-    except (PySparkException, Py4JJavaError) as error:
-        raise _lost("cannot be read", next(iter(paths.values())), str(error).split("\n", 1)[0]) from error
-    for path, chunk in chunks.items():
-        if seen.get(_tail(path)) != chunk.sha256:
-            raise _lost("is missing or is not the one that was sent", paths[path], "")
+def _url(lake_url: str, path: str) -> str:
+    return f"{lake_url.rstrip('/')}/{path}"
 
 
 def _tail(path: str) -> str:
     return path[-_TAIL:]
-
-
-def _lost(what: str, path: str, cause: str) -> ChunkLost:
-    return ChunkLost(
-        f"a chunk of a large file {what}",
-        path=path,
-        cause=cause,
-        state="nothing of this batch was committed; the stream stays at its position",
-        next_step="restore the file, or `headrace resume --accept-loss` and send the file again with one byte changed",
-    )

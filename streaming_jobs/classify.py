@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -11,7 +11,15 @@ from pyspark.sql import functions as F
 from contracts.canonical import hash_spark
 from contracts.spark_types import history_columns
 from contracts.stream import Stream
-from streaming_jobs.chunks import IS_CHUNK, ChunkRecord, chunk_record, chunk_rows, rows_beyond_records
+from streaming_jobs.chunks import (
+    IS_CHUNK,
+    ChunkLost,
+    ChunkRecord,
+    chunk_record,
+    chunk_rows,
+    damaged,
+    rows_beyond_records,
+)
 from streaming_jobs.counts import Group
 from streaming_jobs.lake import ddl, sql_text, table_path
 from streaming_jobs.ranges import Range, epoch_of, offsets_sql
@@ -50,8 +58,10 @@ def classify(
     positions: Mapping[str, int],
     *,
     replay: bool,
+    without_lost: bool = False,
 ) -> Classified:
-    """Judge the records of these ranges of one stream.
+    """Judge the records of these ranges of one stream. `without_lost` takes the record of a chunk that is lost for a
+    row, which is refused.
 
     Raises:
         ChunkLost: a chunk of a large file is not there, or not the one that was sent.
@@ -67,11 +77,16 @@ def classify(
         return Classified(outcome_of_changes(rows, present), [(one.partition, "") for one in ranges])
     records = open_records(raw)
     seen = _files_in(records)
+    chunks = [chunk for file in seen for chunk in file.chunks]
+    if chunks and (lost := damaged(spark, lake_url, chunks)):
+        if not without_lost:
+            raise ChunkLost(lost)
+        chunks = [chunk for chunk in chunks if chunk.chunk.path not in lost]
+        seen = [file.without(lost) for file in seen]
     expected: dict[Group, int] = {}
     for file in seen:
         group = (file.partition, file.file_hash)
         expected[group] = expected.get(group, 0) + file.rows
-    chunks = [chunk for file in seen for chunk in file.chunks]
     if chunks:
         offsets = ", ".join(f"struct({one.partition}, {one.offset}L)" for one in chunks)
         others = records.where(f"struct(_partition, _offset) not in ({offsets})")
@@ -116,6 +131,11 @@ class _FileSeen:
     name: str
     rows: int
     chunks: tuple[ChunkRecord, ...]
+
+    def without(self, lost: Collection[str]) -> _FileSeen:
+        """With the records of these chunks as rows."""
+        rows = self.rows - sum(one.chunk.rows - 1 for one in self.chunks if one.chunk.path in lost)
+        return replace(self, rows=rows, chunks=tuple(one for one in self.chunks if one.chunk.path not in lost))
 
 
 def _files_in(records: DataFrame) -> list[_FileSeen]:

@@ -52,7 +52,7 @@ def headrace_commits(spark: SparkSession, spans: Mapping[str, tuple[int, int]]) 
 
 def lost_commit(spark: SparkSession, path: str, version: int) -> LedgerMismatch | None:
     """The error, if the log of the table at `path` no longer has that commit."""
-    if _exists(spark, commit_file(path, version)):
+    if exists(spark, commit_file(path, version)):
         return None
     return LedgerMismatch(
         f"the log of {path} no longer has commit {version}: it expired before it was booked",
@@ -68,7 +68,7 @@ def commit_file(path: str, version: int) -> str:
 
 def earliest_commit(spark: SparkSession, path: str) -> int:
     """The first version whose commit the log still has; 0 for a table whose log was never cut."""
-    if _exists(spark, commit_file(path, 0)):
+    if exists(spark, commit_file(path, 0)):
         return 0
     folder = _jvm_path(spark, f"{path}/_delta_log")
     system = folder.getFileSystem(_configuration(spark))
@@ -88,7 +88,7 @@ def vacuum_time(spark: SparkSession, path: str) -> datetime | None:
 
 
 def _file_time(spark: SparkSession, file: str) -> datetime | None:
-    if not _exists(spark, file):
+    if not exists(spark, file):
         return None
     place = _jvm_path(spark, file)
     status = place.getFileSystem(_configuration(spark)).getFileStatus(place)
@@ -117,18 +117,19 @@ def folder_times(spark: SparkSession, path: str) -> dict[str, datetime]:
     }
 
 
-def remove_folder(spark: SparkSession, path: str) -> None:
-    """Delete a folder with all that is in it."""
+def remove_folder(spark: SparkSession, path: str) -> bool:
+    """Delete a folder with all that is in it; whether it is gone now by this."""
     place = _jvm_path(spark, path)
-    place.getFileSystem(_configuration(spark)).delete(place, True)
+    return bool(place.getFileSystem(_configuration(spark)).delete(place, True))
 
 
 def table_exists(spark: SparkSession, path: str) -> bool:
     """Whether there is a Delta table at `path`."""
-    return _exists(spark, f"{path}/_delta_log")
+    return exists(spark, f"{path}/_delta_log")
 
 
-def _exists(spark: SparkSession, file: str) -> bool:
+def exists(spark: SparkSession, file: str) -> bool:
+    """Whether there is a file or folder of this name."""
     path = _jvm_path(spark, file)
     return bool(path.getFileSystem(_configuration(spark)).exists(path))
 

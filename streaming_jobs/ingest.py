@@ -60,6 +60,7 @@ def ingest(
     *,
     records: DataFrame | None = None,
     park: bool = True,
+    without_lost: bool = False,
 ) -> BatchResult:
     """Bring the records of `ranges` into the history of `stream`, with their position and their counts in one commit.
 
@@ -71,12 +72,12 @@ def ingest(
     `kind="replay"` reads offsets below the position instead: rows the history holds are duplicates, missing ones are
     written with the version they always had, positions stay. `records` are the records of just these ranges, if the
     caller has them already; `kafka` is not read then. `park=False` accepts any share of bad rows (to resume a stream);
-    later batches count their share from there on.
+    later batches count their share from there on. `without_lost` goes on without chunks that are lost.
 
     Raises:
         Conflict: another writer moved a position; repeat from the table's positions.
         LedgerMismatch: the counts do not balance, or the ranges begin above the table's position.
-        StreamParked: too many rows are bad.
+        StreamParked: too many rows are bad. ChunkLost: rows of a large file are not there.
         OffsetsLost, ServiceUnavailable: from Kafka.
     """
     clock = _Clock()
@@ -97,7 +98,9 @@ def ingest(
             raw = read_ranges(spark, kafka, unread, f"headrace-{stream.pipeline}-{stream.name}")
         else:
             raw = records.where(" or ".join(map(_within, unread)))
-        found = classify(spark, stream, raw, lake_url, unread, positions, replay=kind == "replay")
+        found = classify(
+            spark, stream, raw, lake_url, unread, positions, replay=kind == "replay", without_lost=without_lost
+        )
         classified = found.rows
         counter = GroupCounter(found.groups)
         clock.lap("plan")

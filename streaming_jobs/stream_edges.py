@@ -18,13 +18,25 @@ from streaming_jobs.ranges import Range
 from streaming_jobs.stream_worker import Clock, Edges
 
 
-def lake_edges(spark: SparkSession, pipeline: Pipeline, endpoints: Endpoints, run: str, clock: Clock) -> Edges:
-    """The edges of a run: Kafka to the tables of the pipeline's lake."""
+def lake_edges(
+    spark: SparkSession,
+    pipeline: Pipeline,
+    endpoints: Endpoints,
+    run: str,
+    clock: Clock,
+    accepts_loss: Callable[[str], bool] = lambda _: False,
+) -> Edges:
+    """The edges of a run: Kafka to the tables of the pipeline's lake. `accepts_loss` says of a stream that was resumed
+    whether it goes on without what is lost."""
     lake_url = f"{endpoints.hdfs_url}/lake"
 
     def take_in(stream: Stream, ranges: tuple[Range, ...], accept_bad: bool) -> int:
         now = clock.now()
-        result = ingest(spark, stream, ranges, lake_url, endpoints.kafka, run, "batch", now, park=not accept_bad)
+        result = ingest(
+            *(spark, stream, ranges, lake_url, endpoints.kafka, run, "batch", now),
+            park=not accept_bad,
+            without_lost=accept_bad and accepts_loss(stream.name),
+        )
         return result.counts.rows
 
     def positions(stream: Stream) -> Mapping[str, int]:

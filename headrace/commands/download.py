@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +137,7 @@ def _days(batch_date: datetime | None, first: datetime | None, last: datetime | 
     if not first or not last:
         if first or last:
             raise click.UsageError("--from and --to go together")
-        return [batch_date.date() if batch_date else date.today()]
+        return [batch_date.date() if batch_date else datetime.now(UTC).date()]
     if last < first:
         raise click.UsageError(f"--to {last:%Y-%m-%d} lies before --from {first:%Y-%m-%d}")
     return [first.date() + timedelta(days=number) for number in range((last - first).days + 1)]

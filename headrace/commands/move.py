@@ -6,11 +6,13 @@ import json
 import sys
 from dataclasses import asdict
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.filesize import decimal
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from headrace.app import POSITIVE, App, pass_app, progress_console
@@ -111,22 +113,28 @@ def push(app: App, files: tuple[Path, ...], dry_run: bool, batch_date: datetime 
     from producers.push import push as send
 
     columns = (
-        *(TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()),
+        *(TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[shown]}")),
         *(TextColumn("{task.fields[rate]}"), TimeRemainingColumn()),
     )
     with Progress(*columns, console=progress_console, transient=True) as bar:
-        tasks: dict[str, int] = {}
+        tasks: dict[str, TaskID] = {}
 
-        def progress(file: str, done: int, total: int) -> None:
-            task = tasks.setdefault(file, -1)
-            if task < 0:
-                task = tasks[file] = bar.add_task(file, total=total, rate="")
-            speed = bar.tasks[task].speed
-            rate = f"{speed:,.0f} rows/s" if speed else ""
-            bar.update(task, completed=done, total=total, rate=rate)  # type: ignore[arg-type]
+        def show_progress(step: str, unit: str, file: str, done: int, total: int) -> None:
+            name = f"{step} {file}"
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=total, rate="", shown="")
+            shown = f"{decimal(done)} of {decimal(total)}" if unit == "bytes" else f"{done:,} of {total:,} {unit}"
+            speed = next((task.speed for task in bar.tasks if task.id == tasks[name]), None) or 0
+            rate = "" if not speed else f"{decimal(int(speed))}/s" if unit == "bytes" else f"{speed:,.0f} {unit}/s"
+            bar.update(tasks[name], completed=done, total=total, shown=shown, rate=rate)
 
-        day = batch_date.date() if batch_date else None
-        options = send_options(app, dry_run=dry_run, batch_date=day, progress=progress)
+        options = send_options(
+            app,
+            dry_run=dry_run,
+            batch_date=batch_date.date() if batch_date else None,
+            reading=partial(show_progress, "reading", "bytes"),
+            progress=partial(show_progress, "sending", "rows"),
+        )
         results = send(files, app.pipeline, app.endpoints.kafka, options)
     names = ["file", "stream", "unit", "rows", "sent", "state", "reason"]
     names[1:1] = [name for name in ("archive", "delimiter") if any(getattr(result, name) for result in results)]

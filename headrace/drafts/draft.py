@@ -155,7 +155,8 @@ def _key(table: FoundTable, given: Sequence[str], unit: str, line: str) -> tuple
     found = guess_key(table.columns) if table.may_have_key else ()
     if found:
         check = (
-            "the key: no two sampled rows share it; if it comes again in later files, their rows replace one another"
+            "the key: no two sampled rows share it. If it comes again in files of other days, add the day to it or "
+            "declare `headrace.version`, or the row of the first day stays the current one"
         )
         return found, f"unique in {table.rows:,} sampled rows", check
     why = "no column or few columns make a row unique" if table.may_have_key else "lines of a log may repeat"

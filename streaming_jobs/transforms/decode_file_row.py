@@ -83,6 +83,7 @@ def _steps(stream: Stream) -> tuple[tuple[str, ...], ...]:
         [
             ("_file is null or _line is null", refusal("wire", "", "'the record key is not that of a file row'")),
             ("_raw is null or length(_raw) = 0", refusal(row_format, "", "'the row is empty'")),
+            ("_format = 'chunk'", refusal("chunk", "", "'the chunk of the file is missing, or is not what was sent'")),
             ("_format = 'unsplit'", refusal("unsplit", "", "'the file could not be split into rows here'")),
             (
                 f"_format <> '{row_format}'",

@@ -60,14 +60,24 @@ class FileLake:
     def push(self, *paths: Path, options: SendOptions | None = None) -> list[FileResult]:
         return push(paths, self.pipeline, self.kafka, options or SendOptions(chunks=self.chunks))
 
-    def take_in(self, stream: str) -> BatchResult | None:
+    def take_in(self, stream: str, *, without_lost: bool = False) -> BatchResult | None:
         """One batch of all that can be read; None if there is nothing."""
         one = self.pipeline.stream(stream)
         ranges = [found for found in self.ranges(one) if len(found)]
         if not ranges:
             return None
         now = datetime.now(UTC)
-        return ingest(self.spark, one, ranges, self.lake_url, self.kafka, uuid.uuid4().hex, "batch", now, park=False)
+        return ingest(
+            self.spark,
+            one,
+            ranges,
+            self.lake_url,
+            self.kafka,
+            uuid.uuid4().hex,
+            "batch",
+            now,
+            without_lost=without_lost,
+        )
 
     def ranges(self, stream: Stream) -> list[Range]:
         topic = describe(self.kafka, [stream.topic])[stream.topic]

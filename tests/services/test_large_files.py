@@ -138,7 +138,10 @@ def test_a_batch_of_chunks_twice_is_once_and_a_replay_doubles_nothing(lake: File
     assert len(lake.table("quarantine")) == first.counts.quarantined
 
 
-def test_a_chunk_that_is_missing_or_another_stops_the_stream_and_commits_nothing(lake: FileLake, path: Path) -> None:
+@pytest.mark.parametrize("restored", [True, False])
+def test_a_chunk_that_is_missing_or_another_stops_the_stream_until_a_person_resumes_it(
+    lake: FileLake, path: Path, restored: bool
+) -> None:
     lake.push(path)
     victim = chunk_paths(lake)[1]
     hadoop = lake.spark._jvm.org.apache.hadoop.fs  # type: ignore[union-attr]
@@ -146,19 +149,24 @@ def test_a_chunk_that_is_missing_or_another_stops_the_stream_and_commits_nothing
     files = where.getFileSystem(lake.spark._jsparkSession.sparkContext().hadoopConfiguration())
     kept, other = hadoop.Path(f"{lake.lake_url}/kept"), hadoop.Path(f"{lake.lake_url}/{chunk_paths(lake)[0]}")
     assert files.rename(where, kept)
-    with pytest.raises(ChunkLost, match="cannot be read"):
+    with pytest.raises(ChunkLost, match="missing"):
         lake.take_in("orders")
     configuration = lake.spark._jsparkSession.sparkContext().hadoopConfiguration()
     assert hadoop.FileUtil.copy(files, other, files, where, False, configuration)
-    with pytest.raises(ChunkLost, match="is not the one that was sent"):
+    with pytest.raises(ChunkLost, match="not those that were sent"):
         lake.take_in("orders")
     assert lake.table("orders") == []
     assert lake.table("quarantine") == []
     assert files.delete(where, False)
-    assert files.rename(kept, where)
-    found = lake.take_in("orders")
+    if restored:
+        assert files.rename(kept, where)
+    found = lake.take_in("orders", without_lost=not restored)
     assert found is not None
-    assert found.counts.rows == ROWS + 5
+    assert lake.book() == []
+    assert [row["complete"] for row in lake.table("files")] == [restored]
+    refused = [row["rule"] for row in lake.table("quarantine")]
+    assert refused.count("chunk") == (0 if restored else 1)
+    assert (found.counts.rows == ROWS + 5) == restored
 
 
 def test_chunks_go_when_nobody_can_need_them_and_never_before_the_lake_has_the_file(lake: FileLake, path: Path) -> None:
@@ -172,8 +180,8 @@ def test_chunks_go_when_nobody_can_need_them_and_never_before_the_lake_has_the_f
     assert {*chunk_paths(lake)} <= {*files_on_hdfs(lake)}
     lake.take_in("orders")
     assert lake.book() == []
-    assert remove(STREAM.retention_days - 0.1) == 0
-    assert remove(STREAM.retention_days + 0.1) == 1
+    assert remove(STREAM.retention_days + 7.9) == 0
+    assert remove(STREAM.retention_days + 8.1) == 1
     assert files_on_hdfs(lake) == []
 
 
