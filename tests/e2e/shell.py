@@ -46,7 +46,7 @@ class Shell:
         deadline = time.monotonic() + timeout_s
         while not fact():
             assert time.monotonic() < deadline, f"not within {timeout_s:g} s"
-            time.sleep(1)
+            time.sleep(5)  # each look starts a Python of its own, beside the run that it waits for
 
     def pid_of(self, part: str) -> int:
         """The process of a part of this folder's deployment."""

@@ -105,6 +105,7 @@ def test_a_kill_at_any_byte_leaves_each_row_once(
     assert kind != "chunks" or no_chunk_is_left_over(order, *rows)
 
 
+@pytest.mark.chaos  # `test_producers_watch` has the same with fewer files
 def test_two_watchers_and_one_of_them_killed_in_the_middle_of_a_file(
     kafka: str, pipeline: Pipeline, tmp_path: Path, wait_until: WaitUntil
 ) -> None:
