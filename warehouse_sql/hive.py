@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -53,7 +54,9 @@ def query(
     except (OSError, TTransportException) as error:
         raise ServiceUnavailable(f"the SQL endpoint went away: {error}", **where) from error
     finally:
-        connection.close()
+        # The answer is here: that the endpoint stumbles over the end of its session changes nothing.
+        with suppress(HiveError, OSError, TTransportException):
+            connection.close()
 
 
 def connect(endpoint: Endpoints, database: str) -> hive.Connection:
