@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from contracts.errors import Conflict
+from contracts.errors import Conflict, ServiceUnavailable
 from contracts.stream import FILE_UNIT, Pipeline, Stream
 from contracts.wire import check_file_name
 from producers.chunks import ChunkStore
@@ -101,7 +101,8 @@ def push(files: Iterable[Path], pipeline: Pipeline, kafka: str, options: SendOpt
     May be repeated: a content that was sent is not sent again, one that was sent in part is completed.
 
     Raises:
-        ServiceUnavailable: the broker went away; files before stand, the current one goes on at the next push.
+        ServiceUnavailable: the broker went away, or the disk did not do it; files before stand, the current one goes on
+            at the next push.
         Fatal: a topic does not exist.
     """
     with FilesTopic(kafka, pipeline) as known:
@@ -119,14 +120,25 @@ class Sender:
         self._options = options or SendOptions()
 
     def push_path(self, path: Path) -> list[FileResult]:
-        """Push the file at a path; a path that cannot be read is a rejected file."""
+        """Push the file at a path; a path that cannot be opened is a rejected file. Raises as `push`."""
         try:
             if not stat.S_ISREG(path.stat().st_mode):
                 return [refused(path.name, "it is not a regular file")]
-            with path.open("rb") as source:
-                return self.push_open(source, path.name)
+            source = path.open("rb")
         except OSError as problem:
             return [refused(path.name, f"it cannot be read: {problem.strerror}")]
+        with source:
+            try:
+                return self.push_open(source, path.name)
+            except OSError as problem:
+                # A full disk below the spool, or one that fails: the file is not to blame.
+                raise ServiceUnavailable(
+                    f"{path.name} could not be read to its end or unpacked: {problem.strerror}",
+                    state="what was committed of it stands; it does not count before it is complete",
+                    next_step="make room or mend the disk, then push again; it goes on where it stopped",
+                    file=path,
+                    spool=self._options.spool,
+                ) from problem
 
     def push_open(self, source: BinaryIO, file_name: str) -> list[FileResult]:
         """Push what an open file holds, under this name. Raises as `push`.

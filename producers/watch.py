@@ -180,10 +180,12 @@ class _Watcher:
             if not stat.S_ISREG(found.st_mode):
                 return self._refuse(path, found, "it is a symbolic link or no regular file; links are not followed")
             try:
-                with _locked(path) as source:
-                    return self._push(path, source, sender) if source else []
+                descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             except PermissionError as problem:
                 return self._refuse(path, found, f"it cannot be read: {problem.strerror}")
+            # Whatever may not be done from here on (a spool folder, say) is no fault of the file's.
+            with _locked(path, descriptor) as source:
+                return self._push(path, source, sender) if source else []
         except FileNotFoundError:
             return []
 
@@ -227,9 +229,8 @@ class _Watcher:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[BinaryIO | None]:
-    """The file, open and locked against other watchers; None if one has it or had it. A dying process unlocks."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+def _locked(path: Path, descriptor: int) -> Iterator[BinaryIO | None]:
+    """The opened file, locked against other watchers; None if one has it or had it. A dying process unlocks."""
     with os.fdopen(descriptor, "rb") as source:
         try:
             fcntl.flock(source, fcntl.LOCK_EX | fcntl.LOCK_NB)

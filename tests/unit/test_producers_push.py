@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from typing import Self, cast
 
 import pytest
 
+from contracts.errors import ServiceUnavailable
 from contracts.stream import Column, FileSource, Pipeline, Stream
 from contracts.wire import FileState, decode_file_state
 from producers import send
@@ -218,3 +220,15 @@ def test_a_state_without_a_digest_is_gone_on_from_as_before(kafka: MemoryKafka, 
     assert kafka.states[-1].sent_digest == ""
     assert push(kafka, tmp_path).state == "sent"
     assert kafka.rows == list(enumerate(LINES, start=2))
+
+
+def test_a_spool_that_cannot_be_written_is_no_fault_of_the_archive(tmp_path: Path) -> None:
+    packed = tmp_path / f"{NAME}.gz"
+    packed.write_bytes(gzip.compress(CONTENT))
+    spool = tmp_path / "spool"
+    spool.write_text("a file where the folder should be")
+    kafka = MemoryKafka()
+    sender = Sender(PIPELINE, "", cast(FilesTopic, kafka), SendOptions(spool=spool))
+    with pytest.raises(ServiceUnavailable, match="push again"):
+        sender.push_path(packed)
+    assert kafka.states == []

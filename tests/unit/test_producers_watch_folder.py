@@ -208,3 +208,13 @@ def test_a_file_that_cannot_be_moved_holds_back_none_behind_it(
     monkeypatch.undo()
     assert [result.file for result in folder.sweep()] == [NAME]
     assert folder.holds() == {f"processed/{NAME}": "bad", f"processed/{BEHIND}": "good"}
+
+
+def test_what_we_may_not_do_is_no_fault_of_the_file(folder: Folder) -> None:
+    def refused_spool() -> None:
+        raise PermissionError(13, "Permission denied", "spool")
+
+    folder.drop("a")
+    folder.under_way = refused_spool
+    assert folder.sweep() == []
+    assert folder.holds() == {f"incoming/{NAME}": "a"}
