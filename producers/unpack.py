@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+import psutil
 
 from producers.archive_tar import tar_entries
 from producers.archive_zip import zip_entries
@@ -95,9 +98,9 @@ def unpacked(
 ) -> Iterator[list[Member]]:
     """Give the members of an archive in its order, at least one, each complete and checked against its checksum.
 
-    The files stand in a private folder below `folder` (which is made if missing) and are gone on leaving; a process
-    that is killed leaves a folder `unpacked-*` there. `progress` gets the number of bytes unpacked so far. `name` is
-    the archive's; only that of a gzip's member comes from it.
+    The files stand in a private folder below `folder` (which is made if missing) and are gone on leaving; what a
+    process that was killed left there goes with the next call. `progress` gets the number of bytes unpacked so far.
+    `name` is the archive's; only that of a gzip's member comes from it.
 
     Raises:
         ArchiveRefused: no archive, damaged, cut, above a limit, or it holds what is no plain file with a plain name,
@@ -110,8 +113,17 @@ def unpacked(
         other = unsupported(source)
         raise ArchiveRefused(f"it is packed with {other}, which is not read" if other else "it is no archive")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="unpacked-", dir=folder) as spool:
+    _clear(folder)
+    with tempfile.TemporaryDirectory(prefix=f"unpacked-{os.getpid()}-", dir=folder) as spool:
         yield _spooled(_entries(kind, source, name, _counter(source, limits, progress)), Path(spool), limits)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what processes that are no more have unpacked: many gigabytes may stand there."""
+    for left in folder.glob("unpacked-*-*"):
+        owner = left.name.split("-")[1]
+        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _entries(kind: str, source: BinaryIO, name: str, spend: Spend) -> Iterator[Entry]:

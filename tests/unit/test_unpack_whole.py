@@ -6,10 +6,12 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import random
 import resource
 import stat
 import struct
+import subprocess
 import tarfile
 import tempfile
 import zipfile
@@ -178,6 +180,18 @@ def test_the_files_are_private_and_gone_afterwards(tmp_path: Path) -> None:
             assert member.path.parent.parent == folder
             assert "x.csv" not in str(member.path)
     assert not list(folder.iterdir())
+
+
+def test_what_a_killed_process_unpacked_goes_and_what_a_living_one_does_stays(tmp_path: Path) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    left, living = (tmp_path / f"unpacked-{pid}-x" for pid in (gone.pid, os.getpid()))
+    for folder in (left, living):
+        folder.mkdir()
+        (folder / "000001").write_bytes(ROWS)
+    with unpacked(io.BytesIO(gzip.compress(ROWS)), "a.gz", tmp_path):
+        assert not left.exists()
+        assert living.exists()
 
 
 @pytest.mark.parametrize("error", [EOFError, zipfile.BadZipFile, OSError])
