@@ -1,16 +1,22 @@
-"""One deployment for the tests that let it live: filled, applied, running."""
+"""One deployment for the tests that let it live: the one that the demo leaves behind."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
 
 from contracts.settings import Settings
 from headrace.app import App
-from headrace.demo import Demo
+from headrace.demo import DATA_DIR, Demo
+from headrace.running import prefer_quick_start
+from headrace.sample import generate_sample
 from infra.local import deployment
 from producers.generator.answer import Answer
 
@@ -18,11 +24,41 @@ SEEDS = tuple(range(1, 1 + int(os.environ.get("HEADRACE_CHAOS_SEEDS", "3"))))
 DAYS = tuple(date(2026, 2, 1) + timedelta(days=n) for n in range(len(SEEDS)))
 
 
+@dataclass(frozen=True)
+class KeptDemo:
+    """What `headrace demo --keep` printed, and the deployment that it left."""
+
+    done: subprocess.CompletedProcess[str]
+    data_dir: Path
+
+
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Demo, Answer]]:
-    """The bundled pipeline with a small source, one day of files for each seed, and their known answer."""
-    demo = Demo(App(Settings(data_dir=tmp_path_factory.mktemp("kills"))), scale=0.2)
+def kept_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeptDemo]:
+    """The README's first command, typed in an empty folder; what it keeps is taken away at the end."""
+    folder = tmp_path_factory.mktemp("demo")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
+    kept = KeptDemo(
+        subprocess.run(
+            [sys.executable, "-m", "headrace", "demo", "--keep"],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=840,
+        ),
+        folder / DATA_DIR,
+    )
     try:
-        yield demo, demo.prepare(DAYS)
+        yield kept
     finally:
-        deployment.reset(demo.app.settings)
+        deployment.reset(Settings(data_dir=kept.data_dir))
+        assert not list((kept.data_dir / "run").glob("*.json")), "the demo left processes behind"
+
+
+@pytest.fixture(scope="session")
+def demo(kept_demo: KeptDemo) -> tuple[Demo, Answer]:
+    """The demo's pipeline with one more day of files for each seed, and their known answer."""
+    prefer_quick_start()
+    demo = Demo(App(Settings(data_dir=kept_demo.data_dir)), scale=0.2)
+    demo.sample = kept_demo.data_dir / "sample-of-more-days"
+    return demo, generate_sample(demo.app, demo.sample, scale=0.2, seed=None, batch_dates=DAYS)
