@@ -210,11 +210,11 @@ class Guardian:
     def _remember(self, server: Server, reader: Reader | None) -> None:
         kept = asdict(self._kept)
         kept["system"] = self._kept.system or server.system
-        kept["had_slot"] = self._kept.had_slot or server.slot is not None
+        slot, lsn = server.slot, reader.lsn if reader else None
+        kept["had_slot"] = self._kept.had_slot or slot is not None or lsn is not None
         if self._all_read_since(self._kept.gap_ms):
             # Read again, from a server that is the right one by that.
             kept |= {"gap": "", "gap_ms": 0, "system": server.system}
-        slot, lsn = server.slot, reader.lsn if reader else None
         if slot and slot.confirmed_lsn and lsn is not None and slot.confirmed_lsn > lsn and not self._reads_now(reader):
             # Debezium confirms only what is in Kafka.
             kept["gap"] = (

@@ -81,10 +81,9 @@ class Seen:
 
 
 def judge(seen: Seen, watched: Watched) -> list[Concern]:
-    """Every concern, the critical ones first."""
-    found = [*_away(seen, watched), *_connector(seen, watched)]
+    """Every concern: the critical ones first, and causes before what they cause."""
+    found = [*_away(seen, watched), *_gaps(seen, watched), *_connector(seen, watched)]
     if seen.server:
-        found += _server(seen, seen.server, watched)
         if seen.server.slot:
             found += _slot(seen, seen.server, seen.server.slot, watched)
         found += _transactions(seen, seen.server, watched)
@@ -196,7 +195,7 @@ def _server(seen: Seen, server: Server, watched: Watched) -> Iterator[Concern]:
             ),
         )
     removed = seen.reader is not None and seen.reader.config is None
-    if server.slot is None and not removed and (seen.had_slot or (seen.reader and seen.reader.lsn is not None)):
+    if server.slot is None and seen.had_slot and not removed:
         yield Concern(
             "slot missing",
             "critical",

@@ -1,4 +1,4 @@
-"""The guardian against the real server, Connect and Debezium: what it says, what it restarts, and that its steps work."""
+"""The guardian against the real server, Connect and Debezium: what it says and restarts, and that its steps work."""
 
 from __future__ import annotations
 
@@ -62,11 +62,18 @@ class Guarded:
             for statement in statements:
                 cursor.execute(statement)
 
-    def cut_off(self) -> None:
-        """Ends the connection that reads the slot, as a network or an administrator does."""
-        self.administer(
-            f"SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots WHERE slot_name = '{self.slot}'"
-        )
+    def fail(self, wait_until: Any) -> None:
+        """Ends the connection that reads the slot, as a network or an administrator does, until the task has failed:
+        one that is only starting tries again."""
+
+        def failed() -> bool:
+            self.administer(
+                "SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots "
+                f"WHERE slot_name = '{self.slot}'"
+            )
+            return "FAILED" in self.state
+
+        wait_until(failed, 30, "the task fails")
 
     def do(self, steps: tuple[str, ...]) -> None:
         """What a person types: SQL at the source, the rest in a shell."""
@@ -124,9 +131,7 @@ def test_an_idle_pipelines_slot_moves_while_other_tables_and_databases_write(
     before = look_at(guarded)
     guarded.shop.run("INSERT INTO noise SELECT repeat(md5(n::text), 100) FROM generate_series(1, 5000) n")
     with closing(psycopg2.connect(**endpoints.warehouse.dsn())) as other, other.cursor() as cursor:
-        cursor.execute(
-            "CREATE TEMP TABLE noise AS SELECT 1; SELECT pg_logical_emit_message(true, 'x', repeat('x', 99999))"
-        )
+        cursor.execute("SELECT pg_logical_emit_message(true, 'x', repeat('x', 99999))")
         other.commit()
     written = look_at_server(endpoints.source, guarded.slot).wal_lsn
     assert written - before.confirmed_lsn > 200_000
@@ -152,8 +157,7 @@ def test_a_slot_that_lags_is_told_with_its_bytes(guarded: Guarded, wait_until: C
         severities = {concern.kind: concern.severity for concern in report.concerns}
         assert severities == {"wal kept": "critical", "slot unread": "warn", "connector not running": "warn"}
         assert report.critical
-        assert report.lag_bytes and report.lag_bytes > 2 * 2**20
-        assert report.kept_wal_bytes and report.kept_wal_bytes >= report.lag_bytes
+        assert (report.kept_wal_bytes or 0) >= (report.lag_bytes or 0) > 2 * 2**20
         assert report.budget_bytes == 2**20
         assert report_of(json.loads(json.dumps(report.as_json()))) == report
         (kept,) = (concern for concern in report.concerns if concern.kind == "wal kept")
@@ -168,24 +172,18 @@ def test_a_failed_task_is_restarted_with_pauses_and_not_for_ever(
     guarded: Guarded, wait_until: Callable[..., object]
 ) -> None:
     guarded.guardian = guarded.another(restarts=2)
-
-    def fail() -> None:
-        wait_until(lambda: look_at(guarded).reader, 30, "the slot is read")
-        guarded.cut_off()
-        wait_until(lambda: "FAILED" in guarded.state, 30, "the task fails")
-
-    fail()
+    guarded.fail(wait_until)
     report = guarded.look()
     assert [concern.kind for concern in report.concerns] == ["connector failed"]
     assert not report.critical
     assert report.done == (f"restarted what had failed of connector {report.connector}",)
     wait_until(lambda: guarded.state == "connector RUNNING, tasks RUNNING", 30, "the task runs")
-    fail()
+    guarded.fail(wait_until)
     assert guarded.look().done == ()  # too early
     guarded.clock.now += 20
     assert guarded.look().done
     wait_until(lambda: guarded.state == "connector RUNNING, tasks RUNNING", 30, "the task runs")
-    fail()
+    guarded.fail(wait_until)
     guarded.clock.now += 1000
     last = guarded.look()
     assert (last.done, last.critical, last.restarts, last.kept.restarts_total) == ((), True, 2, 2)
@@ -198,12 +196,10 @@ def test_a_failed_task_is_restarted_with_pauses_and_not_for_ever(
 def test_a_dropped_slot_is_told_not_restarted_and_its_steps_bring_all_rows(
     guarded: Guarded, wait_until: Callable[..., object]
 ) -> None:
-    wait_until(lambda: look_at(guarded).reader, 30, "the slot is read")
     guarded.look()
-    guarded.cut_off()
+    guarded.fail(wait_until)
     guarded.administer(f"SELECT pg_drop_replication_slot('{guarded.slot}')")
     guarded.shop.run("INSERT INTO orders VALUES (30, 1, NULL)")
-    wait_until(lambda: "FAILED" in guarded.state, 30, "the task fails")
     # Also one that begins only now knows it: Kafka holds changes of a slot that is not there.
     for guardian in (guarded.guardian, guarded.another()):
         report = guardian.look()
