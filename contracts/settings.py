@@ -122,9 +122,9 @@ class RunSettings(_Part):
 
 class GuardSettings(_Part):
     """How `headrace run` looks after the source. `retained_wal_bytes`: how much WAL a slot may keep there; half of the
-    server's max_slot_wal_keep_size if that is less. A failed connector is restarted after `restart_after_s`, then twice
-    as long and so on up to ten minutes, `restarts` times in a row; 0 never. `transaction_s`: an older open transaction
-    is told."""
+    server's max_slot_wal_keep_size if that is less. A failed connector is restarted at once, again after
+    `restart_after_s`, then after twice as long and so on up to ten minutes, `restarts` times in a row; 0 never.
+    `transaction_s`: an open transaction older than that is told."""
 
     every_s: Seconds = 15.0
     retained_wal_bytes: Annotated[int, Field(gt=0)] = 10 * 2**30

@@ -276,7 +276,7 @@ class Guardian:
 
     def _restart(self, connect: Connect, now: float) -> bool:
         self._restarts += 1
-        wait_s = self._settings.restart_after_s * 2.0 ** min(self._restarts, 30)
+        wait_s = self._settings.restart_after_s * 2.0 ** min(self._restarts - 1, 30)
         self._restart_at = now + min(wait_s, LONGEST_WAIT_S)
         try:
             connect.restart(self._watched.connector)
