@@ -106,6 +106,12 @@ def test_reading_again_stops_forgets_and_only_then_drops() -> None:
     assert not any("drop" in step for step in gone.steps)
 
 
+def test_the_last_resort_is_not_offered_for_what_is_read_already() -> None:
+    (read,) = judge(slot(kept_bytes=10 * GIB, lag_bytes=100), WATCHED)
+    (behind,) = judge(slot(kept_bytes=10 * GIB, lag_bytes=9 * GIB), WATCHED)
+    assert ["drop" in " ".join(concern.steps) for concern in (read, behind)] == [False, True]
+
+
 def test_growth_says_when_the_budget_is_reached() -> None:
     (kept,) = judge(replace(slot(kept_bytes=6 * GIB), grows_per_s=GIB / 3600), WATCHED)
     assert "reached in 4 h" in kept.what
