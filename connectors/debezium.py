@@ -166,6 +166,7 @@ def render(
         "database.dbname": replicator.database,
         "database.user": replicator.user,
         "database.password": password_reference,
+        **{f"database.{name}": value for name, value in replicator.encryption().items()},
         "topic.prefix": pipeline.name,
         "slot.name": default_name(pipeline),
         "publication.name": default_name(pipeline),

@@ -93,6 +93,13 @@ class Connect:
             trace=next((part["trace"] for part in parts if part.get("trace")), ""),
         )
 
+    def source_lsn(self, name: str) -> int | None:
+        """The greatest LSN among the connector's stored offsets: what lies below is in Kafka. None before the first."""
+        self.ready()
+        found = self._call("GET", f"/connectors/{name}/offsets") or {}
+        offsets = [entry["offset"] or {} for entry in found.get("offsets", [])]
+        return max((int(one[key]) for one in offsets for key in ("lsn", "lsn_proc") if one.get(key)), default=None)
+
     def validate(self, config: Config) -> list[str]:
         """What Connect and the plugin find wrong, one `name: message` each; empty if nothing. Debezium also tries the
         database here."""

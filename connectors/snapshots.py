@@ -14,7 +14,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -37,12 +37,15 @@ _READING_S = 3.0
 @dataclass(frozen=True, slots=True)
 class Reads:
     """`done`: tables (`schema.table`) read from beginning to end. `last`: the newest notification of a snapshot, empty
-    if there is none yet. `begun`: how many snapshots were started. `told`: how many notifications there are."""
+    if there is none yet. `begun`: how many snapshots were started, `begun_ms` when the last was. `told`: how many
+    notifications there are. `since_ms`: of each table that is done, when the snapshot began that read it last."""
 
     done: frozenset[str]
     last: str
     begun: int
     told: int = 0
+    begun_ms: int = 0
+    since_ms: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def under_way(self) -> bool:
@@ -53,20 +56,23 @@ class Reads:
 def reads(kafka: str, pipeline: Pipeline) -> Reads:
     """What the notifications topic tells up to its end; the topic must exist."""
     done: set[str] = set()
-    last, begun, told = "", 0, 0
+    since: dict[str, int] = {}
+    last, begun, told, begun_ms = "", 0, 0, 0
     for note in _notes(kafka, debezium.notifications_topic(pipeline)):
         if note.get("aggregate_type") != "Initial Snapshot":
             continue
         last = str(note.get("type", ""))
-        begun += last == "STARTED"
+        if last == "STARTED":
+            begun, begun_ms = begun + 1, int(note.get("timestamp") or 0)
         told += 1
         data = note.get("additional_data") or {}
         if last == "TABLE_SCAN_COMPLETED":
             if data.get("status") in ("SUCCEEDED", "EMPTY"):
                 done.add(data["scanned_collection"])
+                since[data["scanned_collection"]] = begun_ms
             else:
                 last = "ABORTED"  # the scan of this table ended with an error
-    return Reads(frozenset(done), last, begun, told)
+    return Reads(frozenset(done), last, begun, told, begun_ms, since)
 
 
 def missing(pipeline: Pipeline, found: Reads, running: Mapping[str, str]) -> list[str]:

@@ -101,7 +101,7 @@ class Access:
             if removed := sorted(self.published - names):
                 found.append(f"no longer publish {', '.join(removed)}")
             if not self.publishes_all_kinds:
-                found.append("publish insert, update, delete and truncate")
+                found.append("publish insert, update, delete and truncate, of partitioned tables under their own name")
         return found
 
 
@@ -127,7 +127,8 @@ def access(connection: Connection, role: str, publication: str, tables: list[Tab
             )
             readable = {name for (name,) in cursor.fetchall()}
         cursor.execute(
-            "SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate FROM pg_publication WHERE pubname = %s",
+            "SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate AND pubviaroot FROM pg_publication "
+            "WHERE pubname = %s",
             (publication,),
         )
         kinds = cursor.fetchone()

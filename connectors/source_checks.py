@@ -5,34 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from psycopg2.extensions import connection as Connection
 
+from connectors.finding import Finding
+from connectors.server_checks import check_role, check_server
+from connectors.source import cdc_tables
 from connectors.source_types import fits, same_type
 from contracts.stream import Pipeline, Stream
 
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing about the source: a refusal stops `apply`, a warning is shown. `fix` is SQL or an edit to make."""
-
-    level: Literal["refusal", "warning"]
-    what: str
-    table: str = ""
-    column: str = ""
-    declared: str = ""
-    found: str = ""
-    fix: str = ""
-
-    def __str__(self) -> str:
-        place = ".".join(part for part in (self.table, self.column) if part)
-        text = f"{place}: {self.what}" if place else self.what
-        if self.declared or self.found:
-            text += f" (declared {self.declared or 'nothing'}, found {self.found or 'nothing'})"
-        return f"{text}\n  {self.fix}" if self.fix else text
+# Equal values of these are not always written alike: 'Ada' and 'ada', '24:00' and '1 day'.
+_LOOSE_TYPES = {"citext", "interval"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +30,18 @@ class CatalogColumn:
     toastable: bool
     in_key: bool
     in_identity: bool
+    deterministic: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogTable:
-    """One table as pg_catalog has it; `identity` is pg_class.relreplident."""
+    """One table as pg_catalog has it; `identity` is pg_class.relreplident, `logged` whether its changes are in the
+    WAL."""
 
     name: str
     identity: str
     columns: Mapping[str, CatalogColumn]
+    logged: bool = True
 
     @property
     def key(self) -> set[str]:
@@ -62,52 +49,24 @@ class CatalogTable:
         return {column.name for column in self.columns.values() if column.in_key}
 
 
-def check(connection: Connection, pipeline: Pipeline, *, slot: str) -> list[Finding]:
-    """Every finding about the server and each declared table, in the order of the contracts. Changes nothing."""
-    findings = _server(connection, slot)
+def check(connection: Connection, pipeline: Pipeline, *, slot: str, role: str) -> list[Finding]:
+    """Every finding about the server, what `role` may do there, and each declared table, in the order of the contracts.
+    Changes nothing."""
+    findings = [*check_server(connection, slot), *check_role(connection, role, cdc_tables(pipeline))]
     for stream in pipeline.cdc_streams:
         table = read_table(connection, stream.table_source.schema, stream.table_source.table)
-        findings += compare(stream, table) if table else [_absent(stream)]
+        findings += compare(stream, table) if table else [_absent(stream, connection.info.dbname)]
     return findings
 
 
-def _server(connection: Connection, slot: str) -> list[Finding]:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT current_setting('wal_level'),
-                   current_setting('max_replication_slots')::int - (SELECT count(*) FROM pg_replication_slots),
-                   current_setting('max_wal_senders')::int - (SELECT count(*) FROM pg_stat_replication),
-                   EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = %s)
-            """,
-            (slot,),
-        )
-        row = cursor.fetchone()
-    assert row is not None
-    wal_level, free_slots, free_senders, has_slot = row
-    findings = []
-    if wal_level != "logical":
-        findings.append(
-            Finding(
-                "refusal",
-                "wal_level has no changes to decode",
-                declared="logical",
-                found=wal_level,
-                fix="ALTER SYSTEM SET wal_level = logical;  -- and restart the server",
-            )
-        )
-    if not has_slot and free_slots < 1:
-        findings.append(
-            Finding("refusal", "no free replication slot", fix="raise max_replication_slots or drop an unused slot")
-        )
-    if not has_slot and free_senders < 1:
-        findings.append(Finding("refusal", "no free WAL sender", fix="raise max_wal_senders"))
-    return findings
-
-
-def _absent(stream: Stream) -> Finding:
-    source = stream.table_source
-    return Finding("refusal", "the table does not exist", table=source.qualified, declared=f"stream {stream.name}")
+def _absent(stream: Stream, database: str) -> Finding:
+    return Finding(
+        "refusal",
+        f"the table does not exist in database {database}",
+        table=stream.table_source.qualified,
+        declared=f"stream {stream.name}",
+        fix=f"make it, correct headrace.table in {stream.file}, or name the right database as source.database",
+    )
 
 
 def read_table(connection: Connection, schema: str, table: str) -> CatalogTable | None:
@@ -115,12 +74,13 @@ def read_table(connection: Connection, schema: str, table: str) -> CatalogTable 
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            SELECT c.relreplident, a.attname, format_type(a.atttypid, a.atttypmod), t.typname,
+            SELECT c.relpersistence = 'p', c.relreplident, a.attname, format_type(a.atttypid, a.atttypmod), t.typname,
                    t.typcategory = 'A', a.attstorage IN ('x', 'e'),
                    EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary
                            AND a.attnum = ANY (i.indkey)),
                    EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisreplident
-                           AND a.attnum = ANY (i.indkey))
+                           AND a.attnum = ANY (i.indkey)),
+                   coalesce((SELECT collisdeterministic FROM pg_collation l WHERE l.oid = a.attcollation), true)
             FROM pg_class c
             JOIN pg_namespace n ON n.oid = c.relnamespace
             JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -133,13 +93,54 @@ def read_table(connection: Connection, schema: str, table: str) -> CatalogTable 
         rows = cursor.fetchall()
     if not rows:
         return None
-    columns = {row[1]: CatalogColumn(*row[1:]) for row in rows}
-    return CatalogTable(f"{schema}.{table}", rows[0][0], columns)
+    columns = {row[2]: CatalogColumn(*row[2:]) for row in rows}
+    return CatalogTable(f"{schema}.{table}", rows[0][1], columns, logged=rows[0][0])
 
 
 def compare(stream: Stream, table: CatalogTable) -> list[Finding]:
     """What differs between one contract and one table, and what its replica identity cannot carry."""
-    return [*_compare_columns(stream, table), *_compare_identity(stream, table)]
+    return [
+        *_unlogged(table),
+        *_compare_columns(stream, table),
+        *_compare_identity(stream, table),
+        *_compare_keys(stream, table),
+    ]
+
+
+def _unlogged(table: CatalogTable) -> list[Finding]:
+    if table.logged:
+        return []
+    return [
+        Finding(
+            "refusal",
+            "the table is unlogged",
+            table=table.name,
+            why="its changes are not in the WAL: none would arrive after the first read",
+            fix=f"ALTER TABLE {_quoted(table.name)} SET LOGGED;",
+        )
+    ]
+
+
+def _compare_keys(stream: Stream, table: CatalogTable) -> list[Finding]:
+    """Keys that the source takes for the same and the lake for different ones."""
+    loose = [
+        (column, "a nondeterministic collation" if not column.deterministic else f"type {column.base}")
+        for name in stream.key
+        if (column := table.columns.get(name)) and (not column.deterministic or column.base in _LOOSE_TYPES)
+    ]
+    return [
+        Finding(
+            "warning",
+            "values that are equal at the source are different keys here",
+            table=table.name,
+            column=column.name,
+            found=found,
+            why="a join or a file that spells the key otherwise ('Ada', 'ada') finds its row there and not here",
+            fix="compare keys as they are written, or give the column a deterministic collation: "
+            f'ALTER TABLE {_quoted(table.name)} ALTER COLUMN {_quoted(column.name)} TYPE text COLLATE "C";',
+        )
+        for column, found in loose
+    ]
 
 
 def _compare_columns(stream: Stream, table: CatalogTable) -> list[Finding]:

@@ -32,4 +32,5 @@ GRANT USAGE ON SCHEMA :schemas TO :"role";
 GRANT SELECT ON TABLE :tables TO :"role";
 
 ALTER PUBLICATION :"publication" SET TABLE :tables;
-ALTER PUBLICATION :"publication" SET (publish = 'insert, update, delete, truncate');
+-- A partitioned table's changes come under its own name, not under those of its partitions, which nobody declared.
+ALTER PUBLICATION :"publication" SET (publish = 'insert, update, delete, truncate', publish_via_partition_root = true);

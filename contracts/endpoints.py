@@ -10,13 +10,15 @@ from pydantic import SecretStr
 
 @dataclass(frozen=True, slots=True)
 class PostgresEndpoint:
-    """One database and the role to use."""
+    """One database, the role to use, and how the connection is encrypted; libpq's own default if `sslmode` is empty."""
 
     host: str
     port: int
     database: str
     user: str
     password: SecretStr
+    sslmode: str = ""
+    sslrootcert: str = ""
 
     def dsn(self) -> dict[str, Any]:
         """Keyword arguments for `psycopg2.connect`. Holds the password: never log it."""
@@ -26,7 +28,13 @@ class PostgresEndpoint:
             "dbname": self.database,
             "user": self.user,
             "password": self.password.get_secret_value(),
+            **self.encryption(),
         }
+
+    def encryption(self) -> dict[str, str]:
+        """What was said of TLS, in libpq's words, which are Debezium's too."""
+        said = {"sslmode": self.sslmode, "sslrootcert": self.sslrootcert}
+        return {name: value for name, value in said.items() if value}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from contracts.errors import ContractError
@@ -30,6 +30,7 @@ def _named(path: object) -> object:
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Directory = Annotated[Path, BeforeValidator(_named)]
+SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 
 
 class _Part(BaseModel):
@@ -49,13 +50,22 @@ class ConnectSettings(_Part):
 
 
 class PostgresSettings(_Part):
-    """A database; an empty host means the local server. The password is never printed."""
+    """A database; an empty host means the local server. The password is never printed. `sslmode` and `sslrootcert` are
+    those of libpq; of the source they reach Debezium too, whose worker reads the certificate under the same path."""
 
     host: str = ""
     port: int = 5432
     database: str = ""
     user: str = ""
     password: SecretStr = SecretStr("")
+    sslmode: SslMode = "prefer"
+    sslrootcert: Directory | None = None
+
+    @model_validator(mode="after")
+    def _has_what_it_verifies_with(self) -> Self:
+        if self.sslmode.startswith("verify-") and self.sslrootcert is None:
+            raise ValueError(f"sslmode {self.sslmode} needs sslrootcert: the file with the certificate to trust")
+        return self
 
 
 class ReplicatorSettings(_Part):
@@ -110,6 +120,19 @@ class RunSettings(_Part):
     max_rows_per_batch: Annotated[int, Field(gt=0)] = 500_000
 
 
+class GuardSettings(_Part):
+    """How `headrace run` looks after the source. `retained_wal_bytes`: how much WAL a slot may keep there; half of the
+    server's max_slot_wal_keep_size if that is less. A failed connector is restarted at once, again after
+    `restart_after_s`, then after twice as long and so on up to ten minutes, `restarts` times in a row; 0 never.
+    `transaction_s`: an open transaction older than that is told."""
+
+    every_s: Seconds = 15.0
+    retained_wal_bytes: Annotated[int, Field(gt=0)] = 10 * 2**30
+    restarts: Annotated[int, Field(ge=0)] = 8
+    restart_after_s: Seconds = 5.0
+    transaction_s: Seconds = 3600.0
+
+
 class Settings(BaseSettings):
     """Everything a command may need; unknown names are refused."""
 
@@ -130,6 +153,7 @@ class Settings(BaseSettings):
     s3: S3Settings = S3Settings()
     spark: SparkSettings = SparkSettings()
     run: RunSettings = RunSettings()
+    guard: GuardSettings = GuardSettings()
 
     @classmethod
     def settings_customise_sources(

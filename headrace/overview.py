@@ -36,8 +36,9 @@ def parts_overview(parts: Sequence[PartStatus]) -> list[dict[str, Any]]:
     ]
 
 
-def streams_overview(app: App) -> list[dict[str, Any]]:
-    """One row per stream; empty if `headrace run` has never run here. Parts that do not answer leave cells empty."""
+def streams_overview(app: App, slot_lag: int | None = None) -> list[dict[str, Any]]:
+    """One row per stream; empty if `headrace run` has never run here. Parts that do not answer leave cells empty.
+    `slot_lag`: the bytes of WAL that the connector has not confirmed, the same for all tables."""
     written = read_status(app.status_file)
     if written is None:
         return []
@@ -45,6 +46,7 @@ def streams_overview(app: App) -> list[dict[str, Any]]:
     age_s = (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()
     live = _live(app)
     refused = _refused(app)
+    tables = {declared.name for declared in app.pipeline.cdc_streams}
     targets = {declared.name: declared.freshness_s for declared in app.pipeline.streams}
     rows = []
     for stream in streams:
@@ -56,6 +58,8 @@ def streams_overview(app: App) -> list[dict[str, Any]]:
                 "stream": name,
                 "state": _state(stream, age_s, name in targets),
                 "waiting": stream.lag,
+                "lag bytes": slot_lag if name in tables else None,
+                "delay s": seen.get("delay_s"),
                 "last commit": _short(stream.last_commit_at),
                 "last event": _short(datetime.fromtimestamp(last, UTC).isoformat()) if last else None,
                 "per s": seen.get("rate"),

@@ -19,6 +19,7 @@ from contracts.errors import Conflict, HeadraceError, Retryable
 from contracts.settings import Settings
 from headrace.app import App
 from headrace.declaration import Declaration
+from headrace.guarding import Guarding
 from headrace.lease import Lease
 from headrace.merging import Merging
 from headrace.tables import create_all_tables, lake_url
@@ -179,6 +180,10 @@ def _run_declared(
         threading.Thread(target=work, args=(tasks,), name=name)
         for name, tasks in _tasks(app, spark, rhythm, merges).items()
     ]
+    if app.pipeline.cdc_streams:
+        guard = Guarding(app)
+        looking = (lambda: _attempt(guard.round), app.settings.guard.every_s, halt)
+        threads.append(threading.Thread(target=keep_looking, args=looking, name="guardian"))
     for thread in threads:
         thread.start()
     try:
@@ -193,6 +198,14 @@ def _run_declared(
             state="Everything committed stands.",
             next_step="nothing: `headrace run` starts again by itself; the log has the trace",
         ) from failed[0]
+
+
+def keep_looking(look: Callable[[], object], every_s: float, halt: threading.Event) -> None:
+    """Look at once and every so often until `halt`: also while the rounds wait for the streams or one takes long."""
+    while True:
+        look()
+        if halt.wait(every_s):
+            return
 
 
 def _tasks(app: App, spark: SparkSession, rhythm: Rhythm, merges: bool) -> dict[str, list[Task]]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import click
 from rich.text import Text
 
+from connectors.guardian.judgement import Concern, amount
 from headrace.app import App, pass_app, progress_console
 from headrace.background import processes
 from headrace.commands.ask import json_option
+from headrace.guarding import source_overview
 from headrace.output import masked, show
 from headrace.overview import merges_overview, parts_overview, streams_overview
 from infra.local import deployment
@@ -45,13 +48,14 @@ def down(app: App) -> None:
 @json_option
 @pass_app
 def status(app: App, as_json: bool) -> None:
-    """Did it arrive? Parts, streams, merges, freshness, what waits and what was refused."""
+    """Did it arrive? Parts, source, streams, merges, what waits, what was refused; exit code 3: a person must act."""
     parts = deployment.status(app.settings)
     table = [masked(row) for row in parts_overview(parts)]
-    streams = [masked(row) for row in streams_overview(app)]
+    source = masked(source_overview(app))
+    streams = [masked(row) for row in streams_overview(app, source.get("lag bytes"))]
     merges = masked(merges_overview(app))
     if as_json:
-        show([{"parts": table, "streams": streams, "merges": merges}], as_json=True)
+        show([{"parts": table, "source": source, "streams": streams, "merges": merges}], as_json=True)
     else:
         show(table, as_json=False, title=f"Parts (logs in {app.settings.data_dir / 'log'})")
         click.echo()
@@ -61,6 +65,7 @@ def status(app: App, as_json: bool) -> None:
             click.echo(f"\nmerges: last round {merges['last round'] or 'never'}")
             if merges["error"]:
                 click.secho(f"the round of {merges['failed']} failed: {merges['error']}", fg="red", err=True)
+        show_source(source)
         for row in streams:
             if row["reason"]:
                 click.secho(f"\n{row['stream']} is {row['state']}: {row['reason']}", fg="red", err=True)
@@ -69,12 +74,30 @@ def status(app: App, as_json: bool) -> None:
                 click.secho(f"\n{part.name} crashed; the end of {part.log}:", fg="red", err=True)
                 click.echo("\n".join(part.last_lines[-15:]), err=True)
         click.echo("\nMore: headrace ledger · headrace files · headrace quarantine list · headrace verify")
+    if source.get("critical"):
+        sys.exit(3)
     if (
         merges.get("error")
         or any(part.state in ("crashed", "unreachable") for part in parts)
         or any(row["state"] != "flowing" for row in streams)
     ):
         sys.exit(1)
+
+
+def show_source(source: dict[str, Any]) -> None:
+    """The slot's line, then each concern with its steps."""
+    if not source:
+        return
+    state = f"{source['connector state'] or 'unknown'}, tasks {', '.join(source['tasks']) or 'none'}"
+    restarts = f", {source['restarts']} restarts" if source["restarts"] else ""
+    click.echo(f"\nsource: connector {source['connector']} {state}{restarts}")
+    if source["kept WAL bytes"] is not None:
+        kept, budget, lag = (amount(source[name] or 0) for name in ("kept WAL bytes", "budget bytes", "lag bytes"))
+        click.echo(f"slot {source['slot']}: {source['wal status']}, {kept} of WAL kept of {budget}, {lag} behind")
+    for one in source["concerns"]:
+        concern = Concern(**{**one, "steps": tuple(one["steps"])})
+        colour = "red" if concern.severity == "critical" else "yellow"
+        click.secho(f"\n{concern.severity}: {concern}", fg=colour, err=True)
 
 
 @click.command()

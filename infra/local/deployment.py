@@ -238,7 +238,16 @@ def _replicator(settings: Settings, here: Layout, source: PostgresEndpoint) -> P
 
 
 def _external_database(given: PostgresSettings) -> PostgresEndpoint:
-    return PostgresEndpoint(given.host, given.port, given.database, given.user, given.password)
+    return PostgresEndpoint(
+        given.host,
+        given.port,
+        given.database,
+        given.user,
+        given.password,
+        # Every client's own default need not stand in a connector's config.
+        sslmode="" if given.sslmode == "prefer" else given.sslmode,
+        sslrootcert=str(given.sslrootcert.absolute()) if given.sslrootcert else "",
+    )
 
 
 def _external_status(check: External) -> PartStatus:

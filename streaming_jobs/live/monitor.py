@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.web import Request, Response, View
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
+from prometheus_client.registry import Collector
 
 from contracts.errors import ServiceUnavailable
 from contracts.stream import Pipeline
@@ -53,12 +54,14 @@ def existing_topics(kafka: str) -> set[str]:
         raise ServiceUnavailable(f"Kafka did not answer: {error}", broker=kafka) from error
 
 
-def build_app(pipeline: Pipeline, kafka: str, data_dir: Path, port: int) -> faust.App:
+def build_app(
+    pipeline: Pipeline, kafka: str, data_dir: Path, port: int, collectors: Sequence[Collector] = ()
+) -> faust.App:
     """The worker with an agent per stream, `/streams` (JSON) and `/metrics` (Prometheus) on loopback at `port`.
 
     Only topics that exist now are watched: subscribing to others would let the broker create them with its defaults;
     restart the monitor after a stream is added. Starts at the end of each topic, reads committed records only, creates
-    no topic. `data_dir` must exist and stays practically empty.
+    no topic. `data_dir` must exist and stays practically empty. `collectors`: further figures for `/metrics`.
     """
     there = existing_topics(kafka)
     app = faust.App(
@@ -82,7 +85,7 @@ def build_app(pipeline: Pipeline, kafka: str, data_dir: Path, port: int) -> faus
             topic = app.topic(gauge.stream.topic, key_serializer="raw", value_serializer="raw", value_type=bytes)
             app.agent(topic, name=f"watch_{gauge.stream.name}")(_watcher(gauge))
 
-    collector = StreamCollector(pipeline.name, lambda: [gauge.state(time.time()) for gauge in gauges])
+    streams_now = StreamCollector(pipeline.name, lambda: [gauge.state(time.time()) for gauge in gauges])
 
     @app.page("/streams")
     async def streams(view: View, request: Request) -> Response:
@@ -90,15 +93,17 @@ def build_app(pipeline: Pipeline, kafka: str, data_dir: Path, port: int) -> faus
 
     @app.page("/metrics")
     async def metrics(view: View, request: Request) -> Response:
-        return view.text(render(collector).decode(), content_type="text/plain")
+        return view.text(render(streams_now, *collectors).decode(), content_type="text/plain")
 
     return app
 
 
-def run_monitor(pipeline: Pipeline, kafka: str, port: int, data_dir: Path) -> None:
+def run_monitor(
+    pipeline: Pipeline, kafka: str, port: int, data_dir: Path, collectors: Sequence[Collector] = ()
+) -> None:
     """Runs the worker in this process until SIGTERM or SIGINT, then raises SystemExit as faust does."""
     data_dir.mkdir(parents=True, exist_ok=True)
-    app = build_app(pipeline, kafka, data_dir, port)
+    app = build_app(pipeline, kafka, data_dir, port, collectors)
     faust.Worker(app, loglevel="WARNING", override_logging=False).execute_from_commandline()
 
 

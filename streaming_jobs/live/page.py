@@ -43,10 +43,11 @@ class StreamCollector(Collector):
             yield family
 
 
-def render(collector: Collector) -> bytes:
+def render(*collectors: Collector) -> bytes:
     """The page in Prometheus' text format."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(collector)
+    for collector in collectors:
+        registry.register(collector)
     return generate_latest(registry)
 
 

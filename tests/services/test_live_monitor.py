@@ -15,8 +15,10 @@ import pytest
 from confluent_kafka import Producer
 from kafka.admin import KafkaAdminClient
 
+from connectors.guardian.guard import Kept, Report
 from contracts.endpoints import Endpoints
 from contracts.stream import Column, FileSource, Pipeline, Stream
+from headrace.source_metrics import SourceCollector
 from streaming_jobs.live.monitor import existing_topics, run_monitor
 
 ID = (Column("id", "bigint"),)
@@ -65,9 +67,12 @@ def test_it_shows_a_streams_rate_counts_committed_rows_only_and_makes_no_topic(
     endpoints: Endpoints, watched: Pipeline, tmp_path: Path, wait_until: Any
 ) -> None:
     port = free_port()
+    looked = Report("slot", "connector", (), Kept(), kept_wal_bytes=4096)
+    (tmp_path / "source").write_text(json.dumps({"at": "2026-01-02T03:04:05+00:00", "report": looked.as_json()}))
+    source = SourceCollector(watched.name, tmp_path / "source")
     # Started as a process of its own, as `headrace monitor` does; spawn, because threads do not survive a fork.
     worker = multiprocessing.get_context("spawn").Process(
-        target=run_monitor, args=(watched, endpoints.kafka, port, tmp_path / "live")
+        target=run_monitor, args=(watched, endpoints.kafka, port, tmp_path / "live", [source])
     )
     worker.start()
     try:
@@ -91,6 +96,7 @@ def test_it_shows_a_streams_rate_counts_committed_rows_only_and_makes_no_topic(
         assert absent["watched"] is False
         page = get(port, "/metrics")
         assert f'headrace_stream_rate_per_second{{pipeline="{watched.name}",stream="drops"}}' in page
+        assert f'headrace_source_retained_wal_bytes{{pipeline="{watched.name}"}} 4096.0' in page
         assert {name for name in existing_topics(endpoints.kafka) if watched.name in name} == {topic}
     finally:
         worker.terminate()

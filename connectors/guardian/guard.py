@@ -1,0 +1,290 @@
+"""The guardian of a source: looks, remembers, judges, and restarts what failed. It never takes anything away."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from connectors import debezium, snapshots
+from connectors.guardian.facts import Reader, Server, Slot, look_at_reader, look_at_server
+from connectors.guardian.judgement import Concern, Seen, Watched, amount, budget, judge, starts_behind_a_gap
+from connectors.rest import Connect
+from contracts.endpoints import Endpoints
+from contracts.errors import HeadraceError
+from contracts.settings import GuardSettings
+from contracts.stream import Pipeline
+
+LONGEST_WAIT_S = 600.0
+RECOVERED_S = 600.0
+# The notifications are read from their beginning: seldom enough to be cheap.
+_ASK_READS_EVERY_S = 60.0
+_RATE_OVER_S = 300.0
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What outlives the process: the server that was seen first, whether the slot was ever there, since when (ms) which
+    changes are missing, and how often a connector was restarted."""
+
+    system: str = ""
+    had_slot: bool = False
+    gap: str = ""
+    gap_ms: int = 0
+    restarts_total: int = 0
+
+
+@dataclass(frozen=True)
+class Report:
+    """One look at the source. None stands for what did not answer."""
+
+    slot: str
+    connector: str
+    concerns: tuple[Concern, ...]
+    kept: Kept
+    wal_status: str | None = None
+    lag_bytes: int | None = None
+    kept_wal_bytes: int | None = None
+    budget_bytes: int | None = None
+    connector_state: str | None = None
+    task_states: tuple[str, ...] = ()
+    restarts: int = 0
+    done: tuple[str, ...] = ()
+
+    @property
+    def critical(self) -> bool:
+        """Whether a person must act now."""
+        return any(concern.severity == "critical" for concern in self.concerns)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values; `report_of` reads them back."""
+        return asdict(self)
+
+
+def report_of(content: dict[str, Any]) -> Report:
+    """A report from what `as_json` gave; TypeError or KeyError if it is another version's."""
+    concerns = tuple(Concern(**{**one, "steps": tuple(one["steps"])}) for one in content["concerns"])
+    lists = {name: tuple(content[name]) for name in ("task_states", "done")}
+    return Report(**{**content, **lists, "concerns": concerns, "kept": Kept(**content["kept"])})
+
+
+@dataclass
+class _Since:
+    """Since when each state lasts, on the monotonic clock."""
+
+    at: dict[str, float] = field(default_factory=dict)
+
+    def s(self, what: str, holds: bool, now: float) -> float:
+        if not holds:
+            self.at.pop(what, None)
+            return 0.0
+        return now - self.at.setdefault(what, now)
+
+
+class Guardian:
+    """Looks after one pipeline's slot and connector. Not for several threads at once.
+
+    `look` never raises for a part that does not answer: that is a concern. With `restart=False` it changes nothing;
+    else it restarts a failed connector, after a pause that doubles, so often as the settings allow, and never where the
+    connector would go on behind a gap.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        endpoints: Endpoints,
+        settings: GuardSettings,
+        kept: Kept | None = None,
+        *,
+        restart: bool = True,
+        patience_s: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        own = debezium.overrides(pipeline)
+        self._pipeline, self._endpoints, self._settings = pipeline, endpoints, settings
+        self._watched = Watched(
+            pipeline=pipeline.name,
+            connector=debezium.connector_name(pipeline),
+            slot=own.get("slot.name", debezium.default_name(pipeline)),
+            role=own.get("database.user", endpoints.replicator.user),
+            connect_url=endpoints.connect_url,
+            budget_bytes=settings.retained_wal_bytes,
+            transaction_s=settings.transaction_s,
+        )
+        self._kept = kept or Kept()
+        self._may_restart = restart and settings.restarts > 0
+        self._patience_s = patience_s
+        self._clock = clock
+        self._since = _Since()
+        self._reads: snapshots.Reads | None = None
+        self._asked_reads = float("-inf")
+        self._still: tuple[int | None, int] = (None, 0)
+        self._history: deque[tuple[float, int]] = deque()
+        self._restarts = 0
+        self._restart_at = float("-inf")
+
+    def look(self) -> Report:
+        """One round; takes well under a second if all is well, a few seconds for each part that does not answer."""
+        now, done = self._clock(), []
+        server, server_error = self._server()
+        with Connect(self._endpoints.connect_url, patience_s=self._patience_s, answer_s=self._patience_s) as connect:
+            reader, reader_error = self._reader(connect)
+            self._ask_reads(now, reader)
+            seen = self._seen(now, server, server_error, reader, reader_error)
+            concerns = judge(seen, self._watched)
+            if reader and self._is_to_be_restarted(now, reader, concerns) and self._restart(connect, now):
+                done.append(f"restarted what had failed of connector {self._watched.connector}")
+        slot = server.slot if server else None
+        status = reader.status if reader else None
+        return Report(
+            slot=self._watched.slot,
+            connector=self._watched.connector,
+            concerns=tuple(concerns),
+            kept=self._kept,
+            wal_status=slot.wal_status if slot else "missing" if server and self._kept.had_slot else None,
+            lag_bytes=slot.lag_bytes if slot else None,
+            kept_wal_bytes=slot.kept_bytes if slot else None,
+            budget_bytes=budget(self._watched, server) if server else None,
+            connector_state=status.connector if status else None,
+            task_states=status.tasks if status else (),
+            restarts=self._restarts,
+            done=tuple(done),
+        )
+
+    def _server(self) -> tuple[Server | None, str]:
+        try:
+            return look_at_server(self._endpoints.source, self._watched.slot), ""
+        except Exception as error:
+            return None, _said(error)
+
+    def _reader(self, connect: Connect) -> tuple[Reader | None, str]:
+        try:
+            return look_at_reader(connect, self._watched.connector), ""
+        except Exception as error:
+            return None, _said(error)
+
+    def _ask_reads(self, now: float, reader: Reader | None) -> None:
+        if reader is None or reader.config is None or now - self._asked_reads < _ASK_READS_EVERY_S:
+            return
+        self._asked_reads = now
+        try:
+            self._reads = snapshots.reads(self._endpoints.kafka, self._pipeline)
+        except Exception:
+            self._reads = None  # Kafka is watched by those who read from it
+
+    def _seen(
+        self, now: float, server: Server | None, server_error: str, reader: Reader | None, reader_error: str
+    ) -> Seen:
+        if server:
+            self._remember(server, reader)
+        slot = server.slot if server else None
+        failed = bool(reader and reader.status and reader.status.failed)
+        runs = bool(reader and reader.status and reader.status.running)
+        if self._since.s("runs", runs, now) >= RECOVERED_S:
+            self._restarts = 0
+        reading = bool(self._reads and self._reads.under_way and self._reads.begun_ms)
+        still_s, still_bytes = self._stands_still(now, server, slot)
+        return Seen(
+            server=server,
+            server_error=server_error,
+            reader=reader,
+            reader_error=reader_error,
+            server_away_s=self._since.s("server away", bool(server_error), now),
+            connect_away_s=self._since.s("connect away", bool(reader_error), now),
+            unread_s=self._since.s("unread", bool(slot and not slot.reader), now),
+            halted_s=self._since.s("halted", bool(reader and reader.config is not None and not runs), now),
+            still_s=still_s,
+            still_bytes=still_bytes,
+            first_read_s=max(1.0, time.time() - self._reads.begun_ms / 1000) if reading and self._reads else 0.0,
+            ages=self._ages(now, server),
+            grows_per_s=self._growth(now, slot),
+            system=self._kept.system,
+            had_slot=self._kept.had_slot,
+            gap=self._kept.gap,
+            restarts=self._restarts,
+            gave_up=failed and (not self._may_restart or self._restarts >= self._settings.restarts),
+        )
+
+    def _remember(self, server: Server, reader: Reader | None) -> None:
+        kept = asdict(self._kept)
+        kept["system"] = self._kept.system or server.system
+        slot, lsn = server.slot, reader.lsn if reader else None
+        kept["had_slot"] = self._kept.had_slot or slot is not None or lsn is not None
+        if self._all_read_since(self._kept.gap_ms):
+            # Read again, from a server that is the right one by that.
+            kept |= {"gap": "", "gap_ms": 0, "system": server.system}
+        if slot and slot.confirmed_lsn and lsn is not None and slot.confirmed_lsn > lsn and not self._reads_now(reader):
+            # Debezium confirms only what is in Kafka.
+            kept["gap"] = (
+                f"slot {self._watched.slot} is {amount(slot.confirmed_lsn - lsn)} ahead of what reached Kafka: "
+                "somebody else read or moved it, or made it anew"
+            )
+            kept["gap_ms"] = kept["gap_ms"] or int(time.time() * 1000)
+        if self._kept.system and server.system and server.system != self._kept.system:
+            kept["gap_ms"] = kept["gap_ms"] or int(time.time() * 1000)
+        self._kept = Kept(**kept)
+
+    def _reads_now(self, reader: Reader | None) -> bool:
+        self._asked_reads = float("-inf")
+        self._ask_reads(self._clock(), reader)
+        return bool(self._reads and self._reads.under_way)
+
+    def _all_read_since(self, ms: int) -> bool:
+        if not ms or self._reads is None or self._reads.under_way:
+            return False
+        tables = [stream.table_source.qualified for stream in self._pipeline.cdc_streams]
+        return all(self._reads.since_ms.get(table, 0) > ms for table in tables)
+
+    def _stands_still(self, now: float, server: Server | None, slot: Slot | None) -> tuple[float, int]:
+        if server is None:
+            return 0.0, 0
+        lsn = slot.restart_lsn if slot else None
+        same = lsn is not None and lsn == self._still[0]
+        if not same:
+            self._still = (lsn, server.wal_lsn)
+        return self._since.s("still", same, now), max(0, server.wal_lsn - self._still[1])
+
+    def _ages(self, now: float, server: Server | None) -> dict[int, float]:
+        if server is None:
+            return {}
+        hidden = {one.xid for one in server.transactions if one.age_s is None}
+        for name in [name for name in self._since.at if name.startswith("xid ") and int(name[4:]) not in hidden]:
+            del self._since.at[name]
+        return {xid: self._since.s(f"xid {xid}", True, now) for xid in hidden}
+
+    def _growth(self, now: float, slot: Slot | None) -> float:
+        if slot is None or slot.kept_bytes is None:
+            self._history.clear()
+            return 0.0
+        self._history.append((now, slot.kept_bytes))
+        while now - self._history[0][0] > _RATE_OVER_S:
+            self._history.popleft()
+        (began, before), (ended, after) = self._history[0], self._history[-1]
+        return (after - before) / (ended - began) if ended > began else 0.0
+
+    def _is_to_be_restarted(self, now: float, reader: Reader, concerns: list[Concern]) -> bool:
+        return bool(
+            self._may_restart
+            and reader.status
+            and reader.status.failed
+            and self._restarts < self._settings.restarts
+            and now >= self._restart_at
+            and not starts_behind_a_gap(concerns)
+        )
+
+    def _restart(self, connect: Connect, now: float) -> bool:
+        self._restarts += 1
+        wait_s = self._settings.restart_after_s * 2.0 ** min(self._restarts - 1, 30)
+        self._restart_at = now + min(wait_s, LONGEST_WAIT_S)
+        try:
+            connect.restart(self._watched.connector)
+        except HeadraceError:
+            return False  # told as soon as the next look finds it so
+        self._kept = Kept(**{**asdict(self._kept), "restarts_total": self._kept.restarts_total + 1})
+        return True
+
+
+def _said(error: Exception) -> str:
+    return (error.what if isinstance(error, HeadraceError) else str(error)).strip() or type(error).__name__

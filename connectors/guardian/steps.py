@@ -1,0 +1,49 @@
+"""The steps that a person types when the source is in trouble, in the only order that loses nothing."""
+
+from __future__ import annotations
+
+import re
+
+APPLY = ("headrace apply",)
+
+
+def address(connect_url: str) -> str:
+    """Connect's address without the login that may stand in it."""
+    return re.sub(r"(?<=://)[^/@]*@", "", connect_url.rstrip("/"))
+
+
+def read_again(connector: str, slot: str, connect_url: str, *, has_slot: bool) -> tuple[str, ...]:
+    """Begins with a first read of all tables: rows that are gone meanwhile are swept, nothing else is lost."""
+    drop = (f"SELECT pg_drop_replication_slot('{slot}');",) if has_slot else ()
+    return (*_stop(connector, connect_url), *drop, *APPLY, "headrace verify --wait 600")
+
+
+def give_up(connector: str, slot: str, connect_url: str) -> tuple[str, ...]:
+    """The last resort while the disk of the source fills: it frees the WAL, and all tables are read again later."""
+    first, *others = _stop(connector, connect_url)
+    return (
+        f"only if the disk is about to be full, free the WAL; all tables are read again afterwards: {first}",
+        *others,
+        f"SELECT pg_drop_replication_slot('{slot}');",
+        "headrace apply, once there is room",
+    )
+
+
+def more_room(limit_bytes: int | None) -> tuple[str, ...]:
+    """Raises the server's limit, if its disk has the room."""
+    if limit_bytes is None:
+        return ()
+    more = f"{max(2, 2 * limit_bytes // 2**20)}MB"
+    return (
+        f"ALTER SYSTEM SET max_slot_wal_keep_size = '{more}';  -- if the disk of pg_wal has room for it",
+        "SELECT pg_reload_conf();",
+    )
+
+
+def _stop(connector: str, connect_url: str) -> tuple[str, ...]:
+    where = f"{address(connect_url)}/connectors/{connector}"
+    return (
+        f"curl -fsS -X PUT {where}/stop",
+        # Refused until every task has ended.
+        f"curl -fsS --retry 20 --retry-delay 1 --retry-all-errors -X DELETE {where}/offsets",
+    )

@@ -1,0 +1,192 @@
+"""The source is reached with the least privilege and over the connection that the settings ask for; judged before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg2
+import pytest
+from psycopg2.errors import InsufficientPrivilege
+from pydantic import SecretStr
+
+from connectors import source
+from connectors.plan import apply, plan
+from connectors.source_checks import Finding, check
+from contracts.endpoints import Endpoints, PostgresEndpoint
+from contracts.errors import PlanRefused, ServiceUnavailable
+from contracts.settings import Settings
+from contracts.stream import Column, Pipeline, Stream, TableSource
+from infra.local.layout import open_layout
+from infra.local.postgres import endpoint
+from tests.services.test_connectors_plan import new_shop, remove_shop
+from tests.services.tls_front import Certificates, certificates, tls_front
+
+
+@pytest.fixture(scope="module")
+def administrator(endpoints: Endpoints, deployment: Settings) -> PostgresEndpoint:
+    return endpoint(open_layout(deployment), endpoints.source.database, "postgres")
+
+
+@pytest.fixture(scope="module")
+def trusted(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    folder = tmp_path_factory.mktemp("certificates")
+    folder.chmod(0o755)
+    return certificates(folder)
+
+
+@contextmanager
+def as_role(role: PostgresEndpoint) -> Iterator[psycopg2.extensions.cursor]:
+    with closing(psycopg2.connect(**role.dsn())) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        yield cursor
+
+
+def test_the_role_of_the_script_reads_what_is_declared_and_nothing_else(administrator: PostgresEndpoint) -> None:
+    name = f"least_{uuid4().hex[:8]}"
+    role = replace(administrator, user=name, password=SecretStr("päss'word"))
+    with as_role(administrator) as cursor:
+        cursor.execute(f"CREATE SCHEMA {name}")
+        for table in ("declared", "other"):
+            cursor.execute(f"CREATE TABLE {name}.{table} AS SELECT 1 AS id")
+        try:
+            source.grant(administrator, role, name, [TableSource(name, "declared")])
+            source.grant(administrator, role, name, [TableSource(name, "declared")])
+            with as_role(role) as cursor_of_role:
+                cursor_of_role.execute(f"SELECT id FROM {name}.declared")
+                assert cursor_of_role.fetchall() == [(1,)]
+                for refused in (
+                    f"SELECT * FROM {name}.other",
+                    f"INSERT INTO {name}.declared VALUES (2)",
+                    f"UPDATE {name}.declared SET id = 2",
+                    f"DELETE FROM {name}.declared",
+                    f"TRUNCATE {name}.declared",
+                    f"CREATE TABLE {name}.mine (id int)",
+                    "CREATE TABLE public.mine (id int)",
+                    "CREATE ROLE mine",
+                    "ALTER SYSTEM SET wal_level = minimal",
+                    "SELECT pg_read_file('postgresql.conf')",
+                    "COPY (SELECT 1) TO PROGRAM 'true'",
+                ):
+                    with pytest.raises(InsufficientPrivilege):
+                        cursor_of_role.execute(refused)
+            cursor.execute(
+                "SELECT rolsuper, rolcreatedb, rolcreaterole, rolbypassrls, rolreplication FROM pg_roles "
+                "WHERE rolname = %s",
+                (name,),
+            )
+            assert cursor.fetchone() == (False, False, False, False, True)
+        finally:
+            cursor.execute(f"DROP PUBLICATION IF EXISTS {name}; DROP SCHEMA {name} CASCADE; DROP OWNED BY {name}")
+            cursor.execute(f"DROP ROLE {name}")
+
+
+def found_in(administrator: PostgresEndpoint, role: str, statements: str) -> list[Finding]:
+    """What is found of a table `t` that these statements make and that is gone afterwards."""
+    name = f"judged_{uuid4().hex[:8]}"
+    columns = (Column("id", "string"), Column("note", "string"))
+    stream = Stream(name, "t", f"{name}.{name}.t", TableSource(name, "t"), columns, ("id",), file=Path("t.yaml"))
+    pipeline = Pipeline(name, (stream,), Path(), Path(), Path())
+    with closing(psycopg2.connect(**administrator.dsn())) as connection, connection.cursor() as cursor:
+        cursor.execute(f"CREATE SCHEMA {name}; SET LOCAL search_path = {name}; {statements}")
+        return [
+            finding
+            for finding in check(connection, pipeline, slot=name, role=role)
+            if finding.table or "role" in finding.what
+        ]
+
+
+TABLE = "CREATE TABLE t (id text PRIMARY KEY, note varchar(9));"
+
+
+@pytest.mark.parametrize(
+    ("statements", "level", "what", "fix"),
+    [
+        ("CREATE UNLOGGED TABLE t (id text PRIMARY KEY, note varchar(9))", "refusal", "unlogged", "SET LOGGED;"),
+        (f"{TABLE} ALTER TABLE t ENABLE ROW LEVEL SECURITY", "refusal", "row security", "BYPASSRLS;"),
+        (f"{TABLE} GRANT INSERT ON t TO debezium", "warning", "may write", "replicator"),
+        (
+            # Made so by hand, as this server is built without ICU.
+            f'CREATE COLLATION loose FROM "C"; {TABLE.replace("id text", "id text COLLATE loose")} '
+            "UPDATE pg_collation SET collisdeterministic = false WHERE collname = 'loose'",
+            "warning",
+            "equal at the source",
+            'COLLATE "C";',
+        ),
+        ("CREATE TABLE t (id interval PRIMARY KEY, note varchar(9))", "warning", "equal at the source", ""),
+    ],
+)
+def test_what_would_lose_rows_is_found_before(
+    administrator: PostgresEndpoint, endpoints: Endpoints, statements: str, level: str, what: str, fix: str
+) -> None:
+    role = endpoints.replicator.user
+    assert [finding for finding in found_in(administrator, role, TABLE) if "2 kB" not in finding.what] == []
+    (finding,) = [one for one in found_in(administrator, role, statements) if "2 kB" not in one.what]
+    assert (finding.level, what in finding.what, fix in finding.fix) == (level, True, True), finding
+    assert finding.why
+
+
+def test_partitions_arrive_under_the_name_of_their_table(
+    endpoints: Endpoints, deployment: Settings, tmp_path: Path
+) -> None:
+    shop = new_shop(endpoints, deployment, tmp_path)
+    shop.run(
+        """
+        CREATE TABLE orders (id bigint PRIMARY KEY, price numeric(10,2), paid_at timestamptz) PARTITION BY RANGE (id);
+        CREATE TABLE orders_1 PARTITION OF orders FOR VALUES FROM (0) TO (10);
+        CREATE TABLE orders_2 PARTITION OF orders FOR VALUES FROM (10) TO (20);
+        INSERT INTO orders VALUES (1, 1, NULL), (11, 1, NULL);
+        """
+    )
+    shop = replace(shop, pipeline=shop.with_streams(shop.stream("orders")))
+    try:
+        apply(shop.plan())
+        assert shop.plan().changes == []
+        shop.run("INSERT INTO orders VALUES (2, 1, NULL), (12, 1, NULL); DELETE FROM orders WHERE id = 11")
+        told = [(change["op"], (change["after"] or change["before"])["id"]) for change, _ in shop.changes("orders")]
+        assert sorted(told[:2]) == [("r", 1), ("r", 11)]
+        assert told[2:] == [("c", 2), ("c", 12), ("d", 11)]
+    finally:
+        remove_shop(shop)
+
+
+def test_a_server_that_is_not_the_right_one_is_not_talked_to(endpoints: Endpoints, trusted: Certificates) -> None:
+    there = endpoints.source
+    with tls_front(there.host, there.port, trusted.server) as port:
+        right = replace(there, host="localhost", port=port, sslmode="verify-full", sslrootcert=str(trusted.trusted))
+        with source.connected(right) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+            assert connection.info.ssl_in_use
+        for wrong in (
+            replace(right, sslrootcert=str(trusted.foreign)),
+            replace(right, host="127.0.0.1"),  # no name of the certificate
+            replace(right, sslmode="disable"),
+        ):
+            with pytest.raises(ServiceUnavailable), source.connected(wrong):
+                pass
+        with source.connected(replace(right, host="127.0.0.1", sslmode="verify-ca")):
+            pass
+
+
+def test_debezium_reads_over_tls_and_refuses_another_server(
+    endpoints: Endpoints, deployment: Settings, trusted: Certificates, tmp_path: Path
+) -> None:
+    there = endpoints.source
+    with tls_front(there.host, there.port, trusted.server) as port:
+        tls = {"host": "localhost", "port": port, "sslmode": "verify-full", "sslrootcert": str(trusted.trusted)}
+        encrypted = replace(
+            endpoints, source=replace(endpoints.source, **tls), replicator=replace(endpoints.replicator, **tls)
+        )
+        foreign = replace(encrypted.replicator, sslrootcert=str(trusted.foreign))
+        shop = new_shop(encrypted, deployment, tmp_path, "orders")
+        try:
+            with pytest.raises(PlanRefused, match=r"database\.hostname|certif|PKIX|SSL"):
+                apply(plan(shop.pipeline, replace(encrypted, replicator=foreign), deployment))
+            apply(shop.plan())
+            shop.run("INSERT INTO orders VALUES (1, 1, NULL)")
+            assert [change["after"]["id"] for change, _ in shop.changes("orders")] == [1]
+        finally:
+            remove_shop(replace(shop, endpoints=endpoints))

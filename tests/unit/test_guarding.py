@@ -1,0 +1,165 @@
+"""The guardian inside `headrace run`: told once, kept for `status` and Prometheus, and nothing of it stops the run."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from pydantic import SecretStr, ValidationError
+
+from connectors import debezium
+from connectors.guardian.guard import Guardian, Kept, Report
+from connectors.guardian.judgement import Concern
+from contracts.endpoints import PostgresEndpoint
+from contracts.settings import KafkaSettings, PostgresSettings, Settings
+from contracts.stream import Column, Pipeline, Stream, TableSource
+from headrace.app import App
+from headrace.commands.local import status
+from headrace.guarding import Guarding, read_report, source_file
+from headrace.running import _attempt, keep_looking
+from headrace.source_metrics import SourceCollector
+from infra.local.deployment import endpoints
+from streaming_jobs.live.page import render
+
+KEPT = Concern("wal kept", "critical", "too much", "the disk", ("headrace apply", "SELECT 1;"))
+REPORT = Report(
+    slot="headrace_edtech",
+    connector="edtech",
+    concerns=(),
+    kept=Kept("1", True, restarts_total=3),
+    wal_status="extended",
+    lag_bytes=5,
+    kept_wal_bytes=2048,
+    budget_bytes=4096,
+    connector_state="RUNNING",
+    task_states=("RUNNING",),
+)
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> App:
+    return App(Settings(data_dir=tmp_path, kafka=KafkaSettings(bootstrap_servers="127.0.0.1:1")))
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[Report]:
+    """What the guardian sees, look by look."""
+    found: list[Report] = []
+    monkeypatch.setattr(Guardian, "look", lambda _: found.pop(0))
+    return found
+
+
+def test_what_is_new_or_over_is_logged_once(app: App, looks: list[Report], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    warned = replace(REPORT, concerns=(replace(KEPT, severity="warn"),))
+    critical = replace(REPORT, concerns=(KEPT,), done=("restarted it",))
+    guarding = Guarding(app)
+    looks += [REPORT, warned, replace(warned, lag_bytes=6), critical, replace(critical, done=()), REPORT, REPORT]
+    for _ in range(7):
+        guarding.round()
+    told = [(record.levelname, record.getMessage().split("\n")[0]) for record in caplog.records]
+    assert told == [
+        ("WARNING", "source: too much"),
+        ("ERROR", "source: too much"),
+        ("WARNING", "source: restarted it (0 in a row)"),
+        ("INFO", "source: no longer: too much"),
+    ]
+    assert "1. headrace apply" in caplog.text
+
+
+def test_what_must_not_be_forgotten_outlives_the_process(app: App, looks: list[Report]) -> None:
+    looks.append(REPORT)
+    Guarding(app).round()
+    found = read_report(source_file(app.settings))
+    assert found
+    assert found[1] == REPORT
+    assert source_file(app.settings).match("*.status.json")  # what `reset` deletes
+    source_file(app.settings).write_text('{"at": "2026-01-01T00:00:00+00:00", "report": {"slot": "x"}}')
+    assert read_report(source_file(app.settings)) is None
+
+
+def test_errors_of_the_guardian_stop_nothing_and_it_ends_with_the_run() -> None:
+    halt, looked = threading.Event(), []
+
+    def look() -> None:
+        looked.append(1)
+        if len(looked) == 3:
+            halt.set()
+        raise RuntimeError("no such luck")
+
+    keep_looking(lambda: _attempt(look), 0.01, halt)
+    assert len(looked) == 3
+
+
+def test_status_shows_the_source_and_ends_with_3_if_a_person_must_act(
+    app: App, looks: list[Report], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.local.deployment.status", lambda _: [])
+    looks += [REPORT, replace(REPORT, concerns=(replace(KEPT, severity="warn"),)), replace(REPORT, concerns=(KEPT,))]
+    guarding = Guarding(app)
+    for code in (0, 0, 3):
+        guarding.round()
+        shown = CliRunner().invoke(status, obj=app)
+        assert shown.exit_code == code, shown.output
+        assert "slot headrace_edtech: extended, 2.0 KiB of WAL kept of 4.0 KiB, 5 B behind" in shown.output
+        assert "connector edtech RUNNING, tasks RUNNING, 3 restarts" in shown.output
+    assert "critical: too much\nthe disk\n  1. headrace apply\n  2. SELECT 1;" in shown.output
+    told = json.loads(CliRunner().invoke(status, ["--json"], obj=app).stdout)[0]["source"]
+    assert (told["critical"], told["lag bytes"], told["wal status"]) == (True, 5, "extended")
+    assert told["concerns"][0]["steps"] == ["headrace apply", "SELECT 1;"]
+
+
+def test_status_looks_itself_when_the_last_look_is_old(
+    app: App, looks: list[Report], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.local.deployment.status", lambda _: [])
+    old = {"at": datetime(2026, 1, 1, tzinfo=UTC).isoformat(), "report": REPORT.as_json()}
+    source_file(app.settings).write_text(json.dumps(old))
+    looks.append(replace(REPORT, concerns=(KEPT,)))
+    assert CliRunner().invoke(status, obj=app).exit_code == 3
+    assert looks == []
+
+
+def test_prometheus_reads_the_last_look(app: App, looks: list[Report]) -> None:
+    file = source_file(app.settings)
+    assert render(SourceCollector("edtech", file)) == b""
+    looks += [replace(REPORT, concerns=(KEPT,)), replace(REPORT, wal_status=None, lag_bytes=None, task_states=())]
+    guarding = Guarding(app)
+    guarding.round()
+    page = render(SourceCollector("edtech", file)).decode()
+    for line in (
+        'headrace_source_slot_lag_bytes{pipeline="edtech"} 5.0',
+        'headrace_source_retained_wal_bytes{pipeline="edtech"} 2048.0',
+        'headrace_source_wal_status{pipeline="edtech",slot="headrace_edtech",status="extended"} 1.0',
+        'headrace_source_wal_status{pipeline="edtech",slot="headrace_edtech",status="lost"} 0.0',
+        'headrace_source_task_state{pipeline="edtech",state="RUNNING",task="0"} 1.0',
+        'headrace_source_restarts_total{pipeline="edtech"} 3.0',
+        'headrace_source_concerns{pipeline="edtech",severity="critical"} 1.0',
+    ):
+        assert line in page.splitlines(), page
+    guarding.round()
+    assert "slot_lag_bytes{" not in render(SourceCollector("edtech", file)).decode()
+
+
+def test_tls_of_the_settings_reaches_psycopg2_and_debezium(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = PostgresSettings(
+        host="db", database="shop", user="owner", sslmode="verify-full", sslrootcert=Path("ca.pem")
+    )
+    found = endpoints(Settings(data_dir=tmp_path, source=given))
+    tls = {"sslmode": "verify-full", "sslrootcert": str(tmp_path / "ca.pem")}
+    assert found.source.dsn().items() >= tls.items()
+    orders = Stream("shop", "orders", "shop.s.orders", TableSource("s", "orders"), (Column("id", "bigint"),), ("id",))
+    pipeline = Pipeline("shop", (orders,), tmp_path, tmp_path, tmp_path)
+    config = debezium.render(pipeline, found.replicator, "kafka:9092", password_reference="${x}", placeholder="p")
+    assert {name: config[f"database.{name}"] for name in tls} == tls
+    plain = PostgresEndpoint("db", 5432, "shop", "owner", SecretStr(""))
+    assert "sslmode" not in plain.dsn()
+    with pytest.raises(ValidationError, match="needs sslrootcert"):
+        PostgresSettings(sslmode="verify-ca")
