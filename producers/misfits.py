@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from contracts.stream import Stream
 from producers.rows import Rows
-from producers.split_csv import Dialect
+from producers.split_csv import Dialect, lines_of_rows, matches
 
 _ONE_LINE = str.maketrans("\r\n\0", "   ")
+_EXPRESSION_FIELDS = 200
+"""More fields are counted row by row: the expression that tells a whole text would grow too large."""
+
 _LOOKED_AT = 100_000
 """Rows with quotes that are parsed for their number of fields; those after them pass for fitting."""
 
@@ -27,23 +29,27 @@ class Misfits:
         self.rows = 0
         self.misfits = 0
         self._looked_at = 0
+        self._fitting = lines_of_rows(dialect, self._fields) if 0 < self._fields <= _EXPRESSION_FIELDS else ""
 
     def add(self, batch: Rows) -> None:
         """Take these rows in."""
-        self.rows += len(batch.values)
+        self.rows += len(batch)
         if batch.format == "unsplit":
-            self.misfits += len(batch.values)
-        elif batch.format == "csv" and self._fields:
-            values = pa.array(batch.values, pa.binary())
+            self.misfits += len(batch)
+        elif batch.format == "csv" and self._fields and not self._all_fit(batch):
+            _, values = batch.arrays()
             unlike = pc.not_equal(pc.count_substring(values, self._dialect.delimiter), self._fields - 1)
             # A delimiter within quotes is none: those rows are looked at one by one, as far as that costs little.
             for at in pc.indices_nonzero(unlike).to_pylist():
-                row = batch.values[at].decode(errors="replace")
+                row = values[at].as_py().decode(errors="replace")
                 if self._dialect.quote and self._dialect.quote in row:
                     if self._looked_at >= _LOOKED_AT:
                         continue
                     self._looked_at += 1
                 self.misfits += len(fields_of(row, self._dialect)) != self._fields
+
+    def _all_fit(self, batch: Rows) -> bool:
+        return bool(self._fitting and batch.text and matches(batch.text, self._fitting))
 
     def verdict(self) -> str:
         """Why the file is refused; empty if it is not."""

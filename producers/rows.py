@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from contracts.wire import RowFormat
 
@@ -33,14 +35,78 @@ class ByteSource(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
 class Rows:
     """Consecutive events of one format. `lines[i]` is where `values[i]` begins: the 1-based physical line, for an
-    element of a JSON array its ordinal. The values are the file's own bytes without line ends or separators."""
+    element of a JSON array its ordinal. The values are the file's own bytes without line ends or separators.
 
-    format: RowFormat
-    lines: Sequence[int]
-    values: list[bytes]
+    Lines that are a row each stay the text that they are until somebody asks for the values: a file that is only
+    counted, or that goes into chunks, never has an object for each row.
+    """
+
+    __slots__ = ("_lines", "_text", "_values", "format")
+
+    def __init__(
+        self, row_format: RowFormat, lines: Sequence[int], values: list[bytes] | None, text: bytes = b""
+    ) -> None:
+        """Without `values` each line of `text` is a row; it ends with a line end."""
+        self.format = row_format
+        self._lines = lines
+        self._values = values
+        self._text = text
+
+    @classmethod
+    def of_text(cls, row_format: RowFormat, line: int, text: bytes) -> Rows:
+        """Every line of a text, the first at `line`. None is blank, each ends with `\\n` alone."""
+        return cls(row_format, range(line, line + text.count(b"\n")), None, text)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    @property
+    def lines(self) -> Sequence[int]:
+        """Where the values begin."""
+        return self._lines
+
+    @property
+    def values(self) -> list[bytes]:
+        """The values, in order."""
+        if self._values is None:
+            self._values = self._text.split(b"\n")
+            self._values.pop()
+        return self._values
+
+    @property
+    def text(self) -> bytes | None:
+        """The lines, if each of them is a row."""
+        return self._text or None
+
+    @property
+    def size(self) -> int:
+        """How many bytes the values have."""
+        return len(self._text) - len(self) if self._text else sum(map(len, self.values))
+
+    def ended(self) -> bytes:
+        """Every value and a line end behind it, as one text."""
+        return self._text or b"\n".join([*self.values, b""])
+
+    def part(self, start: int, end: int) -> Rows:
+        """Those from `start` to before `end`, as of a slice."""
+        if start <= 0 and end >= len(self):
+            return self
+        if not self._text:
+            return Rows(self.format, self._lines[start:end], self.values[start:end])
+        text = self._text.split(b"\n", start)[-1]
+        if end < len(self):
+            text = text[: len(text) - len(text.split(b"\n", end - start)[-1])]
+        return Rows(self.format, self._lines[start:end], None, text)
+
+    def arrays(self) -> tuple[pa.Array, pa.Array]:
+        """The lines, and the values, which Arrow splits without an object for each."""
+        lines = pa.array(self._lines, pa.int64())
+        if not self._text:
+            return lines, pa.array(self.values, pa.binary())
+        # The list's last value is what follows the last line end: nothing.
+        return lines, pc.split_pattern(pa.array([self._text], pa.binary()), "\n").values.slice(0, len(self))
 
 
 def unsplit(text: bytes, line: int, *, physical: bool = True) -> Rows:
@@ -68,24 +134,33 @@ def physical_rows(text: bytes, line: int, row_format: RowFormat, blank: bytes = 
 
     A line is blank, and no row, if nothing is left of it without the bytes in `blank`.
     """
-    if not text:
+    if b"\r" in text:
+        text = (text if text.endswith(b"\n") else text + b"\n").replace(b"\r\n", b"\n")
+    while text:
+        # Shorter than one record may be: so is each of its lines.
+        end = len(text) if len(text) <= ROW_LIMIT_BYTES else text.rfind(b"\n", 0, ROW_LIMIT_BYTES) + 1
+        if end:
+            yield from _whole_lines(text[:end], line, row_format, blank)
+        else:
+            end = text.find(b"\n") + 1 or len(text)
+            value = text[:end].removesuffix(b"\n")
+            long = len(value) > ROW_LIMIT_BYTES
+            if value.strip(blank or b"\n"):
+                yield unsplit(value, line, physical=False) if long else Rows(row_format, [line], [value])
+        line += text.count(b"\n", 0, end)
+        text = text[end:]
+
+
+def _whole_lines(text: bytes, line: int, row_format: RowFormat, blank: bytes) -> Iterator[Rows]:
+    text = text if text.endswith(b"\n") else text + b"\n"
+    starts = {b"\n", *(b"%c" % byte for byte in blank)}
+    if not any(text.startswith(start) or b"\n" + start in text for start in starts):
+        yield Rows.of_text(row_format, line, text)
         return
     values = text.split(b"\n")
-    if not values[-1]:
-        values.pop()
-    if b"\r" in text:
-        values = [value[:-1] if value.endswith(b"\r") else value for value in values]
-    lines: Sequence[int] = range(line, line + len(values))
-    if b"" in values or (blank and not all(map(bytes.strip, values))):
-        kept = [(number, value) for number, value in zip(lines, values, strict=True) if value.strip(blank or b"\n")]
-        lines, values = [number for number, _ in kept], [value for _, value in kept]
-    if len(text) <= ROW_LIMIT_BYTES or not values or len(max(values, key=len)) <= ROW_LIMIT_BYTES:
-        if values:
-            yield Rows(row_format, lines, values)
-        return
-    for number, value in zip(lines, values, strict=True):
-        long = len(value) > ROW_LIMIT_BYTES
-        yield unsplit(value, number, physical=False) if long else Rows(row_format, [number], [value])
+    kept = [(number, value) for number, value in enumerate(values, line) if value.strip(blank or b"\n")]
+    if kept:
+        yield Rows(row_format, [number for number, _ in kept], [value for _, value in kept])
 
 
 def split_lines(
