@@ -96,7 +96,15 @@ def _write(attempt: Attempt, number: int, batches: list[pa.RecordBatch]) -> Cut:
     table = pa.Table.from_batches(batches).unify_dictionaries()
     packed = io.BytesIO()
     # Delta's and Spark's own codec for speed; a dictionary of values that are all different would be built for nothing.
-    pq.write_table(table, packed, compression="zstd", compression_level=1, use_dictionary=["format"])
+    pq.write_table(
+        table,
+        packed,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=["format"],
+        write_statistics=["line"],
+        write_batch_size=1 << 16,
+    )
     content = packed.getvalue()
     path = attempt.path(number)
     attempt.put(path, content)

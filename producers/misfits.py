@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-
 import pyarrow.compute as pc
 
 from contracts.stream import Stream
+from producers.dialect import Dialect, LineRows, fields_of
 from producers.rows import Rows
-from producers.split_csv import Dialect, lines_of_rows, matches
-
-_ONE_LINE = str.maketrans("\r\n\0", "   ")
-_EXPRESSION_FIELDS = 200
-"""More fields are counted row by row: the expression that tells a whole text would grow too large."""
 
 _LOOKED_AT = 100_000
 """Rows with quotes that are parsed for their number of fields; those after them pass for fitting."""
@@ -29,7 +23,7 @@ class Misfits:
         self.rows = 0
         self.misfits = 0
         self._looked_at = 0
-        self._fitting = lines_of_rows(dialect, self._fields) if 0 < self._fields <= _EXPRESSION_FIELDS else ""
+        self._fitting = LineRows(dialect, self._fields)
 
     def add(self, batch: Rows) -> None:
         """Take these rows in."""
@@ -49,7 +43,7 @@ class Misfits:
                 self.misfits += len(fields_of(row, self._dialect)) != self._fields
 
     def _all_fit(self, batch: Rows) -> bool:
-        return bool(self._fitting and batch.text and matches(batch.text, self._fitting))
+        return batch.fields == self._fields or (batch.text is not None and self._fitting.match(batch.text))
 
     def verdict(self) -> str:
         """Why the file is refused; empty if it is not."""
@@ -60,20 +54,3 @@ class Misfits:
             f"{self.misfits:,} of its {self.rows:,} rows do not have the {self._fields} fields of its header or cannot "
             f"be told apart, more than {stream.quarantine_limit:.1%}"
         )
-
-
-def fields_of(row: str, dialect: Dialect) -> list[str]:
-    """The fields of one row, for counting and for the names in a header; none if it cannot be read."""
-    if not dialect.quote or dialect.quote not in row:
-        return row.split(dialect.delimiter)
-    reader = csv.reader(
-        [row.translate(_ONE_LINE)],
-        delimiter=dialect.delimiter,
-        quotechar=dialect.quote,
-        doublequote=not dialect.backslash,
-        escapechar="\\" if dialect.backslash else None,
-    )
-    try:
-        return next(reader)
-    except csv.Error:
-        return []

@@ -43,21 +43,28 @@ class Rows:
     counted, or that goes into chunks, never has an object for each row.
     """
 
-    __slots__ = ("_lines", "_text", "_values", "format")
+    __slots__ = ("_lines", "_text", "_values", "fields", "format")
 
     def __init__(
-        self, row_format: RowFormat, lines: Sequence[int], values: list[bytes] | None, text: bytes = b""
+        self,
+        row_format: RowFormat,
+        lines: Sequence[int],
+        values: list[bytes] | None,
+        text: bytes = b"",
+        fields: int = 0,
     ) -> None:
-        """Without `values` each line of `text` is a row; it ends with a line end."""
+        """Without `values` each line of `text` is a row; it ends with a line end. `fields` is how many each row has, as
+        far as the splitter has seen that by the way, else 0."""
         self.format = row_format
+        self.fields = fields
         self._lines = lines
         self._values = values
         self._text = text
 
     @classmethod
-    def of_text(cls, row_format: RowFormat, line: int, text: bytes) -> Rows:
+    def of_text(cls, row_format: RowFormat, line: int, text: bytes, fields: int = 0) -> Rows:
         """Every line of a text, the first at `line`. None is blank, each ends with `\\n` alone."""
-        return cls(row_format, range(line, line + text.count(b"\n")), None, text)
+        return cls(row_format, range(line, line + text.count(b"\n")), None, text, fields)
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -98,7 +105,7 @@ class Rows:
         text = self._text.split(b"\n", start)[-1]
         if end < len(self):
             text = text[: len(text) - len(text.split(b"\n", end - start)[-1])]
-        return Rows(self.format, self._lines[start:end], None, text)
+        return Rows(self.format, self._lines[start:end], None, text, self.fields)
 
     def arrays(self) -> tuple[pa.Array, pa.Array]:
         """The lines, and the values, which Arrow splits without an object for each."""
@@ -129,7 +136,7 @@ def unsplit(text: bytes, line: int, *, physical: bool = True) -> Rows:
     return Rows("unsplit", lines, values)
 
 
-def physical_rows(text: bytes, line: int, row_format: RowFormat, blank: bytes = b"") -> Iterator[Rows]:
+def physical_rows(text: bytes, line: int, row_format: RowFormat, blank: bytes = b"", fields: int = 0) -> Iterator[Rows]:
     """Split text that holds whole lines only, each of them one row; the last line may lack its end.
 
     A line is blank, and no row, if nothing is left of it without the bytes in `blank`.
@@ -140,7 +147,7 @@ def physical_rows(text: bytes, line: int, row_format: RowFormat, blank: bytes = 
         # Shorter than one record may be: so is each of its lines.
         end = len(text) if len(text) <= ROW_LIMIT_BYTES else text.rfind(b"\n", 0, ROW_LIMIT_BYTES) + 1
         if end:
-            yield from _whole_lines(text[:end], line, row_format, blank)
+            yield from _whole_lines(text[:end], line, row_format, blank, fields)
         else:
             end = text.find(b"\n") + 1 or len(text)
             value = text[:end].removesuffix(b"\n")
@@ -151,11 +158,11 @@ def physical_rows(text: bytes, line: int, row_format: RowFormat, blank: bytes = 
         text = text[end:]
 
 
-def _whole_lines(text: bytes, line: int, row_format: RowFormat, blank: bytes) -> Iterator[Rows]:
+def _whole_lines(text: bytes, line: int, row_format: RowFormat, blank: bytes, fields: int) -> Iterator[Rows]:
     text = text if text.endswith(b"\n") else text + b"\n"
     starts = {b"\n", *(b"%c" % byte for byte in blank)}
     if not any(text.startswith(start) or b"\n" + start in text for start in starts):
-        yield Rows.of_text(row_format, line, text)
+        yield Rows.of_text(row_format, line, text, fields)
         return
     values = text.split(b"\n")
     kept = [(number, value) for number, value in enumerate(values, line) if value.strip(blank or b"\n")]

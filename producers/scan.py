@@ -13,9 +13,10 @@ from typing import BinaryIO
 
 from contracts.delimiter import delimiter_of
 from contracts.stream import Stream
-from producers.misfits import Misfits, fields_of
+from producers.dialect import Dialect, fields_of
+from producers.misfits import Misfits
 from producers.rows import BOM, Rows, UnreadableFile, split_lines
-from producers.split_csv import Dialect, split_csv
+from producers.split_csv import split_csv
 from producers.split_json import split_json
 from producers.split_parquet import parquet_wrong, split_parquet
 from producers.text import as_utf8, first_line, skip_lines

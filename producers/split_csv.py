@@ -5,11 +5,8 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
+from producers.dialect import Dialect, LineRows, fields_of
 from producers.rows import BOM, CHUNK_BYTES, ROW_LIMIT_BYTES, ByteSource, Rows, physical_rows, split_lines, unsplit
 
 _NEWLINE = 0x0A
@@ -21,28 +18,6 @@ class _State(enum.Enum):
     QUOTED = enum.auto()
     ESCAPED = enum.auto()
     AFTER_QUOTE = enum.auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """One character each. An empty `quote` quotes nothing; with `backslash` a backslash takes the next character's
-    meaning within quotes, otherwise two quotes stand for one."""
-
-    delimiter: str = ","
-    quote: str = '"'
-    backslash: bool = False
-
-    @property
-    def mark(self) -> bytes:
-        """The quote."""
-        return self.quote.encode()
-
-    def quoted(self) -> bytes:
-        """A regular expression for a quoted text, its quotes included."""
-        mark = re.escape(self.mark)
-        if self.backslash:
-            return mark + rb"(?:[^\\" + mark + rb"]++|\\[\s\S])*+" + mark
-        return mark + b"(?:[^" + mark + b"]++|" + mark + mark + b")*+" + mark
 
 
 class _RowScan:
@@ -96,30 +71,6 @@ def _whole_row(dialect: Dialect) -> re.Pattern[bytes]:
     return re.compile(field + b"(?:" + delimiter + field + b")*+(?=\n)")
 
 
-def lines_of_rows(dialect: Dialect, fields: int = 0) -> str:
-    """The regular expression, as Arrow reads them, of a text in which each line is a row with so many fields, with any
-    number for 0. It says of a text in one pass what `_RowScan` finds row by row.
-    """
-    delimiter, mark = _escaped(dialect.delimiter), _escaped(dialect.quote)
-    other = rf"[^{delimiter}\n]*"
-    inner = rf"(?:[^{mark}\\\n]|\\[^\n])*" if dialect.backslash else rf"(?:[^{mark}\n]|{mark}{mark})*"
-    plain = rf"(?:[^{mark}{delimiter}\n]{other})?" if dialect.quote else other
-    # Two quotes stand for one: the second of them does not close, and RE2 has no possessive repetition to say so.
-    behind = other if dialect.backslash else plain
-    field = rf"(?:{mark}{inner}{mark}{behind}|{plain})" if dialect.quote else plain
-    repeated = rf"{{{fields - 1}}}" if fields else "*"
-    return rf"\A(?:{field}(?:{delimiter}{field}){repeated}\n)*\z"
-
-
-def _escaped(character: str) -> str:
-    return rf"\x{{{ord(character):x}}}"
-
-
-def matches(text: bytes, pattern: str) -> bool:
-    """Whether a text is as this expression of `lines_of_rows` says."""
-    return bool(pc.match_substring_regex(pa.array([text], pa.binary()), pattern)[0].as_py())
-
-
 RFC_4180 = Dialect()
 
 
@@ -134,7 +85,7 @@ def split_csv(
     if not dialect.quote:
         yield from split_lines(source, "csv", line=line, chunk_bytes=chunk_bytes)
         return
-    whole_row, mark, lines_only = _whole_row(dialect), dialect.mark, lines_of_rows(dialect)
+    whole_row, mark, line_rows = _whole_row(dialect), dialect.mark, _LineRows(dialect)
     text, first = b"", True
     while True:
         chunk = source.read(chunk_bytes)
@@ -144,8 +95,8 @@ def split_csv(
         elif first:
             continue
         at = text.rfind(b"\n") + 1
-        if mark in text and matches(text[:at], lines_only):
-            yield from physical_rows(text[:at], line, "csv")
+        if mark in text and (fields := line_rows.fields(text[:at])) is not None:
+            yield from physical_rows(text[:at], line, "csv", fields=fields)
             line += text.count(b"\n", 0, at)
         else:
             at = 0
@@ -180,6 +131,26 @@ def split_csv(
             return
         if len(text) > ROW_LIMIT_BYTES:
             text, line = yield from _long_row(text, line, source, dialect, chunk_bytes)
+
+
+class _LineRows:
+    """Looks for texts whose lines are whole rows, first for those that have as many fields as the first row."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._fields: int | None = None
+        self._any = LineRows(dialect)
+        self._like_the_first = self._any
+
+    def fields(self, text: bytes) -> int | None:
+        """How many each row has, 0 if they differ; None if not each line is a row."""
+        if self._fields is None:
+            first = text.lstrip(b"\r\n").split(b"\n", 1)[0].removesuffix(b"\r")
+            self._fields = len(fields_of(first.decode(errors="replace"), self._dialect))
+            self._like_the_first = LineRows(self._dialect, self._fields)
+        if self._fields and self._like_the_first.match(text):
+            return self._fields
+        return 0 if self._any.match(text) else None
 
 
 def _sized(lines: list[int], values: list[bytes]) -> Iterator[Rows]:
