@@ -59,13 +59,19 @@ class LineRows:
 
     def __init__(self, dialect: Dialect, fields: int = 0) -> None:
         """With `fields` each row must have so many."""
-        self._expression = _expression(dialect, fields) if fields <= _EXPRESSION_FIELDS else ""
+        row = _expression(dialect, fields) if fields <= _EXPRESSION_FIELDS else ""
+        self._text = rf"\A(?:{row}\n)*\z" if row else ""
+        self._row = rf"\A{row}\z" if row else ""
 
     def match(self, text: bytes) -> bool:
         """Whether it is so. A text that may be looked at in no other way than row by row is none."""
-        if not self._expression:
-            return False
-        return bool(pc.match_substring_regex(pa.array([text], pa.binary()), self._expression)[0].as_py())
+        return bool(self._text and pc.match_substring_regex(pa.array([text], pa.binary()), self._text)[0].as_py())
+
+    def among(self, values: pa.Array) -> pa.Array:
+        """Which of these values are one such row on one line."""
+        if not self._row:
+            return pa.array([False] * len(values), pa.bool_())
+        return pc.match_substring_regex(values, self._row)
 
 
 def _expression(dialect: Dialect, fields: int) -> str:
@@ -77,7 +83,7 @@ def _expression(dialect: Dialect, fields: int) -> str:
     behind = other if dialect.backslash else plain
     field = rf"(?:{mark}{inner}{mark}{behind}|{plain})" if dialect.quote else plain
     repeated = rf"{{{fields - 1}}}" if fields else "*"
-    return rf"\A(?:{field}(?:{delimiter}{field}){repeated}\n)*\z"
+    return rf"{field}(?:{delimiter}{field}){repeated}"
 
 
 def _escaped(character: str) -> str:

@@ -32,10 +32,11 @@ class Misfits:
             self.misfits += len(batch)
         elif batch.format == "csv" and self._fields and not self._all_fit(batch):
             _, values = batch.arrays()
-            unlike = pc.not_equal(pc.count_substring(values, self._dialect.delimiter), self._fields - 1)
-            # A delimiter within quotes is none: those rows are looked at one by one, as far as that costs little.
-            for at in pc.indices_nonzero(unlike).to_pylist():
-                row = values[at].as_py().decode(errors="replace")
+            values = values.filter(pc.not_equal(pc.count_substring(values, self._dialect.delimiter), self._fields - 1))
+            # A delimiter within quotes is none. The few rows of which that is not seen at once are looked at one by
+            # one, as far as that costs little.
+            for value in values.filter(pc.invert(self._fitting.among(values))).to_pylist():
+                row = value.decode(errors="replace")
                 if self._dialect.quote and self._dialect.quote in row:
                     if self._looked_at >= _LOOKED_AT:
                         continue

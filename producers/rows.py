@@ -61,11 +61,6 @@ class Rows:
         self._values = values
         self._text = text
 
-    @classmethod
-    def of_text(cls, row_format: RowFormat, line: int, text: bytes, fields: int = 0) -> Rows:
-        """Every line of a text, the first at `line`. None is blank, each ends with `\\n` alone."""
-        return cls(row_format, range(line, line + text.count(b"\n")), None, text, fields)
-
     def __len__(self) -> int:
         return len(self._lines)
 
@@ -136,38 +131,44 @@ def unsplit(text: bytes, line: int, *, physical: bool = True) -> Rows:
     return Rows("unsplit", lines, values)
 
 
-def physical_rows(text: bytes, line: int, row_format: RowFormat, blank: bytes = b"", fields: int = 0) -> Iterator[Rows]:
-    """Split text that holds whole lines only, each of them one row; the last line may lack its end.
+def physical_rows(
+    text: bytes, line: int, row_format: RowFormat, blank: bytes = b"", fields: int = 0
+) -> Generator[Rows, None, int]:
+    """Split text that holds whole lines only, each of them one row; the last line may lack its end. Returns the line
+    that follows.
 
-    A line is blank, and no row, if nothing is left of it without the bytes in `blank`.
+    A line is blank, and no row, if nothing is left of it without the bytes in `blank`. With `fields` each line is known
+    to have so many.
     """
+    if text and not text.endswith(b"\n"):
+        text += b"\n"
     if b"\r" in text:
-        text = (text if text.endswith(b"\n") else text + b"\n").replace(b"\r\n", b"\n")
+        text = text.replace(b"\r\n", b"\n")
     while text:
         # Shorter than one record may be: so is each of its lines.
         end = len(text) if len(text) <= ROW_LIMIT_BYTES else text.rfind(b"\n", 0, ROW_LIMIT_BYTES) + 1
-        if end:
-            yield from _whole_lines(text[:end], line, row_format, blank, fields)
-        else:
-            end = text.find(b"\n") + 1 or len(text)
-            value = text[:end].removesuffix(b"\n")
-            long = len(value) > ROW_LIMIT_BYTES
-            if value.strip(blank or b"\n"):
-                yield unsplit(value, line, physical=False) if long else Rows(row_format, [line], [value])
-        line += text.count(b"\n", 0, end)
-        text = text[end:]
+        if not end:
+            end = text.index(b"\n") + 1
+            value = text[: end - 1]
+            if len(value) > ROW_LIMIT_BYTES and value.strip(blank or b"\n"):
+                yield unsplit(value, line, physical=False)
+                text, line = text[end:], line + 1
+                continue
+        lines, text = text[:end], text[end:]
+        count = lines.count(b"\n")
+        # Two fields have a delimiter between them: no line is blank.
+        if fields > 1 or not _may_be_blank(lines, blank):
+            yield Rows(row_format, range(line, line + count), None, lines, fields)
+        elif kept := [(n, value) for n, value in enumerate(lines.split(b"\n"), line) if value.strip(blank or b"\n")]:
+            yield Rows(row_format, [n for n, _ in kept], [value for _, value in kept])
+        line += count
+    return line
 
 
-def _whole_lines(text: bytes, line: int, row_format: RowFormat, blank: bytes, fields: int) -> Iterator[Rows]:
-    text = text if text.endswith(b"\n") else text + b"\n"
+def _may_be_blank(lines: bytes, blank: bytes) -> bool:
+    """Whether one of these lines is empty, or begins as a blank one may."""
     starts = {b"\n", *(b"%c" % byte for byte in blank)}
-    if not any(text.startswith(start) or b"\n" + start in text for start in starts):
-        yield Rows.of_text(row_format, line, text, fields)
-        return
-    values = text.split(b"\n")
-    kept = [(number, value) for number, value in enumerate(values, line) if value.strip(blank or b"\n")]
-    if kept:
-        yield Rows(row_format, [number for number, _ in kept], [value for _, value in kept])
+    return any(lines.startswith(start) or b"\n" + start in lines for start in starts)
 
 
 def split_lines(
@@ -186,8 +187,7 @@ def split_lines(
         elif first:
             continue
         whole = text.rfind(b"\n") + 1 if chunk else len(text)
-        yield from physical_rows(text[:whole], line, row_format, blank)
-        line += text.count(b"\n", 0, whole)
+        line = yield from physical_rows(text[:whole], line, row_format, blank)
         text = text[whole:]
         if not chunk:
             return

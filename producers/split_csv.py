@@ -96,8 +96,7 @@ def split_csv(
             continue
         at = text.rfind(b"\n") + 1
         if mark in text and (fields := line_rows.fields(text[:at])) is not None:
-            yield from physical_rows(text[:at], line, "csv", fields=fields)
-            line += text.count(b"\n", 0, at)
+            line = yield from physical_rows(text[:at], line, "csv", fields=fields)
         else:
             at = 0
         while at < len(text):
@@ -106,8 +105,7 @@ def split_csv(
             if quote < 0 and not chunk:
                 plain = len(text)
             if plain > at:
-                yield from physical_rows(text[at:plain], line, "csv")
-                line += text.count(b"\n", at, plain)
+                line = yield from physical_rows(text[at:plain], line, "csv")
                 at = plain
             if quote < 0:
                 break
