@@ -5,6 +5,10 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Generator, Iterator
+from itertools import accumulate
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from producers.dialect import Dialect, LineRows, fields_of
 from producers.rows import BOM, CHUNK_BYTES, ROW_LIMIT_BYTES, ByteSource, Rows, physical_rows, split_lines, unsplit
@@ -94,36 +98,15 @@ def split_csv(
             text, first = text.removeprefix(BOM), False
         elif first:
             continue
-        at = text.rfind(b"\n") + 1
-        if mark in text and (fields := line_rows.fields(text[:at])) is not None:
-            line = yield from physical_rows(text[:at], line, "csv", fields=fields)
+        end = text.rfind(b"\n") + 1
+        whole = text[:end]
+        if mark not in whole:
+            line = yield from physical_rows(whole, line, "csv")
+        elif (fields := line_rows.fields(whole)) is not None:
+            line = yield from physical_rows(whole, line, "csv", fields=fields)
         else:
-            at = 0
-        while at < len(text):
-            quote = text.find(mark, at)
-            plain = text.rfind(b"\n", at, quote if quote >= 0 else len(text)) + 1
-            if quote < 0 and not chunk:
-                plain = len(text)
-            if plain > at:
-                line = yield from physical_rows(text[at:plain], line, "csv")
-                at = plain
-            if quote < 0:
-                break
-            lines: list[int] = []
-            values: list[bytes] = []
-            while at < len(text):
-                row = whole_row.match(text, at)
-                if not row:
-                    break
-                if at < row.end() and text[at : row.end()] != b"\r":
-                    lines.append(line)
-                    values.append(row[0].removesuffix(b"\r"))
-                line += 1 + row[0].count(b"\n")
-                at = row.end() + 1
-            yield from _sized(lines, values)
-            if at < len(text):
-                break
-        text = text[at:]
+            line, end = yield from _with_long_quotes(whole, line, whole_row, line_rows)
+        text = text[end:]
         if not chunk:
             yield from _last_row(text, line, dialect)
             return
@@ -149,6 +132,43 @@ class _LineRows:
         if self._fields and self._like_the_first.match(text):
             return self._fields
         return 0 if self._any.match(text) else None
+
+    def others(self, values: list[bytes]) -> list[int]:
+        """Which of these lines are no whole row, if each began one."""
+        return pc.indices_nonzero(pc.invert(self._any.among(pa.array(values, pa.binary())))).to_pylist()  # type: ignore[no-any-return]
+
+
+def _with_long_quotes(
+    text: bytes, line: int, whole_row: re.Pattern[bytes], line_rows: _LineRows
+) -> Generator[Rows, None, tuple[int, int]]:
+    """Rows of a text of whole lines of which some are no rows, since line ends stand within quotes. Only those are
+    looked at one by one. Returns the line, and the place in the text, of the first row that it does not hold whole."""
+    found = text.split(b"\n")
+    starts = [0, *accumulate(len(value) + 1 for value in found)]
+    lines: list[int] = []
+    values: list[bytes] = []
+    at, end = 0, len(found) - 1
+    for other in line_rows.others(found[:-1]):
+        if other < at:
+            continue
+        lines += range(line + at, line + other)
+        values += found[at:other]
+        at = other
+        row = whole_row.match(text, starts[at])
+        if not row:
+            end = at
+            break
+        lines.append(line + at)
+        values.append(row[0])
+        at += 1 + row[0].count(b"\n")
+    lines += range(line + at, line + end)
+    values += found[at:end]
+    values = [value.removesuffix(b"\r") for value in values] if b"\r" in text else values
+    if b"" in values:
+        kept = [(number, value) for number, value in zip(lines, values, strict=True) if value]
+        lines, values = [number for number, _ in kept], [value for _, value in kept]
+    yield from _sized(lines, values)
+    return line + end, starts[end]
 
 
 def _sized(lines: list[int], values: list[bytes]) -> Iterator[Rows]:
