@@ -18,7 +18,7 @@ from producers.rows import Rows
 from producers.scan import FileRows, Scan
 from producers.transactions import TransactionalProducer
 
-PART_ROWS = 20_000
+PART_ROWS = 50_000
 """How many rows are produced between two looks at the limits of a transaction."""
 
 OutcomeState = Literal["sent", "already_sent", "rejected", "changed"]
@@ -26,11 +26,11 @@ OutcomeState = Literal["sent", "already_sent", "rejected", "changed"]
 
 @dataclass(frozen=True, slots=True)
 class TransactionLimits:
-    """What ends a transaction once it is reached, whichever comes first: well below the transaction's time-out, since
-    the records still queued then have to arrive too."""
+    """What ends a transaction once it is reached, whichever comes first. The time, which mostly is, lies well below the
+    transaction's time-out, since the records still queued then have to arrive too; at each end the sender waits."""
 
-    rows: int = 200_000
-    bytes: int = 64 * 1024 * 1024
+    rows: int = 1_000_000
+    bytes: int = 256 * 1024 * 1024
     seconds: float = 4.0
 
 
