@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from producers.rows import as_array
+
 _ONE_LINE = str.maketrans("\r\n\0", "   ")
 _EXPRESSION_FIELDS = 200
 """The expression for rows of more fields would grow too large."""
@@ -65,7 +67,7 @@ class LineRows:
 
     def match(self, text: bytes) -> bool:
         """Whether it is so. A text that may be looked at in no other way than row by row is none."""
-        return bool(self._text and pc.match_substring_regex(pa.array([text], pa.binary()), self._text)[0].as_py())
+        return bool(self._text and pc.match_substring_regex(as_array(text), self._text)[0].as_py())
 
     def among(self, values: pa.Array) -> pa.Array:
         """Which of these values are one such row on one line."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Generator, Iterator, Sequence
 from typing import Protocol
 
@@ -104,11 +105,18 @@ class Rows:
 
     def arrays(self) -> tuple[pa.Array, pa.Array]:
         """The lines, and the values, which Arrow splits without an object for each."""
-        lines = pa.array(self._lines, pa.int64())
+        lines = self._lines
+        lines = pa.arange(lines.start, lines.stop) if isinstance(lines, range) else pa.array(lines, pa.int64())
         if not self._text:
             return lines, pa.array(self.values, pa.binary())
         # The list's last value is what follows the last line end: nothing.
-        return lines, pc.split_pattern(pa.array([self._text], pa.binary()), "\n").values.slice(0, len(self))
+        return lines, pc.split_pattern(as_array(self._text), "\n").values.slice(0, len(self))
+
+
+def as_array(text: bytes) -> pa.Array:
+    """An array with this one value, which is not copied."""
+    ends = pa.py_buffer(array("i", [0, len(text)]))
+    return pa.Array.from_buffers(pa.binary(), 1, [None, ends, pa.py_buffer(text)])
 
 
 def unsplit(text: bytes, line: int, *, physical: bool = True) -> Rows:
@@ -172,7 +180,7 @@ def _may_be_blank(lines: bytes, blank: bytes) -> bool:
         return True
     # Ten times as fast as a search of Python's own: it leaps from line end to line end.
     behind_an_end = r"\n[" + "".join(rf"\x{{{byte:x}}}" for byte in starts) + "]"
-    return bool(pc.match_substring_regex(pa.array([lines], pa.binary()), behind_an_end)[0].as_py())
+    return bool(pc.match_substring_regex(as_array(lines), behind_an_end)[0].as_py())
 
 
 def split_lines(
