@@ -76,11 +76,11 @@ def _collected(events: Iterable[Rows], cut_bytes: int) -> Iterator[list[pa.Recor
     batches: list[pa.RecordBatch] = []
     size = 0
     for rows in events:
-        if not rows.values:
+        if not len(rows):
             continue
-        formats = pa.DictionaryArray.from_arrays(pa.array(bytes(len(rows.values)), pa.int8()), [rows.format])
-        values = pa.array(rows.values, pa.binary())
-        batch = pa.record_batch([pa.array(rows.lines, pa.int64()), formats, values], schema=_SCHEMA)
+        formats = pa.DictionaryArray.from_arrays(pa.array(bytes(len(rows)), pa.int8()), [rows.format])
+        lines, values = rows.arrays()
+        batch = pa.record_batch([lines, formats, values], schema=_SCHEMA)
         at_once = max(1, len(values) * cut_bytes // values.nbytes)
         for start in range(0, len(values), at_once):
             batches.append(batch.slice(start, at_once))
@@ -96,7 +96,15 @@ def _write(attempt: Attempt, number: int, batches: list[pa.RecordBatch]) -> Cut:
     table = pa.Table.from_batches(batches).unify_dictionaries()
     packed = io.BytesIO()
     # Delta's and Spark's own codec for speed; a dictionary of values that are all different would be built for nothing.
-    pq.write_table(table, packed, compression="zstd", compression_level=1, use_dictionary=["format"])
+    pq.write_table(
+        table,
+        packed,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=["format"],
+        write_statistics=["line"],
+        write_batch_size=1 << 16,
+    )
     content = packed.getvalue()
     path = attempt.path(number)
     attempt.put(path, content)

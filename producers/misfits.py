@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from contracts.stream import Stream
+from producers.dialect import Dialect, LineRows, fields_of
 from producers.rows import Rows
-from producers.split_csv import Dialect
 
-_ONE_LINE = str.maketrans("\r\n\0", "   ")
 _LOOKED_AT = 100_000
 """Rows with quotes that are parsed for their number of fields; those after them pass for fitting."""
 
@@ -27,23 +23,28 @@ class Misfits:
         self.rows = 0
         self.misfits = 0
         self._looked_at = 0
+        self._fitting = LineRows(dialect, self._fields)
 
     def add(self, batch: Rows) -> None:
         """Take these rows in."""
-        self.rows += len(batch.values)
+        self.rows += len(batch)
         if batch.format == "unsplit":
-            self.misfits += len(batch.values)
-        elif batch.format == "csv" and self._fields:
-            values = pa.array(batch.values, pa.binary())
-            unlike = pc.not_equal(pc.count_substring(values, self._dialect.delimiter), self._fields - 1)
-            # A delimiter within quotes is none: those rows are looked at one by one, as far as that costs little.
-            for at in pc.indices_nonzero(unlike).to_pylist():
-                row = batch.values[at].decode(errors="replace")
+            self.misfits += len(batch)
+        elif batch.format == "csv" and self._fields and not self._all_fit(batch):
+            _, values = batch.arrays()
+            values = values.filter(pc.not_equal(pc.count_substring(values, self._dialect.delimiter), self._fields - 1))
+            # A delimiter within quotes is none. The few rows of which that is not seen at once are looked at one by
+            # one, as far as that costs little.
+            for value in values.filter(pc.invert(self._fitting.among(values))).to_pylist():
+                row = value.decode(errors="replace")
                 if self._dialect.quote and self._dialect.quote in row:
                     if self._looked_at >= _LOOKED_AT:
                         continue
                     self._looked_at += 1
                 self.misfits += len(fields_of(row, self._dialect)) != self._fields
+
+    def _all_fit(self, batch: Rows) -> bool:
+        return batch.fields == self._fields or (batch.text is not None and self._fitting.match(batch.text))
 
     def verdict(self) -> str:
         """Why the file is refused; empty if it is not."""
@@ -54,20 +55,3 @@ class Misfits:
             f"{self.misfits:,} of its {self.rows:,} rows do not have the {self._fields} fields of its header or cannot "
             f"be told apart, more than {stream.quarantine_limit:.1%}"
         )
-
-
-def fields_of(row: str, dialect: Dialect) -> list[str]:
-    """The fields of one row, for counting and for the names in a header; none if it cannot be read."""
-    if not dialect.quote or dialect.quote not in row:
-        return row.split(dialect.delimiter)
-    reader = csv.reader(
-        [row.translate(_ONE_LINE)],
-        delimiter=dialect.delimiter,
-        quotechar=dialect.quote,
-        doublequote=not dialect.backslash,
-        escapechar="\\" if dialect.backslash else None,
-    )
-    try:
-        return next(reader)
-    except csv.Error:
-        return []

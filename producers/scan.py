@@ -13,9 +13,10 @@ from typing import BinaryIO
 
 from contracts.delimiter import delimiter_of
 from contracts.stream import Stream
-from producers.misfits import Misfits, fields_of
+from producers.dialect import Dialect, fields_of
+from producers.misfits import Misfits
 from producers.rows import BOM, Rows, UnreadableFile, split_lines
-from producers.split_csv import Dialect, split_csv
+from producers.split_csv import split_csv
 from producers.split_json import split_json
 from producers.split_parquet import parquet_wrong, split_parquet
 from producers.text import as_utf8, first_line, skip_lines
@@ -106,7 +107,7 @@ class FileRows:
         first = next(self._batches, None)
         self.header = first.values[0] if first and first.format == "csv" else None
         if first and self.header is not None:
-            self._batches = chain([Rows(first.format, first.lines[1:], first.values[1:])], self._batches)
+            self._batches = chain([first.part(1, len(first))], self._batches)
 
     def __iter__(self) -> Iterator[Rows]:
         return self._batches
@@ -137,8 +138,8 @@ def scan(source: BinaryIO, stream: Stream, progress: Callable[[int], None] | Non
     rows, named = 0, declared.format != "json"
     try:
         for batch in file_rows:
-            rows += len(batch.values)
-            named = named or any(known.search(value) for value in batch.values)
+            rows += len(batch)
+            named = named or bool(known.search(batch.ended()))
             misfits.add(batch)
             if progress:
                 progress(file_rows.reader.bytes)

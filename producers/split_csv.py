@@ -5,8 +5,12 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from itertools import accumulate
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from producers.dialect import Dialect, LineRows, fields_of
 from producers.rows import BOM, CHUNK_BYTES, ROW_LIMIT_BYTES, ByteSource, Rows, physical_rows, split_lines, unsplit
 
 _NEWLINE = 0x0A
@@ -18,28 +22,6 @@ class _State(enum.Enum):
     QUOTED = enum.auto()
     ESCAPED = enum.auto()
     AFTER_QUOTE = enum.auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """One character each. An empty `quote` quotes nothing; with `backslash` a backslash takes the next character's
-    meaning within quotes, otherwise two quotes stand for one."""
-
-    delimiter: str = ","
-    quote: str = '"'
-    backslash: bool = False
-
-    @property
-    def mark(self) -> bytes:
-        """The quote."""
-        return self.quote.encode()
-
-    def quoted(self) -> bytes:
-        """A regular expression for a quoted text, its quotes included."""
-        mark = re.escape(self.mark)
-        if self.backslash:
-            return mark + rb"(?:[^\\" + mark + rb"]++|\\[\s\S])*+" + mark
-        return mark + b"(?:[^" + mark + b"]++|" + mark + mark + b")*+" + mark
 
 
 class _RowScan:
@@ -107,7 +89,7 @@ def split_csv(
     if not dialect.quote:
         yield from split_lines(source, "csv", line=line, chunk_bytes=chunk_bytes)
         return
-    whole_row, mark = _whole_row(dialect), dialect.mark
+    whole_row, mark, line_rows = _whole_row(dialect), dialect.mark, _LineRows(dialect)
     text, first = b"", True
     while True:
         chunk = source.read(chunk_bytes)
@@ -116,38 +98,77 @@ def split_csv(
             text, first = text.removeprefix(BOM), False
         elif first:
             continue
-        at = 0
-        while at < len(text):
-            quote = text.find(mark, at)
-            plain = text.rfind(b"\n", at, quote if quote >= 0 else len(text)) + 1
-            if quote < 0 and not chunk:
-                plain = len(text)
-            if plain > at:
-                yield from physical_rows(text[at:plain], line, "csv")
-                line += text.count(b"\n", at, plain)
-                at = plain
-            if quote < 0:
-                break
-            lines: list[int] = []
-            values: list[bytes] = []
-            while at < len(text):
-                row = whole_row.match(text, at)
-                if not row:
-                    break
-                if at < row.end() and text[at : row.end()] != b"\r":
-                    lines.append(line)
-                    values.append(row[0].removesuffix(b"\r"))
-                line += 1 + row[0].count(b"\n")
-                at = row.end() + 1
-            yield from _sized(lines, values)
-            if at < len(text):
-                break
-        text = text[at:]
+        end = text.rfind(b"\n") + 1
+        whole = text[:end]
+        if mark not in whole:
+            line = yield from physical_rows(whole, line, "csv")
+        elif (fields := line_rows.fields(whole)) is not None:
+            line = yield from physical_rows(whole, line, "csv", fields=fields)
+        else:
+            line, end = yield from _with_long_quotes(whole, line, whole_row, line_rows)
+        text = text[end:]
         if not chunk:
             yield from _last_row(text, line, dialect)
             return
         if len(text) > ROW_LIMIT_BYTES:
             text, line = yield from _long_row(text, line, source, dialect, chunk_bytes)
+
+
+class _LineRows:
+    """Looks for texts whose lines are whole rows, first for those that have as many fields as the first row."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._fields: int | None = None
+        self._any = LineRows(dialect)
+        self._like_the_first = self._any
+
+    def fields(self, text: bytes) -> int | None:
+        """How many each row has, 0 if they differ; None if not each line is a row."""
+        if self._fields is None:
+            first = text.lstrip(b"\r\n").split(b"\n", 1)[0].removesuffix(b"\r")
+            self._fields = len(fields_of(first.decode(errors="replace"), self._dialect))
+            self._like_the_first = LineRows(self._dialect, self._fields)
+        if self._fields and self._like_the_first.match(text):
+            return self._fields
+        return 0 if self._any.match(text) else None
+
+    def others(self, values: list[bytes]) -> list[int]:
+        """Which of these lines are no whole row, if each began one."""
+        return pc.indices_nonzero(pc.invert(self._any.among(pa.array(values, pa.binary())))).to_pylist()  # type: ignore[no-any-return]
+
+
+def _with_long_quotes(
+    text: bytes, line: int, whole_row: re.Pattern[bytes], line_rows: _LineRows
+) -> Generator[Rows, None, tuple[int, int]]:
+    """Rows of a text of whole lines of which some are no rows, since line ends stand within quotes. Only those are
+    looked at one by one. Returns the line, and the place in the text, of the first row that it does not hold whole."""
+    found = text.split(b"\n")
+    starts = [0, *accumulate(len(value) + 1 for value in found)]
+    lines: list[int] = []
+    values: list[bytes] = []
+    at, end = 0, len(found) - 1
+    for other in line_rows.others(found[:-1]):
+        if other < at:
+            continue
+        lines += range(line + at, line + other)
+        values += found[at:other]
+        at = other
+        row = whole_row.match(text, starts[at])
+        if not row:
+            end = at
+            break
+        lines.append(line + at)
+        values.append(row[0])
+        at += 1 + row[0].count(b"\n")
+    lines += range(line + at, line + end)
+    values += found[at:end]
+    values = [value.removesuffix(b"\r") for value in values] if b"\r" in text else values
+    if b"" in values:
+        kept = [(number, value) for number, value in zip(lines, values, strict=True) if value]
+        lines, values = [number for number, _ in kept], [value for _, value in kept]
+    yield from _sized(lines, values)
+    return line + end, starts[end]
 
 
 def _sized(lines: list[int], values: list[bytes]) -> Iterator[Rows]:

@@ -14,6 +14,9 @@ from contracts.errors import Fatal, ServiceUnavailable
 from contracts.stream import Pipeline
 from contracts.wire import FileState, decode_file_state, foreign_records
 
+FETCH_WAIT_MS = 50
+"""What a look at the files topic takes at least; an idle reader asks as often."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -44,10 +47,14 @@ class FilesTopic:
                 "group.id": f"headrace-{self.topic}-reader",
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
+                # The end after the last record is only told once the broker has waited for more.
+                "fetch.wait.max.ms": FETCH_WAIT_MS,
                 "isolation.level": "read_committed",
                 "log_level": 0,
             }
         )
+        # Connected before: librdkafka would look for the first offset again only after half a second.
+        topic_partitions(self._consumer, kafka, timeout_s)
         self._consumer.assign([TopicPartition(self.topic, 0, OFFSET_BEGINNING)])
         self._next = 0
 
@@ -140,7 +147,7 @@ class FilesTopic:
             raise ServiceUnavailable(f"the files topic's end is unknown: {problem}", topic=self.topic) from problem
 
 
-def topic_partitions(admin: AdminClient, kafka: str, timeout_s: float) -> dict[str, int]:
+def topic_partitions(admin: AdminClient | Consumer, kafka: str, timeout_s: float) -> dict[str, int]:
     """The number of partitions of every topic. Asks for all: asking for one by name may create it."""
     try:
         topics = admin.list_topics(timeout=timeout_s).topics

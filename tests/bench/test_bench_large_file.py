@@ -17,6 +17,7 @@ from contracts.endpoints import Endpoints
 from contracts.loader import load_pipeline
 from contracts.spark_types import parse_type
 from contracts.stream import Pipeline, Stream
+from producers.chunks import CUT_BYTES
 from producers.generator.declaration import load_sample_data
 from producers.generator.generate import generate
 from producers.push import SendOptions, push
@@ -32,7 +33,7 @@ def test_a_large_file_in_chunks_against_a_plain_spark_job(lake: Lake, endpoints:
     bundled = load_pipeline("citizens")
     declared = bundled.streams[0]
     declared = replace(declared, source=replace(declared.file_source, bulk_bytes=1), quarantine_minimum=10**12)
-    with file_lake(lake.spark, endpoints, declared) as files:
+    with file_lake(lake.spark, endpoints, declared, cut_bytes=CUT_BYTES) as files:
         # One after the other, the small ones first: a JVM that has compiled neither would only measure that.
         for scale in (20_000, ROWS, ROWS):
             path = register(bundled, tmp_path / f"{scale}-{time.monotonic_ns()}", scale)
@@ -47,6 +48,7 @@ def test_a_large_file_in_chunks_against_a_plain_spark_job(lake: Lake, endpoints:
                 "rows": found.counts.rows,
                 "file_bytes": path.stat().st_size,
                 "push_s": round(sent, 1),
+                "push_mb_per_s": round(path.stat().st_size / sent / 1e6),
                 "take_in_s": round(taken_in, 1),
                 "plain_spark_s": round(plain, 1),
                 "ratio": round((sent + taken_in) / plain, 2),

@@ -31,14 +31,14 @@ from streaming_jobs.tables import create_tables
 
 
 class FileLake:
-    def __init__(self, spark: SparkSession, endpoints: Endpoints, streams: Sequence[Stream]) -> None:
+    def __init__(self, spark: SparkSession, endpoints: Endpoints, streams: Sequence[Stream], cut_bytes: int) -> None:
         self.spark, self.kafka = spark, endpoints.kafka
         name = f"f{uuid.uuid4().hex[:10]}"
         self.lake_url = f"{endpoints.hdfs_url}/test_lakes/{name}"
         owned = tuple(replace(s, pipeline=name, topic=f"{name}.files.{s.name}") for s in streams)
         self.pipeline = Pipeline(name, owned, Path(), Path(), Path())
         self.chunks = HdfsChunks(
-            endpoints.webhdfs_url, urlsplit(self.lake_url).path, name, getpass.getuser(), cut_bytes=20_000
+            endpoints.webhdfs_url, urlsplit(self.lake_url).path, name, getpass.getuser(), cut_bytes=cut_bytes
         )
 
     def make(self) -> None:
@@ -106,9 +106,11 @@ class FileLake:
 
 
 @contextmanager
-def file_lake(spark: SparkSession, endpoints: Endpoints, *streams: Stream) -> Iterator[FileLake]:
-    """A lake under a name of its own, with its topics."""
-    lake = FileLake(spark, endpoints, streams)
+def file_lake(
+    spark: SparkSession, endpoints: Endpoints, *streams: Stream, cut_bytes: int = 20_000
+) -> Iterator[FileLake]:
+    """A lake under a name of its own, with its topics; its chunks are small, so that a small file has some."""
+    lake = FileLake(spark, endpoints, streams, cut_bytes)
     lake.make()
     try:
         yield lake
