@@ -37,6 +37,8 @@ PROMISES: Mapping[str, str] = {
     "key.converter.schemas.enable": "false",
     "value.converter": "org.apache.kafka.connect.json.JsonConverter",
     "value.converter.schemas.enable": "false",
+    # Without this a NULL in a column that has a default arrives as the default.
+    "value.converter.replace.null.with.default": "false",
     # Marks tell our markers from the heartbeat's, which would only fill the topic.
     "message.prefix.include.list": MARKER_PREFIX,
     # How tables that are added later get their first read, and how we know that it ended (snapshots.py).

@@ -91,11 +91,11 @@ def plan(pipeline: Pipeline, endpoints: Endpoints, settings: Settings) -> Plan:
                 password_reference=password.reference(settings.data_dir, pipeline.name),
                 placeholder=debezium.placeholder(running, kept_in),
             )
-            _plan_source(found, pipeline, endpoints, config)
+            unpublished = _plan_source(found, pipeline, endpoints, config)
             _plan_secret(found, pipeline, endpoints, settings, config)
             _plan_connector(found, pipeline, endpoints, connect, running, config, kept_in)
             if running:
-                _plan_first_reads(found, pipeline, endpoints, running)
+                _plan_first_reads(found, pipeline, endpoints, running, unpublished)
     return found
 
 
@@ -138,7 +138,8 @@ def _configure_topic(kafka: str, topic: topics.Topic, changed: Mapping[str, tupl
     return Change("topic", topic.name, before, after, lambda: topics.configure(kafka, topic))
 
 
-def _plan_source(found: Plan, pipeline: Pipeline, endpoints: Endpoints, config: Mapping[str, str]) -> None:
+def _plan_source(found: Plan, pipeline: Pipeline, endpoints: Endpoints, config: Mapping[str, str]) -> frozenset[str]:
+    """Returns the tables of which no change is sent: a table that is dropped leaves its publication."""
     tables = source.cdc_tables(pipeline)
     role, publication = endpoints.replicator.user, config["publication.name"]
     with source.connected(endpoints.source) as connection:
@@ -156,6 +157,7 @@ def _plan_source(found: Plan, pipeline: Pipeline, endpoints: Endpoints, config: 
                 lambda: source.grant(endpoints.source, endpoints.replicator, publication, tables),
             )
         )
+    return frozenset(table.qualified for table in tables) - (access.published or frozenset())
 
 
 def _plan_secret(
@@ -210,12 +212,14 @@ def _plan_connector(
         )
 
 
-def _plan_first_reads(found: Plan, pipeline: Pipeline, endpoints: Endpoints, running: Mapping[str, str]) -> None:
+def _plan_first_reads(
+    found: Plan, pipeline: Pipeline, endpoints: Endpoints, running: Mapping[str, str], unpublished: frozenset[str]
+) -> None:
     kafka = endpoints.kafka
     with topics.admin(kafka) as client:
         told = bool(topics.existing(client, [debezium.notifications_topic(pipeline)]))
     reads = snapshots.reads(kafka, pipeline) if told else snapshots.Reads(frozenset(), "", 0)
-    if tables := snapshots.missing(pipeline, reads, running):
+    if tables := snapshots.missing(pipeline, reads, running, unpublished):
         found.changes.append(
             Change(
                 "first read",

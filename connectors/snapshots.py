@@ -13,7 +13,7 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,12 +75,15 @@ def reads(kafka: str, pipeline: Pipeline) -> Reads:
     return Reads(frozenset(done), last, begun, told, begun_ms, since)
 
 
-def missing(pipeline: Pipeline, found: Reads, running: Mapping[str, str]) -> list[str]:
-    """The declared tables that must still be read although the connector runs: those that its config did not include
-    until now (whatever was read of them before has a gap after it), and those whose read never ended."""
+def missing(
+    pipeline: Pipeline, found: Reads, running: Mapping[str, str], unpublished: Collection[str] = ()
+) -> list[str]:
+    """The declared tables that must still be read although the connector runs: those that its config or the publication
+    did not include until now (whatever was read of them before has a gap after it), and those whose read never
+    ended."""
     included = set(running.get("table.include.list", "").split(","))
     declared = sorted(stream.table_source.qualified for stream in pipeline.cdc_streams)
-    added = [name for name in declared if re.escape(name) not in included]
+    added = [name for name in declared if re.escape(name) not in included or name in unpublished]
     if found.under_way or not found.last:
         return added  # the first read of the others is under way or about to begin
     return [name for name in declared if name in added or name not in found.done]

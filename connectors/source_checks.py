@@ -65,7 +65,8 @@ def _absent(stream: Stream, database: str) -> Finding:
         f"the table does not exist in database {database}",
         table=stream.table_source.qualified,
         declared=f"stream {stream.name}",
-        fix=f"make it, correct headrace.table in {stream.file}, or name the right database as source.database",
+        fix=f"make it (`headrace apply` then reads it from the start), correct headrace.table in {stream.file} or take "
+        "the contract away (the lake keeps its rows), or name the right database as source.database",
     )
 
 
@@ -143,15 +144,41 @@ def _compare_keys(stream: Stream, table: CatalogTable) -> list[Finding]:
     ]
 
 
+def changed(connection: Connection, pipeline: Pipeline) -> list[Finding]:
+    """What of `check` a person changes while data flow: tables that are gone, columns that are not those declared."""
+    findings = []
+    for stream in pipeline.cdc_streams:
+        table = read_table(connection, stream.table_source.schema, stream.table_source.table)
+        findings += _compare_columns(stream, table) if table else [_absent(stream, connection.info.dbname)]
+    return findings
+
+
+# What becomes of the rows meanwhile, by the contract's evolution policy.
+_UNDECLARED = {
+    "evolve": "its values are kept in `_rescued`",
+    "quarantine": "rows with it are refused as undeclared_field and wait in the quarantine",
+    "stop": "the first row with it parks the stream",
+}
+_MISSING = {
+    "evolve": "it is NULL in new rows",
+    "quarantine": "rows without it are refused as missing_field and wait in the quarantine",
+    "stop": "the first row without it parks the stream",
+}
+_TYPE = "until then rows whose value does not fit are refused as type and wait in the quarantine"
+
+
 def _compare_columns(stream: Stream, table: CatalogTable) -> list[Finding]:
     findings = []
     for column in stream.columns:
         found = table.columns.get(column.name)
         if found is None:
+            needed = column.required or column.name in stream.key
+            tolerated = stream.rescues and not needed
+            becomes = "rows without it are refused as required" if stream.rescues and needed else ""
             findings.append(
                 Finding(
-                    "refusal",
-                    "the column is not in the table",
+                    "warning" if tolerated else "refusal",
+                    f"the column is not in the table: {becomes or _MISSING[stream.evolution]}",
                     table=table.name,
                     column=column.name,
                     declared=column.source_type or column.spark_type,
@@ -167,7 +194,7 @@ def _compare_columns(stream: Stream, table: CatalogTable) -> list[Finding]:
                     column=column.name,
                     declared=column.source_type,
                     found=found.type,
-                    fix=f"{stream.file}: headrace.sourceType: {found.type}",
+                    fix=f"{stream.file}: headrace.sourceType: {found.type}; {_TYPE}",
                 )
             )
         elif not fits(found.type, column):
@@ -179,13 +206,15 @@ def _compare_columns(stream: Stream, table: CatalogTable) -> list[Finding]:
                     column=column.name,
                     declared=column.spark_type,
                     found=found.type,
+                    fix=f"{stream.file}: declare the wider type under another stream name (a column of the lake keeps "
+                    f"its type), or change the table back; {_TYPE}",
                 )
             )
     declared = {column.name for column in stream.columns}
     findings += [
         Finding(
             "warning",
-            f"the table has a column that stream {stream.name} does not declare",
+            f"the table has a column that stream {stream.name} does not declare: {_UNDECLARED[stream.evolution]}",
             table=table.name,
             column=column.name,
             found=column.type,

@@ -6,7 +6,8 @@ a key), decimal(p,s) has exactly s digits after the point, timestamps are UTC wi
 An array is its elements' parts one after another, a struct its declared fields', a map its entries' (key, value)
 sorted by their UTF-8 bytes; JSON columns are read by their declared type, so neither key order nor spacing matters.
 
-`_key` is the SHA-256 of the key columns' text, `_hash` that of all columns of the contract.
+`_key` is the SHA-256 of the key columns' text, `_hash` that of all columns of the contract; where a row has fields
+that the contract does not declare, their map follows behind an `r`.
 
 **Fingerprint** of a table: its number of rows and the sum of the first 60 bits of each row's `_hash`. A sum does not
 depend on order and, unlike XOR, sees a row that is there twice; 60 bits fit a signed bigint in both engines, and a
@@ -19,8 +20,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from contracts import canonical_postgres, canonical_python, canonical_spark
-from contracts.spark_types import parse_type
-from contracts.stream import Column
+from contracts.spark_types import RESCUED, RESCUED_TYPE, parse_type
+from contracts.stream import Column, Stream
 
 TAG = "h1"
 UNFIT_FOR_KEYS = ("double", "float", "array", "map", "struct")
@@ -87,6 +88,16 @@ def key_python(columns: Sequence[Column]) -> Callable[[Mapping[str, object]], by
 def hash_spark(columns: Sequence[Column], alias: str = "") -> str:
     """Spark SQL for `_hash`, 32 bytes."""
     return canonical_spark.sha256(content_text_spark(columns, alias))
+
+
+def row_hash_spark(stream: Stream) -> str:
+    """Spark SQL for the `_hash` of a history row: two rows that differ in an undeclared field alone are two, and a row
+    without any has the hash that it had before its stream kept such fields."""
+    if not stream.rescues:
+        return hash_spark(stream.columns)
+    rescued = canonical_spark.part(f"`{RESCUED}`", parse_type(RESCUED_TYPE))
+    tail = f"if(`{RESCUED}` is null, '', concat('r', {rescued}))"
+    return canonical_spark.sha256(f"concat({content_text_spark(stream.columns)}, {tail})")
 
 
 def hash_postgres(columns: Sequence[Column], alias: str = "") -> str:

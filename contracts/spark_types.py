@@ -25,6 +25,8 @@ EVENT_COLUMNS = (
     ("_event_time", "timestamp"),
     ("_ingested_at", "timestamp"),
 )
+RESCUED = "_rescued"
+RESCUED_TYPE = "map<string,string>"
 CURRENT_COLUMNS = (("_key", "binary"), ("_version", "bigint"), ("_hash", "binary"), ("_event_time", "timestamp"))
 
 
@@ -149,10 +151,26 @@ def _struct(tokens: _Tokens) -> SparkType:
 def history_columns(stream: Stream) -> tuple[tuple[str, str], ...]:
     """Name and Spark type of each column of the history table, in its order."""
     tail = CDC_COLUMNS if stream.is_cdc else FILE_COLUMNS
-    return (*((column.name, column.spark_type) for column in stream.columns), *EVENT_COLUMNS, *tail)
+    return (
+        *((column.name, column.spark_type) for column in stream.columns),
+        *EVENT_COLUMNS,
+        *tail,
+        *rescued_columns(stream),
+    )
 
 
 def current_columns(stream: Stream) -> tuple[tuple[str, str], ...]:
     """Name and Spark type of each column of the `_current` view, in its order."""
     tail = () if stream.is_cdc else (("_file", "string"), ("_line", "bigint"))
-    return (*((column.name, column.spark_type) for column in stream.columns), *CURRENT_COLUMNS, *tail)
+    return (
+        *((column.name, column.spark_type) for column in stream.columns),
+        *CURRENT_COLUMNS,
+        *tail,
+        *rescued_columns(stream),
+    )
+
+
+def rescued_columns(stream: Stream) -> tuple[tuple[str, str], ...]:
+    """The column for fields that the contract does not declare, if the stream keeps them: name and text of each field
+    of the row, NULL where there is none."""
+    return ((RESCUED, RESCUED_TYPE),) if stream.rescues else ()

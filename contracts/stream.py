@@ -121,6 +121,10 @@ class Stream:
     `partition_by`: column that partitions the history; the key (for files, the file) determines its value.
     `quarantine_limit`: share of bad rows above which the stream is parked, counted over at least
     `quarantine_minimum` rows.
+
+    `evolution` says what becomes of a row whose fields are not those of the contract. `evolve`: a field that is not
+    declared is kept in `_rescued`, one that is missing is NULL. `quarantine`: the row is refused. `stop`: the stream is
+    parked in front of it, and a file whose header says so is not sent.
     """
 
     pipeline: str
@@ -175,6 +179,11 @@ class Stream:
             if column.name == name:
                 return column
         raise KeyError(name)
+
+    @property
+    def rescues(self) -> bool:
+        """Whether fields that the contract does not declare are kept in the history's column `_rescued`."""
+        return self.evolution == "evolve"
 
     @property
     def sent_columns(self) -> tuple[Column, ...]:

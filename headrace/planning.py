@@ -11,6 +11,7 @@ from contracts.spark_types import history_columns
 from contracts.stream import Stream
 from headrace.app import App
 from headrace.background import MONITOR, processes
+from headrace.evolution import warnings
 from headrace.lake import rows_of
 from infra.local import deployment
 from streaming_jobs.lake import KEY
@@ -28,6 +29,7 @@ def planned(app: App) -> Plan:
     absent, differing = postgres_state(app.endpoints.warehouse, app.pipeline)
     missing += [f"postgres {app.pipeline.name}.{table}" for table in absent]
     found.warnings += [f"{line}: `apply` leaves a table that exists as it is" for line in differing]
+    found.warnings += warnings(app)
     if missing:
         what = "in the lake, in Delta and in Postgres"
         found.changes.append(Change("tables", ", ".join(missing), "", what, lambda: make_tables(app)))

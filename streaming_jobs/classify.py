@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from contracts.canonical import hash_spark
+from contracts.canonical import row_hash_spark
 from contracts.spark_types import history_columns
 from contracts.stream import Stream
 from streaming_jobs.chunks import (
@@ -33,7 +33,7 @@ from streaming_jobs.transforms.deduplicate import (
     outcome_of_file_rows,
 )
 from streaming_jobs.transforms.key import add_key
-from streaming_jobs.transforms.validate import cast_fields, validate
+from streaming_jobs.transforms.validate import as_declared_now, cast_fields, validate
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def classify(
     present = _rows_of_files(spark, stream, history, {(file.file_hash, file.name) for file in seen})
     if replay:
         # Written under a contract with fewer columns, a row has another hash than the same row has today.
-        present = present.withColumn("_hash", F.expr(hash_spark(stream.columns)))
+        present = present.transform(as_declared_now, stream).withColumn("_hash", F.expr(row_hash_spark(stream)))
     classified = outcome_of_file_rows(_judge(decode_file_row(records, stream), stream, epoch), present)
     if replay:
         classified = keep_present(classified, present)

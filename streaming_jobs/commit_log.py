@@ -21,7 +21,7 @@ _METADATA = (
     "struct<headrace:int, kind:string, run:string, "
     "ranges:array<struct<topic:string, topic_id:string, `partition`:int, `first`:bigint, `next`:bigint, `rows`:bigint, "
     f"{_COUNTS}, no_row:bigint, gap:bigint, records:bigint>>, "
-    f"files:map<string, struct<{_COUNTS}>>>"
+    f"files:map<string, struct<{_COUNTS}>>, rescued:map<string, bigint>>"
 )
 _PLACE = r"/([^/]+)/_delta_log/(\d{20})\.json$"
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
 from contracts.errors import LedgerMismatch
+from contracts.spark_types import RESCUED
 from contracts.wire import FILE_HASH
 from streaming_jobs.lake import sql_text
 from streaming_jobs.ranges import Range
+from streaming_jobs.transforms.deduplicate import WRITTEN
 
 _OUTCOMES = ("accepted", "duplicate", "conflicting", "quarantined", "no_row")
 _FEW = 3  # groups for which plain sums are cheaper than the histogram
 _NOTED_LINES = 1000
+_NAMED_FIELDS, _NAME_LENGTH = 50, 100
 Group = tuple[int, str]  # partition, file hash ("" for a change, and for a record that names no file)
 
 
@@ -61,6 +64,7 @@ class GroupCounter:
     def __init__(self, groups: Sequence[Group]) -> None:
         self.groups = list(groups)
         self._observation = Observation()
+        self._sure = False
 
     def observe(self, frame: DataFrame) -> DataFrame:
         """The same rows; `_outcome`, `_partition` and, in file streams, `_file_hash` are counted as they pass."""
@@ -68,6 +72,11 @@ class GroupCounter:
         if "_line" in frame.columns:
             line = f"if(_outcome = {_OUTCOMES.index('quarantined')}, cast(coalesce(_line, -1) as double), null)"
             noted.append(F.expr(f"to_json(histogram_numeric({line}, {_NOTED_LINES}))").alias("refused"))
+        if RESCUED in frame.columns:
+            kept = f"if({WRITTEN}, {RESCUED}, null)"
+            names = f"to_json(array_sort(map_keys({kept})))"
+            noted += [F.expr(f"count({kept})").alias("rescued")]
+            noted += [F.expr(f"{end}({names})").alias(f"rescued_{end}") for end in ("min", "max")]
         if len(self.groups) <= _FEW:
             sums = [
                 F.expr(f"count_if({self._number(frame)} = {position} and _outcome = {outcome})").alias(
@@ -91,6 +100,27 @@ class GroupCounter:
         bars = json.loads(self._observation.get.get("refused") or "[]")
         return [round(bar["x"]) for bar in bars] if len(bars) < _NOTED_LINES else None
 
+    def rescued(self, written: Callable[[], DataFrame]) -> dict[str, int]:
+        """In how many of the written rows each undeclared field was kept, after `of`; the most frequent by name.
+
+        Almost always all rows of a batch have the same ones: then the first and the last set of names are equal.
+        `written` reads `_rescued` of what was written, for when they are not.
+        """
+        found = self._observation.get
+        rows = int(found.get("rescued") or 0)
+        if not rows:
+            return {}
+        if self._sure and found["rescued_min"] == found["rescued_max"]:
+            fields = Counter(dict.fromkeys(json.loads(found["rescued_min"]), rows))
+        else:
+            each = written().selectExpr(f"explode(map_keys({RESCUED})) as field").groupBy("field").count()
+            fields = Counter({str(row["field"]): int(row["count"]) for row in each.collect()})
+        ranked = fields.most_common()
+        shown = {name[:_NAME_LENGTH]: count for name, count in ranked[:_NAMED_FIELDS]}
+        if rest := ranked[_NAMED_FIELDS:]:
+            shown[f"({len(rest)} other fields)"] = sum(count for _, count in rest)
+        return shown
+
     def of(self, frame: DataFrame, written: int, expected: Mapping[Group, int] | None) -> dict[Group, Counts]:
         """The counts, after the observed `frame` was written as `written` rows.
 
@@ -108,9 +138,10 @@ class GroupCounter:
             for bar in json.loads(found["bins"] or "[]"):
                 observed[round(bar["x"])] += round(bar["y"])
         else:
-            observed = Counter({int(number): int(rows) for number, rows in found.items() if number != "refused"})
+            observed = Counter({int(number): int(rows) for number, rows in found.items() if number.isdecimal()})
         counts = self._collect(observed)
-        if not _agrees(counts, written, expected):
+        self._sure = _agrees(counts, written, expected)
+        if not self._sure:
             again = frame.groupBy((F.expr(self._number(frame)) * 8 + F.col("_outcome")).alias("number")).count()
             counts = self._collect({int(row["number"]): int(row["count"]) for row in again.collect()})
         if not _agrees(counts, written, expected):

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, cast
+from urllib.parse import unquote
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
@@ -94,6 +95,11 @@ class TableTransaction:
             self._actions.add(action)
             rows += int(json.loads(action.stats())["numRecords"])
         return rows
+
+    def written(self, columns: str) -> DataFrame:
+        """These columns (DDL) of the files that were written so far."""
+        paths = (unquote(self._actions.get(at).path()) for at in range(self._actions.size()))
+        return self._spark.read.schema(columns).parquet(*(f"{self.path}/{path}" for path in paths))
 
     def _check_types(self, frame: DataFrame) -> None:
         # `writeFiles` writes whatever it is given: files of another type make the whole table unreadable.

@@ -12,14 +12,23 @@ from pyspark.sql import DataFrame, SparkSession
 
 from contracts.errors import LedgerMismatch
 from contracts.failpoints import failpoint
-from contracts.spark_types import history_columns
+from contracts.spark_types import RESCUED, RESCUED_TYPE, history_columns
 from contracts.stream import Stream
 from streaming_jobs.classify import classify
 from streaming_jobs.counts import Counts, GroupCounter, commit_metadata, per_file, per_range, total
 from streaming_jobs.delta_commit import TableTransaction
 from streaming_jobs.kafka_scan import kafka_errors, read_ranges
 from streaming_jobs.lake import sql_text, sql_time, table_path
-from streaming_jobs.quarantine import NEW_WINDOW, check_share, commit_refused, mark_fixed, remember, settle, unsettle
+from streaming_jobs.quarantine import (
+    NEW_WINDOW,
+    check_share,
+    commit_refused,
+    mark_fixed,
+    other_fields,
+    remember,
+    settle,
+    unsettle,
+)
 from streaming_jobs.ranges import Range, check_disjoint, epoch_id, epoch_of, offsets_sql
 from streaming_jobs.transforms.deduplicate import WRITTEN
 
@@ -77,7 +86,8 @@ def ingest(
     Raises:
         Conflict: another writer moved a position; repeat from the table's positions.
         LedgerMismatch: the counts do not balance, or the ranges begin above the table's position.
-        StreamParked: too many rows are bad. ChunkLost: rows of a large file are not there.
+        StreamParked: too many rows are bad, or under `stop` one has other fields than the contract; then what came
+            before it was committed. ChunkLost: rows of a large file are not there.
         OffsetsLost, ServiceUnavailable: from Kafka.
     """
     clock = _Clock()
@@ -112,11 +122,20 @@ def ingest(
         metadata = commit_metadata(kind, run, now.isoformat(), by_range, by_file, found.beyond)
         if not park:
             metadata |= NEW_WINDOW
+        if fields := counter.rescued(lambda: transaction.written(f"{RESCUED} {RESCUED_TYPE}")):
+            metadata |= {"rescued": fields}
         batch = total(list(by_range.values()))
         if batch.quarantined:
             refused = classified
             if found.only_lines and batch.rows > _MANY and (lines := counter.refused_lines()) is not None:
                 refused = found.only_lines(lines)
+            if kind == "batch" and stream.evolution == "stop" and (stop := other_fields(stream, refused, unread)):
+                parts = (one.below(stop.firsts.get(one.partition, one.next)) for one in unread)
+                if before := [part for part in parts if len(part)]:
+                    # What came before the change fits the contract of before, and perhaps not the next one.
+                    again = {"park": park, "without_lost": without_lost}
+                    ingest(spark, stream, before, lake_url, kafka, run, kind, now, records=records, **again)
+                raise stop
             if park and kind == "batch":
                 check_share(spark, stream, history, batch, refused, unread)
             unsettle(stream, lake_url, unread)

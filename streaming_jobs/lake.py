@@ -14,6 +14,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.types import StructType
 
 from contracts.errors import Fatal
+from contracts.spark_types import rescued_columns
 from contracts.stream import Pipeline, Stream
 from streaming_jobs.delta_commit import differing_columns, types_by_name
 
@@ -42,6 +43,8 @@ LEDGER: Columns = (
     ("committed_at", "timestamp"),
     # Kafka's records: a chunk is one with many rows. NULL where an older headrace booked: as many as rows.
     ("records", "bigint"),
+    # At the first range of a commit: in how many of its rows each field that the contract does not declare was kept.
+    ("rescued", "map<string,bigint>"),
 )
 LEDGER_FILES: Columns = (
     ("stream", "string"),
@@ -91,6 +94,7 @@ def state_columns(stream: Stream) -> Columns:
         ("_deleted", "boolean"),
         ("_event_time", "timestamp"),
         ("_merged", "bigint"),
+        *rescued_columns(stream),
     )
 
 

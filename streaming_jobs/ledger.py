@@ -21,8 +21,8 @@ select folder as stream, meta.kind as kind, meta.run as run, r.topic, r.topic_id
        r.first as first_offset, r.next - 1 as last_offset, r.rows, r.accepted, r.duplicate, r.conflicting,
        r.quarantined, r.no_row, r.gap, cast(null as bigint) as aborted, cast(null as bigint) as control,
        cast(null as timestamp) as proven_at, version as history_version, committed_at,
-       coalesce(r.records, r.rows) as records
-from {commits} lateral view explode(meta.ranges) as r
+       coalesce(r.records, r.rows) as records, if(place = 0, meta.rescued, null) as rescued
+from {commits} lateral view posexplode(meta.ranges) as place, r
 where r.next > r.first
 """
 # A replay reads what a batch has read before: only that it added rows is of interest, see `files.issue_files_view`.

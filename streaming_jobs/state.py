@@ -17,6 +17,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from contracts.current import current_of_files
 from contracts.errors import Conflict
 from contracts.failpoints import failpoint
+from contracts.spark_types import rescued_columns
 from contracts.stream import Pipeline, Stream
 from streaming_jobs.commit_log import headrace_commits, table_exists
 from streaming_jobs.delta_commit import TableTransaction, met_another_writer
@@ -161,7 +162,7 @@ def _merge(spark: SparkSession, stream: Stream, path: str, news: DataFrame, snap
     A change older than the snapshot's first row is one that the snapshot overruled.
     """
     first = snapshot.first if snapshot else 0
-    columns = [column.name for column in stream.columns]
+    columns = [column.name for column in stream.columns] + [column for column, _ in rescued_columns(stream)]
     names = [*columns, "_key", "_version", "_hash", "_deleted", "_event_time", "_merged"]
     number = TableTransaction(spark, path).read_version + 1
     source = spark.sql(
@@ -169,13 +170,17 @@ def _merge(spark: SparkSession, stream: Stream, path: str, news: DataFrame, snap
         args={"first": first, "number": number},
         news=news.select(*columns, "_op", "_version", "_key", "_hash", "_event_time"),
     )
+    table = DeltaTable.forPath(spark, path)
+    values = {name: f"s.`{name}`" for name in names}
+    # A column that the contract has no longer would keep what an older change said.
+    declared = {name.lower() for name in names}
+    gone = {name: "null" for name in table.toDF().columns if name.lower() not in declared}
     try:
         result = (
-            DeltaTable.forPath(spark, path)
-            .alias("t")
+            table.alias("t")
             .merge(source.alias("s"), "s._key = t._key")
-            .whenMatchedUpdate("s._was > t._version", {name: f"s.`{name}`" for name in names})
-            .whenNotMatchedInsert(values={name: f"s.`{name}`" for name in names})
+            .whenMatchedUpdate("s._was > t._version", {**values, **gone})
+            .whenNotMatchedInsert(values=dict(values))
             .execute()
         )
     except PySparkException as error:
@@ -218,7 +223,7 @@ def _conflict(error: PySparkException, path: str) -> Exception:
 def _reissue(spark: SparkSession, stream: Stream, position: int) -> None:
     """State plus the history past the state's position, whose literal prunes the history's files."""
     columns = ", ".join(f"`{column.name}`" for column in stream.columns)
-    tail = "_key, _version, _hash, _event_time"
+    tail = ", ".join(("_key, _version, _hash, _event_time", *(column for column, _ in rescued_columns(stream))))
     query = f"""
         with news as (
           select {columns}, {tail}, _op

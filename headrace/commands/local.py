@@ -14,6 +14,7 @@ from connectors.guardian.judgement import Concern, amount
 from headrace.app import App, pass_app, progress_console
 from headrace.background import processes
 from headrace.commands.ask import json_option
+from headrace.evolution import other_fields, source_changes
 from headrace.guarding import source_overview
 from headrace.output import masked, show
 from headrace.overview import merges_overview, parts_overview, streams_overview
@@ -54,13 +55,21 @@ def status(app: App, as_json: bool) -> None:
     source = masked(source_overview(app))
     streams = [masked(row) for row in streams_overview(app, source.get("lag bytes"))]
     merges = masked(merges_overview(app))
+    fields = [masked(row) for row in other_fields(app)] if streams else []
+    changes = source_changes(app) if streams else []
     if as_json:
-        show([{"parts": table, "source": source, "streams": streams, "merges": merges}], as_json=True)
+        overview = {"parts": table, "source": source, "streams": streams, "merges": merges}
+        show([overview | {"fields": fields, "schema": changes}], as_json=True)
     else:
         show(table, as_json=False, title=f"Parts (logs in {app.settings.data_dir / 'log'})")
         click.echo()
         brief = [{name: value for name, value in row.items() if name != "reason"} for row in streams]
         show(brief, as_json=False, title=f"Streams of {app.pipeline.name}", empty="`headrace run` has not run yet")
+        if fields:
+            click.echo()
+            show(fields, as_json=False, title="Rows with other fields than their contract")
+        for change in changes:
+            click.secho(f"\n{change}", fg="yellow", err=True)
         if merges:
             click.echo(f"\nmerges: last round {merges['last round'] or 'never'}")
             if merges["error"]:

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from pyspark.sql import DataFrame
 
-from contracts.canonical import hash_spark, key_spark
+from contracts.canonical import key_spark, row_hash_spark
 from contracts.spark_types import history_columns, parse_type
 from contracts.stream import Stream
 from streaming_jobs.ranges import VERSIONS_PER_EPOCH
@@ -32,7 +32,7 @@ def _step(stream: Stream, epoch: int) -> tuple[str, ...]:
     computed = {
         "_version": f"{_version(stream, epoch)} as _version",
         "_key": f"{key_spark(keyed)} as _key",
-        "_hash": f"{hash_spark(stream.columns)} as _hash",
+        "_hash": f"{row_hash_spark(stream)} as _hash",
     }
     columns = [column for column, _ in history_columns(stream) if column != "_ingested_at"]
     # Of most rows nobody needs the raw bytes any more: they would only be shuffled.

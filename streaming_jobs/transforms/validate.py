@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from pyspark.sql import DataFrame
 
-from contracts.spark_types import parse_type
+from contracts.spark_types import RESCUED, parse_type
 from contracts.stream import Column, Stream
 from streaming_jobs.transforms.faithful_cast import column_text, faithful_sql, in_calendar, string_in_json, value_sql
 from streaming_jobs.transforms.local_spelling import formatted_sql, localised_sql
@@ -20,9 +20,11 @@ _SHOWN = 100
 def cast_fields(frame: DataFrame, stream: Stream) -> DataFrame:
     """`_fields` to the contract's typed columns; `_refusal` where a name or a value does not fit.
 
-    Names: one that the contract does not declare or that occurs twice is refused. One that is missing is refused,
-    except: under `evolve`; in a JSON file, where leaving a field out says NULL; in a delete. Of a delete only the key
-    is read, for that is all that Postgres' default replica identity sends; its other columns are NULL.
+    Names: one that occurs twice is refused. One that the contract does not declare is refused; under `evolve` it is
+    kept in `_rescued` with the text that the decoder gave (a nested JSON value is JSON text written anew, in which a
+    number may stand as a string). One that is missing is refused, except: under `evolve`; in a JSON file, where leaving
+    a field out says NULL; in a delete. Of a delete only the key is read, for that is all that Postgres' default replica
+    identity sends; its other columns and `_rescued` are NULL.
     """
     for step in _cast_steps(stream, tuple(frame.columns)):
         frame = frame.selectExpr(*step)
@@ -34,6 +36,24 @@ def validate(frame: DataFrame, stream: Stream) -> DataFrame:
     return frame.selectExpr(*_validate_step(stream, tuple(frame.columns)))
 
 
+def as_declared_now(frame: DataFrame, stream: Stream) -> DataFrame:
+    """History rows of a file stream as today's contract would have read them: of a field that was kept in `_rescued`
+    and that it declares now, the value stands in the column."""
+    if RESCUED not in frame.columns:
+        return frame
+    others = [name(column) for column in frame.columns if column != RESCUED]
+    sent = stream.sent_columns
+    texts = (_text_of(stream, column) for column in sent)
+    plain = (f"{sql} as {_plain(stream, column)}" for column in sent if (sql := localised_sql(stream, column)))
+    typed = {name(one.name): f"coalesce({name(one.name)}, {_value(stream, one)}) as {name(one.name)}" for one in sent}
+    return (
+        frame.selectExpr(*others, f"{RESCUED} as _fields")
+        .selectExpr("*", *texts)
+        .selectExpr("*", *plain)
+        .selectExpr(*(typed.get(column, column) for column in others), f"{_rescued(stream)} as {RESCUED}")
+    )
+
+
 @lru_cache(maxsize=256)
 def _cast_steps(stream: Stream, columns: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
     kept = tuple(name(c) for c in columns if c not in ("_refusal", "_fields") and not c.startswith("_text_"))
@@ -41,7 +61,9 @@ def _cast_steps(stream: Stream, columns: tuple[str, ...]) -> tuple[tuple[str, ..
         *(name(c) for c in columns if c.startswith("_text_")),
         *(_text_of(stream, column) for column in stream.sent_columns),
     )
-    named = (*kept, *texts, f"coalesce(_refusal, {_names(stream)}) as _refusal")
+    rescued = (f"{_rescued(stream)} as {RESCUED}",) if stream.rescues else ()
+    named = (*kept, *rescued, *texts, f"coalesce(_refusal, {_names(stream)}) as _refusal")
+    kept = (*kept, *(RESCUED for _ in rescued))
     # Steps of their own, so that Spark computes each value once, for the column and for its judgement.
     spelled = (
         *kept,
@@ -63,6 +85,15 @@ def _cast_steps(stream: Stream, columns: tuple[str, ...]) -> tuple[tuple[str, ..
         f"coalesce(_refusal, if(_no_row, null, {first_of(findings)})) as _refusal",
     )
     return named, spelled, typed, judged
+
+
+def _rescued(stream: Stream) -> str:
+    listed = f"array({', '.join(text(column.name) for column in stream.sent_columns)})"
+    others = f"map_filter(_fields, (k, v) -> not array_contains({listed}, k))"
+    row = "_op <> 'd' and " if stream.is_cdc else ""
+    # The names as the contract orders them: the usual case, and the cheap one.
+    usual = f"coalesce(map_keys(_fields) = {listed}, true)"
+    return f"if({usual}, null, if({row}size({others}) > 0, {others}, null))"
 
 
 def _plain(stream: Stream, column: Column) -> str:
@@ -97,13 +128,12 @@ def _names(stream: Stream) -> str:
             "size(array_distinct(map_keys(_fields))) < size(map_keys(_fields))",
             refusal("duplicate_field", "", "'a field occurs twice'"),
         ),
-        (
-            f"size({undeclared}) > 0",
-            refusal("undeclared_field", "", f"concat('not in the contract: ', array_join({undeclared}, ', '))"),
-        ),
     ]
+    if not stream.rescues:
+        reason = f"concat('not in the contract: ', array_join({undeclared}, ', '))"
+        findings.append((f"size({undeclared}) > 0", refusal("undeclared_field", "", reason)))
     json_file = not stream.is_cdc and stream.file_source.row_format == "json"
-    if stream.evolution != "evolve" and not json_file:
+    if not stream.rescues and not json_file:
         present = "coalesce(_op <> 'd', true) and " if stream.is_cdc else ""
         reason = f"concat('missing: ', array_join({missing}, ', '))"
         findings.append((f"{present}size({missing}) > 0", refusal("missing_field", "", reason)))

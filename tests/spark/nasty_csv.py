@@ -257,7 +257,8 @@ TWO = "id,name\n"
 POLICIES = (
     Case("a missing column is NULL", "id,name\n1,a\n", {2: (1, "a", None)}),
     Case("a missing key", "name,amount\na,2\n", {}, {2: "required id"}),
-    Case("a column too many is refused", "id,name,amount,x\n1,a,2,3\n", {}, {2: "undeclared_field"}),
+    Case("a column too many is kept apart", "id,name,amount,x\n1,a,2,3\n", {2: (1, "a", "2.00")}),
+    Case("one name in another case is kept apart", "id,Name,amount\n1,a,2\n", {2: (1, None, "2.00")}),
     Case("the key alone", "id\n1\n\n2\n", {2: (1, None, None), 4: (2, None, None)}),
 )
 STOPS = (

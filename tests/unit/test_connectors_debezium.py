@@ -44,6 +44,7 @@ def test_the_guarantees_settings_are_rendered(tmp_path: Path) -> None:
             "exactly.once.support": "required",
             "snapshot.mode": "initial",
             "value.converter.schemas.enable": "false",
+            "value.converter.replace.null.with.default": "false",
             "topic.prefix": "shop",
             "table.include.list": r"sales\.orders",
             "database.password": REFERENCE,

@@ -55,6 +55,12 @@ def test_which_tables_are_still_to_be_read(included: str, reads: Reads, wanted: 
     assert missing(SHOP, reads, {"table.include.list": included}) == wanted
 
 
+def test_a_table_that_left_the_publication_is_read_again() -> None:
+    both = frozenset({"sales.items", "sales.orders"})
+    config = {"table.include.list": r"sales\.items,sales\.orders"}
+    assert missing(SHOP, Reads(both, "COMPLETED", 1), config, unpublished={"sales.orders"}) == ["sales.orders"]
+
+
 def test_a_refusal_stops_every_change() -> None:
     done: list[str] = []
     plan = Plan("shop", changes=[Change("topic", "t", "", "new", lambda: done.append("t"))], refusals=["no key"])

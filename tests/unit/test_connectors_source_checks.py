@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from connectors.source_checks import CatalogColumn, CatalogTable, Finding, compare
 from connectors.source_types import fits, same_type
-from contracts.stream import Column, Stream, TableSource
+from contracts.stream import Column, Evolution, Stream, TableSource
 
 STREAM = Stream(
     "shop",
@@ -59,6 +60,31 @@ def test_a_difference_names_table_column_declared_and_found() -> None:
     refused, missing = refusals(table(found("id", "integer", key=True)))
     assert (refused.table, refused.column, refused.declared, refused.found) == ("sales.orders", "id", "int8", "integer")
     assert missing.column == "tags"
+
+
+@pytest.mark.parametrize(
+    ("policy", "level", "gone", "came"),
+    [
+        ("evolve", "warning", "it is NULL in new rows", "its values are kept in `_rescued`"),
+        ("quarantine", "refusal", "refused as missing_field", "refused as undeclared_field"),
+        ("stop", "refusal", "parks the stream", "parks the stream"),
+    ],
+)
+def test_a_column_that_went_or_came_is_told_with_what_becomes_of_the_rows(
+    policy: Evolution, level: str, gone: str, came: str
+) -> None:
+    stream = replace(STREAM, evolution=policy)
+    missing, undeclared = compare(stream, table(ID, found("size", "integer")))
+    assert (missing.column, missing.level, undeclared.column, undeclared.level) == ("tags", level, "size", "warning")
+    assert gone in missing.what
+    assert came in undeclared.what
+
+
+def test_a_required_column_that_went_is_refused_also_under_evolve() -> None:
+    columns = (*STREAM.columns, Column("size", "int", required=True))
+    stream = replace(STREAM, columns=columns, evolution="evolve")
+    (refused,) = (one for one in compare(stream, table(ID)) if one.level == "refusal")
+    assert (refused.column, "refused as required" in refused.what) == ("size", True)
 
 
 def test_large_text_is_a_warning() -> None:

@@ -1,0 +1,95 @@
+"""What arrives, or stands in the source, that the contracts do not say: for `status` and `plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from connectors.source import connected
+from connectors.source_checks import changed
+from contracts.errors import HeadraceError
+from contracts.stream import Stream
+from headrace.app import App
+from headrace.lake import rows_of
+
+_KEPT = """
+select stream, field as what, sum(n) as rows, min(committed_at) as since, max(committed_at) as last
+from (select stream, committed_at, explode(rescued) as (field, n) from {lake}.ledger where rescued is not null)
+group by stream, field
+"""
+_REFUSED = """
+select stream, reason as what, count(*) as rows, min(quarantined_at) as since, max(quarantined_at) as last
+from {lake}.quarantine where state = 'open' and rule in ('undeclared_field', 'missing_field')
+group by stream, reason
+"""
+
+
+def other_fields(app: App) -> list[dict[str, Any]]:
+    """One row per field that was kept although its contract does not declare it (as far as the ledger has booked), and
+    per set of fields for which rows wait in the quarantine. Empty where the lake does not answer."""
+    lake, streams = f"{app.pipeline.name}_lake", {stream.name: stream for stream in app.pipeline.streams}
+    found = []
+    if any(stream.rescues for stream in app.pipeline.streams):
+        for row in _rows(app, _KEPT.format(lake=lake)):
+            if _undeclared(streams.get(row["stream"]), row["what"]):
+                found.append(_told(row, f"not in the contract: {row['what']}", "kept in _rescued"))
+    for row in _rows(app, _REFUSED.format(lake=lake)):
+        if row["stream"] in streams:
+            found.append(_told(row, row["what"], "in quarantine"))
+    return sorted(found, key=lambda row: (row["stream"], row["fields"]))
+
+
+def warnings(app: App) -> list[str]:
+    """The same in sentences, with what to do."""
+    files = {stream.name: stream.file for stream in app.pipeline.streams}
+    return [
+        f"{row['stream']}: {row['rows']:,} rows since {row['since']} ({row['fields']}, {row['rows are']}; "
+        f"last {row['last']})\n  {_ADVICE[row['rows are']].format(file=files[row['stream']], stream=row['stream'])}"
+        for row in other_fields(app)
+    ]
+
+
+_ADVICE: Mapping[str, str] = {
+    "kept in _rescued": "{file}: declare the field, and new rows have it as a column",
+    "in quarantine": "{file}: declare the fields as they are now, or `headrace.evolution: evolve`; then "
+    "`headrace replay {stream}`",
+}
+
+
+def source_changes(app: App) -> list[str]:
+    """How the source's tables differ from the contracts: dropped tables, columns that came, went or have another type.
+    Empty where the source does not answer."""
+    if not app.pipeline.cdc_streams:
+        return []
+    try:
+        with connected(app.endpoints.source) as connection:
+            return [str(finding) for finding in changed(connection, app.pipeline)]
+    except HeadraceError:
+        return []
+
+
+def _undeclared(stream: Stream | None, field: str) -> bool:
+    return stream is not None and field not in {column.name for column in stream.sent_columns}
+
+
+def _told(row: Mapping[str, Any], fields: str, becomes: str) -> dict[str, Any]:
+    return {
+        "stream": row["stream"],
+        "fields": fields,
+        "rows": row["rows"],
+        "since": _short(row["since"]),
+        "last": _short(row["last"]),
+        "rows are": becomes,
+    }
+
+
+def _short(at: datetime | str) -> str:
+    return str(at)[:19]
+
+
+def _rows(app: App, statement: str) -> list[dict[str, Any]]:
+    try:
+        return rows_of(app, statement)
+    except HeadraceError:
+        return []

@@ -1,0 +1,207 @@
+"""The source changes its tables while data flow, through the real Debezium: what becomes of every row is what the
+contract's policy says, and none is lost between the change and whoever reacts to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import uuid4
+
+import pytest
+from pyspark.sql import SparkSession
+
+from connectors import marker, snapshots, source
+from connectors.plan import Plan, apply, plan
+from connectors.removal import remove
+from contracts.endpoints import Endpoints
+from contracts.settings import Settings
+from contracts.stream import Column, Evolution, Pipeline, Stream, TableSource
+from headrace.app import App
+from headrace.proof import source_equals_lake
+from streaming_jobs.counts import Counts
+from streaming_jobs.ingest import Kind, ingest
+from streaming_jobs.lake import create_derived
+from streaming_jobs.positions import describe
+from streaming_jobs.quarantine import FieldsChanged
+from streaming_jobs.ranges import Range
+from streaming_jobs.state import merge_state
+from streaming_jobs.tables import create_tables
+
+COLUMNS = (
+    Column("id", "bigint", required=True, source_type="bigint"),
+    Column("price", "decimal(5,2)", source_type="numeric(5,2)"),
+    Column("note", "string", source_type="text"),
+    Column("size", "int", source_type="integer"),
+)
+TABLE = (
+    "create table {0} (id bigint primary key, price numeric(5,2), note text not null default 'n', size int default 9)"
+)
+# After each change rows come at once: nobody has reacted yet.
+CHANGES = """
+    insert into {0} values (1, 1.00, 'a', 1), (2, 2.00, 'b', null);
+    alter table {0} drop column size;
+    insert into {0} values (3, 3.00, 'c');
+    alter table {0} rename column note to remark;
+    insert into {0} values (4, 4.00, 'd');
+    alter table {0} add column discount numeric(5,3) default 0.5;
+    insert into {0} values (5, 5.00, 'e', 1.250);
+    alter table {0} alter column price type numeric(12,2);
+    insert into {0} values (6, 6.00, 'f', null), (7, 12345678.90, 'g', null);
+    alter table {0} alter column price type text using price::text;
+    insert into {0} values (8, '8.00', 'h', null), (9, 'cheap', 'i', null);
+    update {0} set remark = 'A' where id = 1;
+    delete from {0} where id = 2;
+"""
+POLICIES: tuple[Evolution, ...] = ("evolve", "quarantine", "stop")
+
+
+@dataclass(frozen=True)
+class Shop:
+    """One table per policy, named as it."""
+
+    spark: SparkSession
+    pipeline: Pipeline
+    endpoints: Endpoints
+    settings: Settings
+
+    @property
+    def lake_url(self) -> str:
+        return f"{self.endpoints.hdfs_url}/lake"
+
+    def run(self, statements: str) -> list[tuple[Any, ...]]:
+        with source.connected(self.endpoints.source) as connection, connection.cursor() as cursor:
+            cursor.execute(f"set search_path = {self.pipeline.name}; {statements}")
+            return cursor.fetchall() if cursor.description else []
+
+    def plan(self) -> Plan:
+        return plan(self.pipeline, self.endpoints, self.settings)
+
+    def declared(self, stream: Stream) -> Stream:
+        """The stream, with what its tables lack for it."""
+        pipeline = replace(self.pipeline, streams=(stream,))
+        create_tables(self.spark, pipeline, self.lake_url)
+        create_derived(self.spark, pipeline, self.lake_url)
+        return stream
+
+    def ingest(self, stream: Stream, kind: Kind = "batch") -> Counts:
+        end = marker.quiesced(self.pipeline, self.endpoints, timeout_s=120)[stream.topic, 0]
+        topic = describe(self.endpoints.kafka, [stream.topic])[stream.topic]
+        whole = Range(topic.name, topic.topic_id, 0, 0, end)
+        place = (self.lake_url, self.endpoints.kafka, "run", kind, datetime.now(UTC))
+        return ingest(self.spark, stream, [whole], *place).counts
+
+    def current(self, stream: Stream) -> dict[int, tuple[Any, ...]]:
+        merge_state(self.spark, stream, self.lake_url)
+        rescued = "_rescued" if stream.rescues else "null"
+        columns = ("id", "cast(price as string)", "note", rescued)
+        rows = self.spark.table(f"{stream.history}_current").selectExpr(*columns).collect()
+        return {row[0]: tuple(row[1:]) for row in rows}
+
+
+@pytest.fixture
+def shop(spark: SparkSession, endpoints: Endpoints, deployment: Settings, tmp_path: Path) -> Iterator[Shop]:
+    name = f"changing_{uuid4().hex[:8]}"
+    streams = tuple(
+        replace(
+            Stream(name, policy, f"{name}.{name}.{policy}", TableSource(name, policy), COLUMNS, ("id",)),
+            evolution=policy,
+            file=Path(f"{policy}.yaml"),
+        )
+        for policy in POLICIES
+    )
+    shop = Shop(spark, Pipeline(name, streams, tmp_path, tmp_path, tmp_path), endpoints, deployment)
+    shop.run(f"create schema {name}")
+    for policy in POLICIES:
+        shop.run(TABLE.format(policy))
+    create_tables(spark, shop.pipeline, shop.lake_url)
+    create_derived(spark, shop.pipeline, shop.lake_url)
+    yield shop
+    remove(shop.pipeline, endpoints, with_topics=True)
+    shop.run(f"drop schema {name} cascade")
+    spark.sql(f"drop schema {name}_lake cascade")
+
+
+def test_every_row_around_a_schema_change_is_where_the_policy_puts_it(shop: Shop) -> None:
+    apply(shop.plan())
+    for policy in POLICIES:
+        shop.run(CHANGES.format(policy))
+    evolve, quarantine, stop = shop.pipeline.streams
+
+    # The plan announces it, by policy. A column that is only tolerated refuses nothing.
+    planned = shop.plan()
+    told, refused = "\n".join(planned.warnings), "\n".join(planned.refusals)
+    for column in ("remark", "discount"):
+        assert (
+            f"evolve.{column}: the table has a column that stream evolve does not declare: its values are kept" in told
+        )
+        assert f"stop.{column}: the table has a column that stream stop does not declare: the first row with it" in told
+    for column in ("note", "size"):
+        assert f"evolve.{column}: the column is not in the table: it is NULL in new rows" in told
+        assert f"quarantine.{column}: the column is not in the table: rows without it are refused" in refused
+    for policy in POLICIES:
+        assert f"{policy}.price: the table has another type" in refused
+
+    # Nor does the proof break off.
+    app = cast(App, SimpleNamespace(pipeline=shop.pipeline, endpoints=shop.endpoints))
+    findings = [(finding.equal, "column" in finding.detail) for finding in source_equals_lake(app)]
+    assert findings == [(False, True)] * len(POLICIES)
+
+    # evolve: all but the two prices that are none any more.
+    assert shop.ingest(evolve) == Counts(accepted=9, quarantined=2)
+    arrived = {
+        1: ("1.00", None, {"remark": "A", "discount": "0.500"}),
+        3: ("3.00", "c", None),
+        4: ("4.00", None, {"remark": "d"}),
+        5: ("5.00", None, {"remark": "e", "discount": "1.250"}),
+        6: ("6.00", None, {"remark": "f", "discount": None}),
+        8: ("8.00", None, {"remark": "h", "discount": None}),
+    }
+    assert shop.current(evolve) == arrived
+    waiting = shop.spark.table(f"{evolve.lake_schema}.quarantine").where("stream = 'evolve'")
+    assert {(row["rule"], row["column_name"]) for row in waiting.collect()} == {("type", "price")}
+    assert {key for (key,) in shop.run("select id from evolve")} == {*arrived, 7, 9}
+
+    # quarantine: every row after the first change waits, and a replay under another policy brings it back.
+    assert shop.ingest(quarantine) == Counts(accepted=2, quarantined=9)
+    assert shop.current(quarantine).keys() == {1, 2}
+    # NULL in a column that has a default is NULL.
+    sizes = shop.spark.table(quarantine.history).select("id", "size").collect()
+    assert {row["id"]: row["size"] for row in sizes} == {1: 1, 2: None}
+    mended = shop.declared(replace(quarantine, evolution="evolve"))
+    assert shop.ingest(mended, "replay") == Counts(accepted=7, duplicate=2, quarantined=2)
+    assert shop.current(mended) == arrived
+
+    # stop: what came before the change is there, the rest is unread until the contract is another.
+    with pytest.raises(FieldsChanged, match=r"(?s)missing: size.*stop\.yaml"):
+        shop.ingest(stop)
+    assert shop.current(stop).keys() == {1, 2}
+    mended = shop.declared(replace(stop, evolution="evolve"))
+    assert shop.ingest(mended) == Counts(accepted=7, quarantined=2)
+    assert shop.current(mended) == arrived
+
+    # A dropped table: the lake keeps its rows, the others go on, and once it is there again it is read from the start.
+    shop.run("drop table stop; insert into evolve values (10, '10.00', 'j', null)")
+    assert "stop: the table does not exist" in "\n".join(shop.plan().refusals)
+    assert shop.ingest(evolve) == Counts(accepted=1)
+    assert shop.current(mended) == arrived
+    shop.run(f"{TABLE.format('stop')}; insert into stop values (20, 1.00, 'new', 1)")
+    remark = (COLUMNS[0], Column("remark", "string", source_type="text"))
+    others = [replace(one, evolution="evolve", columns=remark) for one in (evolve, quarantine)]
+    pipeline = replace(shop.pipeline, streams=(*others, stop))
+    planned = plan(pipeline, shop.endpoints, shop.settings)
+    assert [change.kind for change in planned.changes] == ["replication access", "first read"]
+    apply(planned)
+    shop.run("insert into stop values (21, 2.00, 'newer', 2)")
+    assert shop.ingest(stop) == Counts(accepted=2)
+    assert shop.current(stop) == {20: ("1.00", "new", None), 21: ("2.00", "newer", None)}
+
+    # A field that is declared at last has its value in new rows; for the old ones the table is read again.
+    snapshots.request(shop.endpoints, pipeline, [others[0].table_source.qualified])
+    shop.ingest(shop.declared(others[0]))
+    merge_state(shop.spark, others[0], shop.lake_url)
+    found = shop.spark.table(f"{evolve.history}_current").select("id", "remark").collect()
+    assert sorted((row["id"], row["remark"]) for row in found) == shop.run("select id, remark from evolve order by id")
