@@ -13,8 +13,7 @@ _LOOKED_AT = 100_000
 
 
 class Misfits:
-    """Counts them as a file is read. What the streaming job refuses for another reason is not counted here: it alone
-    judges values."""
+    """Counts them as a file is read. For what else the streaming job refuses see `producers.values`."""
 
     def __init__(self, stream: Stream, header: str, dialect: Dialect) -> None:
         self._stream = stream

@@ -21,6 +21,7 @@ from producers.split_json import split_json
 from producers.split_parquet import parquet_wrong, split_parquet
 from producers.text import as_utf8, first_line, skip_lines
 from producers.unpack import unsupported
+from producers.values import Values
 
 HEADER_LIMIT_BYTES = 32 * 1024
 """The header travels in the key of every row."""
@@ -133,7 +134,8 @@ def scan(source: BinaryIO, stream: Stream, progress: Callable[[int], None] | Non
     header = ""
     if not wrong and declared.format == "csv":
         header, wrong = _header(file_rows.header, file_rows.delimiter, stream)
-    misfits = Misfits(stream, header, Dialect(file_rows.delimiter or ",", declared.quote, declared.backslash))
+    dialect = Dialect(file_rows.delimiter or ",", declared.quote, declared.backslash)
+    misfits, values = Misfits(stream, header, dialect), Values(stream, header, dialect)
     known = re.compile(b"|".join(re.escape(f'"{column.name}"'.encode()) for column in stream.sent_columns))
     rows, named = 0, declared.format != "json"
     try:
@@ -141,6 +143,7 @@ def scan(source: BinaryIO, stream: Stream, progress: Callable[[int], None] | Non
             rows += len(batch)
             named = named or bool(known.search(batch.ended()))
             misfits.add(batch)
+            values.add(batch)
             if progress:
                 progress(file_rows.reader.bytes)
     except UnreadableFile as problem:
@@ -149,7 +152,10 @@ def scan(source: BinaryIO, stream: Stream, progress: Callable[[int], None] | Non
         wrong = wrong or f"no value names any column of stream {stream.name}: {_names(stream)}"
     if not rows and not declared.header:
         wrong = wrong or "it holds no row"
-    wrong = wrong or misfits.verdict()
+    try:
+        wrong = wrong or misfits.verdict() or values.verdict(lambda: FileRows(source, stream))
+    except UnreadableFile as problem:  # it changed meanwhile
+        wrong = str(problem)
     after = os.fstat(source.fileno())
     changed = (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
     changed = changed or file_rows.reader.bytes != after.st_size

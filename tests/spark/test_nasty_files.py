@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 from pyspark.sql import Row, SparkSession
 
+from contracts.delimiter import delimiter_of
 from contracts.stream import Stream
+from producers.split_csv import Dialect
+from producers.values import RowJudge
 from tests.spark import nasty_csv, nasty_json, nasty_other
 from tests.spark.landing import judged, records_of, scanned_file, to_kafka
 from tests.spark.nasty_csv import Case, Group, Values
@@ -110,6 +113,7 @@ def test_a_nasty_file_arrives_as_it_is_or_is_refused(
     assert accepted == {line: whole(stream, values) for line, values in case.accepted.items()}
     assert not accepted.keys() & refused.keys()
     every_byte_is_accounted_for(stream, content(stream, case), found)
+    nothing_accepted_counts_as_certainly_bad(stream, found)
 
 
 def whole(stream: Stream, values: Values) -> dict[str, Any]:
@@ -144,3 +148,11 @@ def every_byte_is_accounted_for(stream: Stream, held: bytes, found: Outcome) -> 
     rows = header + b"".join(found.sent)
     around = {"csv": b"\r\n", "log": b" \t\r\n", "json": b" \t\r\n[],"}[source.format]
     assert rows.translate(None, around) == held.translate(None, around)
+
+
+def nothing_accepted_counts_as_certainly_bad(stream: Stream, found: Outcome) -> None:
+    source = stream.file_source
+    dialect = Dialect(source.delimiter or delimiter_of(found.header), source.quote, source.backslash)
+    judge = RowJudge(stream, found.header, dialect)
+    good = [sent for row, sent in zip(found.rows, found.sent, strict=True) if row["v"]]
+    assert [(row, wrong) for row in good if (wrong := judge.findings(source.row_format, row))] == []
