@@ -9,10 +9,9 @@ from contextlib import suppress
 
 from contracts.stream import Column, Stream
 from contracts.wire import RowFormat
-from producers.misfits import fields_of
+from producers.dialect import Dialect, fields_of
 from producers.rows import Rows
 from producers.spellings import refuses
-from producers.split_csv import Dialect
 
 _SAMPLE = 500
 _SAMPLE_BYTES = 32 << 20
@@ -39,10 +38,10 @@ class Values:
 
     def add(self, batch: Rows) -> None:
         """Take these rows in: of all rows so far, every n-th is in the sample, from 500 to 1,000 of them."""
-        for at in range(-self.rows % self._every, len(batch.values), self._every):
-            self._sample.append((batch.format, batch.values[at]))
-            self._bytes += len(batch.values[at])
-        self.rows += len(batch.values)
+        for value in _spread(batch, -self.rows % self._every, self._every):
+            self._sample.append((batch.format, value))
+            self._bytes += len(value)
+        self.rows += len(batch)
         while len(self._sample) > 2 * _SAMPLE or (self._bytes > _SAMPLE_BYTES and len(self._sample) > 1):
             self._sample = self._sample[::2]
             self._bytes = sum(len(value) for _, value in self._sample)
@@ -95,6 +94,17 @@ class Values:
 
     def _shown(self, column: str, text: str) -> str:
         return "(not shown)" if self._stream.column(column).pii else json.dumps(text[:_SHOWN], ensure_ascii=False)
+
+
+def _spread(batch: Rows, first: int, every: int) -> list[bytes]:
+    """Every n-th value from `first` on; of rows that are still one text, those that stand about there."""
+    if batch.text is None or every == 1:
+        return batch.values[first::every]
+    found = []
+    for number in range(first, len(batch), every):
+        start = batch.text.rfind(b"\n", 0, number * len(batch.text) // len(batch)) + 1
+        found.append(batch.text[start : batch.text.index(b"\n", start)])
+    return found
 
 
 class RowJudge:

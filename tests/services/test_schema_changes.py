@@ -185,7 +185,7 @@ def test_every_row_around_a_schema_change_is_where_the_policy_puts_it(shop: Shop
 
     # A dropped table: the lake keeps its rows, the others go on, and once it is there again it is read from the start.
     shop.run("drop table stop; insert into evolve values (10, '10.00', 'j', null)")
-    assert "stop: the table does not exist" in "\n".join(shop.plan().refusals)
+    assert "stop: the table does not exist in database" in "\n".join(shop.plan().refusals)
     assert shop.ingest(evolve) == Counts(accepted=1)
     assert shop.current(mended) == arrived
     shop.run(f"{TABLE.format('stop')}; insert into stop values (20, 1.00, 'new', 1)")

@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 from contracts.spark_types import INTEGERS
 from contracts.stream import Column, FileSource, Stream
 from contracts.wire import RowFormat, RowKey, encode_row_key
-from producers.split_csv import Dialect
+from producers.dialect import Dialect
 from producers.values import RowJudge
 from tests.spark.landing import judged, to_kafka
 

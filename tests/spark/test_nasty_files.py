@@ -15,7 +15,7 @@ from pyspark.sql import Row, SparkSession
 
 from contracts.delimiter import delimiter_of
 from contracts.stream import Stream
-from producers.split_csv import Dialect
+from producers.dialect import Dialect
 from producers.values import RowJudge
 from tests.spark import nasty_csv, nasty_json, nasty_other
 from tests.spark.landing import judged, records_of, scanned_file, to_kafka
