@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from connectors import debezium, marker, password, snapshots, source, topics
+from connectors import connector, debezium, password, snapshots, source, topics
 from connectors.rest import Connect
 from connectors.source_checks import check
 from contracts.endpoints import Endpoints
@@ -93,8 +93,12 @@ def plan(pipeline: Pipeline, endpoints: Endpoints, settings: Settings) -> Plan:
             )
             unpublished = _plan_source(found, pipeline, endpoints, config)
             _plan_secret(found, pipeline, endpoints, settings, config)
-            _plan_connector(found, pipeline, endpoints, connect, running, config, kept_in)
-            if running:
+            lost = connector.lost(endpoints, pipeline, connect, config["slot.name"]) if running else ""
+            if lost:
+                _plan_new_slot(found, pipeline, endpoints, lost, config, kept_in)
+            else:
+                _plan_connector(found, pipeline, endpoints, connect, running, config, kept_in)
+            if running and not lost:
                 _plan_first_reads(found, pipeline, endpoints, running, unpublished)
     return found
 
@@ -201,24 +205,43 @@ def _plan_connector(
                 name,
                 f"\n{before}\n  " if running else "",
                 f"\n{after}",
-                lambda: _put(endpoints, pipeline, config, kept_in),
+                lambda: connector.put(endpoints, pipeline, config, kept_in),
             )
         )
         return
     status = connect.status(name)
     if status is None or not status.running:
         found.changes.append(
-            Change("connector", name, str(status or "no status"), "running", lambda: _start(endpoints, pipeline))
+            Change(
+                "connector",
+                name,
+                str(status or "no status"),
+                "running",
+                lambda: connector.start(endpoints, pipeline),
+            )
         )
+
+
+def _plan_new_slot(
+    found: Plan, pipeline: Pipeline, endpoints: Endpoints, lost: str, config: Mapping[str, str], kept_in: Path
+) -> None:
+    """Never by itself: a person should know that changes between two states were not seen."""
+    found.changes.append(
+        Change(
+            "connector",
+            debezium.connector_name(pipeline),
+            f"{lost}: changes since then may never have been sent",
+            "a new replication slot and a read of every table; the lake deletes what the source no longer has, and "
+            "the history lacks the states in between",
+            lambda: connector.begin_again(endpoints, pipeline, config, kept_in),
+        )
+    )
 
 
 def _plan_first_reads(
     found: Plan, pipeline: Pipeline, endpoints: Endpoints, running: Mapping[str, str], unpublished: frozenset[str]
 ) -> None:
-    kafka = endpoints.kafka
-    with topics.admin(kafka) as client:
-        told = bool(topics.existing(client, [debezium.notifications_topic(pipeline)]))
-    reads = snapshots.reads(kafka, pipeline) if told else snapshots.Reads(frozenset(), "", 0)
+    reads = snapshots.reads(endpoints.kafka, pipeline)
     if tables := snapshots.missing(pipeline, reads, running, unpublished):
         found.changes.append(
             Change(
@@ -229,42 +252,6 @@ def _plan_first_reads(
                 lambda: snapshots.request(endpoints, pipeline, tables),
             )
         )
-
-
-def _put(endpoints: Endpoints, pipeline: Pipeline, config: Mapping[str, str], kept_in: Path) -> None:
-    name = debezium.connector_name(pipeline)
-    told = snapshots.reads(endpoints.kafka, pipeline).told
-    with Connect(endpoints.connect_url) as connect:
-        if wrong := connect.validate({**config, "name": name}):
-            raise PlanRefused(
-                f"Connect finds the config of connector {name} wrong:\n" + "\n".join(f"- {text}" for text in wrong),
-                state="The connector was not changed.",
-                next_step="correct the above; for database.password see that the worker has this provider:\n"
-                + password.PROVIDER_HINT,
-            )
-        kept_in.parent.mkdir(parents=True, exist_ok=True)
-        kept_in.write_text(config["unavailable.value.placeholder"] + "\n", encoding="utf-8")
-        connect.put(name, config)
-        connect.wait_not_failed(name)
-        snapshots.wait_works(endpoints.kafka, pipeline, connect, told=told)
-    _nudge(endpoints)
-
-
-def _start(endpoints: Endpoints, pipeline: Pipeline) -> None:
-    name = debezium.connector_name(pipeline)
-    told = snapshots.reads(endpoints.kafka, pipeline).told
-    with Connect(endpoints.connect_url) as connect:
-        connect.resume(name)
-        connect.restart(name)
-        connect.wait_not_failed(name)
-        snapshots.wait_works(endpoints.kafka, pipeline, connect, told=told)
-    _nudge(endpoints)
-
-
-def _nudge(endpoints: Endpoints) -> None:
-    # A restarted connector looks for its place in the WAL until the next change comes: without one it sends no
-    # heartbeats and its slot keeps the WAL of the whole server.
-    marker.emit(endpoints.source)
 
 
 def _placeholder_file(settings: Settings, pipeline: Pipeline) -> Path:

@@ -34,8 +34,7 @@ def _remove_connector(pipeline: Pipeline, endpoints: Endpoints, timeout_s: float
         config = connect.config(name) or own
         if connect.config(name) is not None:
             connect.stop(name)
-            while (status := connect.status(name)) and (status.tasks or status.connector != "STOPPED"):
-                _still(deadline, f"connector {name} does not stop: {status}")
+            connect.wait_stopped(name, timeout_s=timeout_s)
             connect.forget(name)
             connect.delete(name)
     slot = config.get("slot.name", debezium.default_name(pipeline))

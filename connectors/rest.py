@@ -140,6 +140,22 @@ class Connect:
         self.ready()
         self._call("PUT", f"/connectors/{name}/resume")
 
+    def wait_stopped(self, name: str, *, timeout_s: float = 60.0) -> None:
+        """Returns when a connector that was told to stop has no task left; ServiceUnavailable after `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        while (seen := self.status(name)) and (seen.tasks or seen.connector != "STOPPED"):
+            if time.monotonic() > deadline:
+                raise ServiceUnavailable(
+                    f"connector {name} does not stop: {seen}", next_step="try again", connect=self.url
+                )
+            time.sleep(0.2)
+
+    def offsets(self, name: str) -> dict[str, Any]:
+        """Where the connector's only partition stands; empty if it has read nothing, or there is no such connector."""
+        self.ready()
+        found = self._call("GET", f"/connectors/{name}/offsets") or {"offsets": []}
+        return next((dict(one["offset"] or {}) for one in found["offsets"]), {})
+
     def forget(self, name: str) -> None:
         """Deletes a stopped connector's offsets, so that one of the same name begins with a first read."""
         self.ready()

@@ -13,15 +13,16 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaProducer
 
 from connectors import debezium, marker
 from connectors.rest import Connect
 from connectors.source import outlast_open_transactions
+from connectors.table_reads import Note, Notes, ends_before_read
 from contracts.endpoints import Endpoints
 from contracts.errors import ServiceUnavailable
 from contracts.stream import Pipeline
@@ -54,11 +55,17 @@ class Reads:
 
 
 def reads(kafka: str, pipeline: Pipeline) -> Reads:
-    """What the notifications topic tells up to its end; the topic must exist."""
+    """What the notifications topic tells up to its end."""
+    with closing(Notes(kafka, pipeline)) as notes:
+        return reads_of(notes.all())
+
+
+def reads_of(notes: Iterable[Note]) -> Reads:
+    """What these notifications tell."""
     done: set[str] = set()
     since: dict[str, int] = {}
     last, begun, told, begun_ms = "", 0, 0, 0
-    for note in _notes(kafka, debezium.notifications_topic(pipeline)):
+    for note in notes:
         if note.get("aggregate_type") != "Initial Snapshot":
             continue
         last = str(note.get("type", ""))
@@ -97,18 +104,8 @@ def request(endpoints: Endpoints, pipeline: Pipeline, tables: Iterable[str], *, 
     kafka = endpoints.kafka
     before = reads(kafka, pipeline).begun
     names = list(tables)
-    signal = {
-        "id": uuid.uuid4().hex,
-        "type": "execute-snapshot",
-        "data": {"type": "BLOCKING", "data-collections": [re.escape(name) for name in names]},
-    }
-    producer = KafkaProducer(bootstrap_servers=kafka, acks="all")
-    try:
-        producer.send(
-            debezium.signals_topic(pipeline), key=pipeline.name.encode(), value=json.dumps(signal).encode()
-        ).get(timeout=30)
-    finally:
-        producer.close()
+    ends_before_read(kafka, pipeline)
+    signal(kafka, pipeline, names)
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         # A restarted connector looks for its place in the WAL until the next change comes, and takes no other request
@@ -123,6 +120,34 @@ def request(endpoints: Endpoints, pipeline: Pipeline, tables: Iterable[str], *, 
         next_step="`headrace plan` shows whether it did",
         pipeline=pipeline.name,
     )
+
+
+def signal(kafka: str, pipeline: Pipeline, tables: Iterable[str], where: str = "") -> None:
+    """Asks the connector to read `tables`, or of one table what a condition in SQL is true for. Signals are kept, and
+    obeyed one after another.
+
+    Blocking, not incremental: an incremental snapshot that is asked for over Kafka fills its first chunk beside the
+    stream, so a change at that moment can be sent before the older row; a TRUNCATE can be, too.
+    """
+    data: dict[str, object] = {"type": "BLOCKING", "data-collections": [re.escape(name) for name in tables]}
+    if where:
+        (table,) = tables
+        # Debezium parses this name although it calls it an expression.
+        data["additional-conditions"] = [{"data-collection": table, "filter": select(table, where)}]
+    value = json.dumps({"id": uuid.uuid4().hex, "type": "execute-snapshot", "data": data}).encode()
+    producer = KafkaProducer(bootstrap_servers=kafka, acks="all")
+    try:
+        producer.send(debezium.signals_topic(pipeline), key=pipeline.name.encode(), value=value).get(timeout=30)
+    finally:
+        producer.close()
+
+
+def select(table: str, where: str) -> str:
+    """The rows of `schema.table` that the condition is true for."""
+    schema, _, name = table.partition(".")
+    quoted = ".".join('"' + part.replace('"', '""') + '"' for part in (schema, name))
+    # On a line of its own: the condition may end with a comment.
+    return f"SELECT * FROM {quoted} WHERE (\n{where}\n)"
 
 
 def wait_works(kafka: str, pipeline: Pipeline, connect: Connect, *, told: int, timeout_s: float = 90.0) -> None:
@@ -154,20 +179,3 @@ def wait_works(kafka: str, pipeline: Pipeline, connect: Connect, *, told: int, t
         next_step="look for the first ERROR in the Connect worker's log",
         connect=connect.url,
     )
-
-
-def _notes(kafka: str, topic: str) -> Iterator[dict[str, Any]]:
-    partition = TopicPartition(topic, 0)
-    consumer = KafkaConsumer(
-        bootstrap_servers=kafka, isolation_level="read_committed", enable_auto_commit=False, group_id=None
-    )
-    try:
-        consumer.assign([partition])
-        end = consumer.end_offsets([partition])[partition]
-        consumer.seek_to_beginning(partition)
-        # The position also passes the control records at the end, which poll never returns.
-        while consumer.position(partition) < end:
-            for records in consumer.poll(timeout_ms=500).values():
-                yield from (json.loads(record.value) for record in records)
-    finally:
-        consumer.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from headrace.app import App, configure_logging, load_settings
-from headrace.commands import ask, download, extract, init, local, move, process, prove
+from headrace.commands import ask, download, extract, init, local, move, process, prove, reread
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -26,6 +26,6 @@ def cli(context: click.Context, pipeline: str | None, pipeline_dir: Path | None,
     context.obj = App(load_settings(pipeline, pipeline_dir))
 
 
-for module in (local, init, move, download, process, ask, prove, extract):
+for module in (local, init, move, download, process, ask, prove, extract, reread):
     for command in module.COMMANDS:
         cli.add_command(command)

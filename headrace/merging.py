@@ -8,7 +8,10 @@ from datetime import UTC, datetime
 
 from pyspark.sql import SparkSession
 
+from connectors.table_reads import Notes, table_reads
 from contracts.errors import Conflict, LedgerMismatch
+from contracts.stream import Stream
+from contracts.table_reads import NO_READS, TableReads
 from headrace.app import App
 from headrace.rounds import note_round, rounds_file
 from headrace.tables import lake_url
@@ -32,6 +35,7 @@ class Merging:
         self._app = app
         self._spark = spark
         self._merged: dict[str, int] = {}
+        self._notes = Notes(app.endpoints.kafka, app.pipeline)
         self._looked_at_targets = float("-inf")
 
     def round(self) -> int:
@@ -71,10 +75,12 @@ class Merging:
             # The other streams are booked; one cut log must not hold back everybody's star schema.
             lost = error
         lake |= self._versions(["files_sent", "ledger_files"])
+        # A read of a table that found no row changes no history.
+        lake["reads"] = self._reads()
         if not lost and lake == self._merged and time.monotonic() - self._looked_at_targets < LOOK_AT_TARGETS_EVERY_S:
             return 0
         self._merged = {}
-        merge_states(spark, app.pipeline, url)
+        merge_states(spark, app.pipeline, url, self._told)
         report = merge_round(spark, app.pipeline, app.endpoints, now=now)
         for table in report.tables:
             if table.rows:
@@ -84,6 +90,12 @@ class Merging:
             raise lost
         self._merged, self._looked_at_targets = lake, time.monotonic()
         return report.rows
+
+    def _reads(self) -> int:
+        return self._notes.end() if self._app.pipeline.cdc_streams else 0
+
+    def _told(self, stream: Stream) -> TableReads:
+        return table_reads(self._notes.all()).get(stream.table_source.qualified, NO_READS)
 
     def _versions(self, tables: list[str]) -> dict[str, int]:
         url, pipeline = lake_url(self._app), self._app.pipeline.name

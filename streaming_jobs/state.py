@@ -2,12 +2,12 @@
 
 A state row is what the newest change of its key says, whatever order the changes are merged in. Two things are not a
 change of their own key: a newer complete snapshot deletes the keys that it did not read again (their delete was lost
-when Connect was killed), and a replayed row may be older than what was merged before.
+when Connect was killed, or with the replication slot), and a replayed row may be older than what was merged before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from delta.tables import DeltaTable
@@ -19,15 +19,17 @@ from contracts.errors import Conflict
 from contracts.failpoints import failpoint
 from contracts.spark_types import rescued_columns
 from contracts.stream import Pipeline, Stream
+from contracts.table_reads import NO_READS, Place, TableReads
 from streaming_jobs.commit_log import headrace_commits, table_exists
 from streaming_jobs.delta_commit import TableTransaction, met_another_writer
 from streaming_jobs.files import issue_files_view
 from streaming_jobs.lake import issue_view, table_path
-from streaming_jobs.ranges import VERSIONS_PER_EPOCH, epoch_of
+from streaming_jobs.ranges import VERSIONS_PER_EPOCH, epoch_id, epoch_of
 
 # Per table, the newest snapshot that ran to its end: from its first row to its last. An interrupted snapshot
-# leaves a `first` without a `last`; the next one begins with a `first` of its own. Incremental snapshots interleave
-# with changes and never sweep.
+# leaves a `first` without a `last`; the next one begins with a `first` of its own. A read of a part of the table has
+# the same markers; where it lies in the topic is told by `TableReads`. Incremental snapshots interleave with changes
+# and never sweep.
 _MARKER = "_snapshot in ('first', 'first_in_data_collection', 'last', 'last_in_data_collection')"
 _OF_SNAPSHOT = f"({_MARKER} or _snapshot = 'true')"
 _SNAPSHOT = """
@@ -75,20 +77,26 @@ def create_views(spark: SparkSession, pipeline: Pipeline) -> None:
             _reissue(spark, stream, 0)
 
 
-def merge_states(spark: SparkSession, pipeline: Pipeline, lake_url: str) -> list[StateMerge]:
+def merge_states(
+    spark: SparkSession, pipeline: Pipeline, lake_url: str, told: Callable[[Stream], TableReads] = lambda _: NO_READS
+) -> list[StateMerge]:
     """Bring every CDC stream's state table and every stream's `_current` view up to its history, one after another."""
-    done = [merge_state(spark, stream, lake_url) for stream in pipeline.cdc_streams if _ready(spark, stream, lake_url)]
+    streams = [stream for stream in pipeline.cdc_streams if _ready(spark, stream, lake_url)]
+    done = [merge_state(spark, stream, lake_url, told) for stream in streams]
     for stream in pipeline.file_streams:
         if _ready(spark, stream, lake_url):
             refresh_file_view(spark, stream)
     return done
 
 
-def merge_state(spark: SparkSession, stream: Stream, lake_url: str) -> StateMerge:
+def merge_state(
+    spark: SparkSession, stream: Stream, lake_url: str, told: Callable[[Stream], TableReads] = lambda _: NO_READS
+) -> StateMerge:
     """Merge what is new in the history into `<stream>_state`, sweep, and re-issue `<stream>_current`.
 
     May be called at any time and again after a crash anywhere: each step compares versions, and the position is
-    written last. Readers of the state see `_merged` rise with every change they have not seen.
+    written last. Readers of the state see `_merged` rise with every change they have not seen. `told` is asked after
+    the history: whoever asks for a read of a part says so before its first row can be there.
 
     Raises:
         Conflict: another merge of this stream was faster; its result stands.
@@ -99,26 +107,29 @@ def merge_state(spark: SparkSession, stream: Stream, lake_url: str) -> StateMerg
     seen, origin = opened.read_version, opened.positions()
     known = TableTransaction(spark, state_path).positions()
     position, replayed = known.get(f"state:{stream.name}", 0), known.get(f"history:{stream.name}", 0)
-    if seen < replayed:
+    history = spark.read.format("delta").option("versionAsOf", seen).load(history_path)
+    reads = told(stream)
+    remembered = _known_snapshot(stream, known)
+    snapshot = _later(remembered, _of_few_rows(history, reads, origin))
+    if seen < replayed and snapshot == remembered:
         _reissue(spark, stream, position)
         return StateMerge(stream.name, position)
-    history = spark.read.format("delta").option("versionAsOf", seen).load(history_path)
     filters = [f"_version >= {position}"]
-    if replayed:
+    if 0 < replayed <= seen:
         filters += _replay_filters(spark, history_path, (replayed, seen + 1), origin)
     news = history.where(" or ".join(f"({one})" for one in filters))
     newest = news.selectExpr("max(_version) as version", f"count_if({_MARKER}) as markers").first()
     changed = swept = 0
     after = {f"history:{stream.name}": seen + 1}
-    if newest is not None and newest["version"] is not None:
-        snapshot = _known_snapshot(stream, known)
+    news_to = newest["version"] if newest is not None else None
+    if newest is not None and news_to is not None:
         if newest["markers"]:
-            snapshot = complete_snapshot(spark, history) or snapshot
+            snapshot = _later(snapshot, complete_snapshot(spark, history.where(_not_in(reads, origin))))
         changed = _merge(spark, stream, state_path, news, snapshot)
-        if snapshot:
-            swept = _sweep(spark, state_path, snapshot)
-            after |= {f"snapshot_first:{stream.name}": snapshot.first, f"snapshot_last:{stream.name}": snapshot.last}
-        position = max(position, newest["version"] + 1)
+        position = max(position, news_to + 1)
+    if snapshot and (news_to is not None or snapshot != remembered):
+        swept = _sweep(spark, state_path, snapshot)
+        after |= {f"snapshot_first:{stream.name}": snapshot.first, f"snapshot_last:{stream.name}": snapshot.last}
     failpoint("before_state_commit")
     after[f"state:{stream.name}"] = position
     TableTransaction(spark, state_path).commit(after, {"headrace": 1, "kind": "state"})
@@ -131,6 +142,39 @@ def _known_snapshot(stream: Stream, known: Mapping[str, int]) -> Snapshot | None
     """The snapshot that the state remembers: the history is searched again only when it got new markers."""
     last = known.get(f"snapshot_last:{stream.name}")
     return None if last is None else Snapshot(known[f"snapshot_first:{stream.name}"], last)
+
+
+def _later(one: Snapshot | None, other: Snapshot | None) -> Snapshot | None:
+    return max((found for found in (one, other) if found), key=lambda found: found.first, default=None)
+
+
+def _version_at(place: Place, positions: Mapping[str, int]) -> int:
+    return epoch_of(place.topic_id, positions) * VERSIONS_PER_EPOCH + place.offset
+
+
+def _of_few_rows(history: DataFrame, reads: TableReads, positions: Mapping[str, int]) -> Snapshot | None:
+    """The read that left no markers, as a snapshot that begins just before its place; None while its row has not come.
+
+    Before its place: a change at the place itself is newer than the read and must not have the version of a sweep.
+    What lies just before it is a transaction's marker, or stays.
+    """
+    few = reads.few
+    if few is None or few.place.offset == 0 or epoch_id(few.place.topic_id) not in positions:
+        return None
+    begins = _version_at(few.place, positions)
+    if few.rows and history.where(f"{_OF_SNAPSHOT} and _version >= {begins}").isEmpty():
+        return None
+    return Snapshot(begins - 1, begins - 1)
+
+
+def _not_in(reads: TableReads, positions: Mapping[str, int]) -> str:
+    """SQL that is false for the rows of reads of a part."""
+    conditions = ["true"]
+    for first, end in reads.parts:
+        if epoch_id(first.topic_id) in positions:
+            after = f" or _version >= {_version_at(end, positions)}" if end else ""
+            conditions.append(f"(_version < {_version_at(first, positions)}{after})")
+    return " and ".join(conditions)
 
 
 def complete_snapshot(spark: SparkSession, history: DataFrame) -> Snapshot | None:

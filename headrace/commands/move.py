@@ -56,6 +56,7 @@ def apply(context: click.Context, dry_run: bool) -> None:
     """Make what is declared run: topics, source access, connector, tables."""
     from connectors.plan import apply as make
     from headrace.planning import planned, restart_monitor
+    from headrace.rereading import reading
 
     app: App = context.obj
     if dry_run:
@@ -64,7 +65,8 @@ def apply(context: click.Context, dry_run: bool) -> None:
     found = planned(app)
     for warning in found.warnings:
         click.secho(f"warning: {warning}", fg="yellow", err=True)
-    changed = make(found, lambda line: progress_console.print(Text(line)))
+    with reading(app, "apply"):
+        changed = make(found, lambda line: progress_console.print(Text(line)))
     if changed:
         restart_monitor(app)
     click.echo(f"applied: {changed} changes" if changed else "nothing to do: what runs is what is declared")

@@ -24,10 +24,12 @@ from pyspark.sql import SparkSession
 from connectors import debezium, marker
 from connectors.plan import Plan, apply, plan
 from connectors.removal import remove
+from connectors.table_reads import Notes, table_reads
 from contracts.endpoints import Endpoints
 from contracts.errors import HeadraceError
 from contracts.settings import Settings
 from contracts.stream import Column, Pipeline, Stream, TableSource
+from contracts.table_reads import NO_READS
 from infra.local import deployment as local_deployment
 from streaming_jobs.ingest import ingest
 from streaming_jobs.lake import create_derived
@@ -112,7 +114,9 @@ class Shop:
         topic = describe(self.endpoints.kafka, [self.stream.topic])[self.stream.topic]
         whole = Range(topic.name, topic.topic_id, 0, 0, self.through())
         ingest(self.spark, self.stream, [whole], self.lake_url, self.endpoints.kafka, "run", "batch", datetime.now(UTC))
-        merge_state(self.spark, self.stream, self.lake_url)
+        with closing(Notes(self.endpoints.kafka, self.pipeline)) as notes:
+            told = table_reads(notes.all()).get(self.stream.table_source.qualified, NO_READS)
+        merge_state(self.spark, self.stream, self.lake_url, lambda _: told)
         rows = self.spark.table(f"{self.stream.history}_current").select("id", "price").collect()
         return sorted((row["id"], row["price"]) for row in rows)
 

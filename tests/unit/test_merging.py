@@ -36,6 +36,9 @@ class Lake(Merging):
     def _versions(self, tables: list[str]) -> dict[str, int]:
         return {name: self.tables[name] for name in tables if name in self.tables}  # not every stream has a table here
 
+    def _reads(self) -> int:
+        return self.tables.get("reads", 0)
+
     def merge(self, *_: object, **__: object) -> MergeReport:
         if self.commit_during:
             self.tables[self.commit_during] += 1
@@ -53,7 +56,7 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
     return lake
 
 
-@pytest.mark.parametrize("table", ["students", "files_sent", "ledger_files", "quiz_attempts"])
+@pytest.mark.parametrize("table", ["students", "files_sent", "ledger_files", "quiz_attempts", "reads"])
 def test_a_lake_is_merged_again_when_something_was_committed(lake: Lake, table: str) -> None:
     assert [lake.round(), lake.round()] == [ROWS, 0]
     lake.tables[table] = lake.tables.get(table, 0) + 1

@@ -1,0 +1,99 @@
+"""The connector of a pipeline: put, started, and begun again when the source has lost what it has not read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from connectors import debezium, lost_slot, marker, password, snapshots, source, table_reads
+from connectors.rest import Connect
+from contracts.endpoints import Endpoints
+from contracts.errors import PlanRefused, ServiceUnavailable
+from contracts.stream import Pipeline
+
+
+def put(endpoints: Endpoints, pipeline: Pipeline, config: Mapping[str, str], kept_in: Path) -> None:
+    """Creates the connector or replaces its config; returns when it has told that it works. May be repeated.
+
+    `kept_in` gets the marker of values that Postgres does not send, before the first record can hold it.
+    """
+    name = debezium.connector_name(pipeline)
+    told = snapshots.reads(endpoints.kafka, pipeline).told
+    with Connect(endpoints.connect_url) as connect:
+        if wrong := connect.validate({**config, "name": name}):
+            raise PlanRefused(
+                f"Connect finds the config of connector {name} wrong:\n" + "\n".join(f"- {text}" for text in wrong),
+                state="The connector was not changed.",
+                next_step="correct the above; for database.password see that the worker has this provider:\n"
+                + password.PROVIDER_HINT,
+            )
+        kept_in.parent.mkdir(parents=True, exist_ok=True)
+        kept_in.write_text(config["unavailable.value.placeholder"] + "\n", encoding="utf-8")
+        # One that starts for the first time, or over again, reads every table.
+        table_reads.ends_before_read(endpoints.kafka, pipeline)
+        note_source(endpoints, pipeline)
+        connect.put(name, config)
+        connect.resume(name)
+        connect.wait_not_failed(name)
+        snapshots.wait_works(endpoints.kafka, pipeline, connect, told=told)
+    nudge(endpoints)
+
+
+def start(endpoints: Endpoints, pipeline: Pipeline) -> None:
+    """Lets a stopped or failed connector go on where it stood; returns when it has told that it works."""
+    name = debezium.connector_name(pipeline)
+    told = snapshots.reads(endpoints.kafka, pipeline).told
+    with Connect(endpoints.connect_url) as connect:
+        connect.resume(name)
+        connect.restart(name)
+        connect.wait_not_failed(name)
+        snapshots.wait_works(endpoints.kafka, pipeline, connect, told=told)
+    nudge(endpoints)
+
+
+def begin_again(
+    endpoints: Endpoints, pipeline: Pipeline, config: Mapping[str, str], kept_in: Path, *, timeout_s: float = 60.0
+) -> None:
+    """A new replication slot and a read of every table, as if the connector were new; the topics and what is in the
+    lake stay. What the complete read does not find is gone at the source and is deleted in the current state.
+
+    May be repeated after an interruption anywhere: until the position is forgotten, the slot is lost.
+    """
+    name = debezium.connector_name(pipeline)
+    with Connect(endpoints.connect_url) as connect:
+        connect.stop(name)
+        connect.wait_stopped(name, timeout_s=timeout_s)
+        deadline = time.monotonic() + timeout_s
+        while not source.drop_slot(endpoints.replicator, config["slot.name"]):
+            if time.monotonic() > deadline:
+                raise ServiceUnavailable(
+                    f"replication slot {config['slot.name']} is still in use",
+                    state=f"Connector {name} is stopped.",
+                    next_step="see who reads it in pg_replication_slots, then `headrace apply` again",
+                )
+            time.sleep(0.2)
+        connect.forget(name)
+    put(endpoints, pipeline, config, kept_in)
+
+
+def lost(endpoints: Endpoints, pipeline: Pipeline, connect: Connect, slot: str) -> str:
+    """What happened, if the source no longer has what the connector must read next; else empty. See `lost_slot`."""
+    notes = table_reads.Notes(endpoints.kafka, pipeline)
+    try:
+        known = table_reads.known_source(notes.all())
+    finally:
+        notes.close()
+    now = lost_slot.identify(endpoints.replicator)
+    return lost_slot.loss(pipeline, endpoints.replicator, connect, slot, known, now)
+
+
+def note_source(endpoints: Endpoints, pipeline: Pipeline) -> None:
+    """Notes which server is read from now on."""
+    table_reads.source_is(endpoints.kafka, pipeline, lost_slot.identify(endpoints.replicator))
+
+
+def nudge(endpoints: Endpoints) -> None:
+    """A restarted connector looks for its place in the WAL until the next change comes: without one it sends no
+    heartbeats and its slot keeps the WAL of the whole server."""
+    marker.emit(endpoints.source)

@@ -1,0 +1,205 @@
+"""Reading one table again while its changes go on: asked for by a signal, followed to its end.
+
+The connector pauses the stream of changes, reads, and goes on where it stopped (snapshots.py). A read of the whole
+table also says which rows are gone; a read by a condition says nothing of the other rows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Literal
+
+import psycopg2
+
+from connectors import debezium, marker, snapshots
+from connectors.rest import Connect
+from connectors.source import connected, outlast_open_transactions
+from connectors.table_reads import Note, Notes, ends, ends_before_read, open_parts, part_ended, part_requested
+from contracts.endpoints import Endpoints, PostgresEndpoint
+from contracts.errors import Fatal, Retryable, ServiceUnavailable
+from contracts.stream import Pipeline
+
+_LOOK_EVERY_S = 1.0
+_ASK_CONNECT_EVERY_S = 5.0
+
+Progress = Callable[[int], None]
+"""Takes how many records came into the table's topic since the read was asked for: rows, and changes beside them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reread:
+    """`rows` were read; whoever has taken in the topic up to `end` has them all."""
+
+    rows: int
+    end: int
+
+
+def about_rows(source: PostgresEndpoint, table: str, where: str = "") -> int:
+    """How many rows Postgres expects. Fatal if it does not understand the condition."""
+    query = snapshots.select(table, where or "true")
+    with connected(source) as connection, connection.cursor() as cursor:
+        connection.set_session(readonly=True)
+        try:
+            cursor.execute(f"EXPLAIN (FORMAT JSON) {query}")
+        except psycopg2.errors.ReadOnlySqlTransaction as error:
+            raise Fatal("the condition is not one", state="Nothing was asked for.", condition=where) from error
+        except psycopg2.Error as error:
+            raise Fatal(
+                f"Postgres does not take the condition: {str(error).strip()}",
+                state="Nothing was asked for.",
+                next_step="write what could stand behind WHERE in a query of this table alone",
+                table=table,
+            ) from error
+        row = cursor.fetchone()
+    return int(row[0][0]["Plan"]["Plan Rows"]) if row else 0
+
+
+def read_again(
+    endpoints: Endpoints,
+    pipeline: Pipeline,
+    table: str,
+    where: str = "",
+    *,
+    progress: Progress = lambda _: None,
+    begins_within_s: float = 120.0,
+) -> Reread:
+    """Lets the connector read `table` again, or what of it `where` is true for; returns when all is in Kafka.
+
+    One caller at a time, `apply` included: what one asked for would be taken for what the other did. May be called
+    again after any interruption.
+
+    Raises:
+        Fatal: there is no connector, it failed, or the table cannot be read.
+        Retryable: the read did not begin in time, or was broken off by a restart of the connector.
+    """
+    with closing(Notes(endpoints.kafka, pipeline)) as notes, Connect(endpoints.connect_url) as connect:
+        read = _Read(endpoints, pipeline, table, notes, connect, progress, begins_within_s)
+        if interrupted := open_parts(notes.all()).get(table, []):
+            # Somebody asked for a part and did not see it end; perhaps it is still to come. Signals are obeyed in
+            # their order: after this whole one it is over.
+            read.whole()
+            part_ended(endpoints.kafka, pipeline, interrupted)
+        return read.part(where) if where else read.whole()
+
+
+class _Read:
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        pipeline: Pipeline,
+        table: str,
+        notes: Notes,
+        connect: Connect,
+        progress: Progress,
+        begins_within_s: float,
+    ) -> None:
+        self._endpoints, self._pipeline, self._table = endpoints, pipeline, table
+        self._notes, self._connect, self._progress = notes, connect, progress
+        self._begins_within_s = begins_within_s
+
+    def whole(self) -> Reread:
+        self._prepare()
+        ends_before_read(self._endpoints.kafka, self._pipeline)
+        return self._signal_and_follow("")
+
+    def part(self, where: str) -> Reread:
+        self._prepare()
+        request = part_requested(self._endpoints.kafka, self._pipeline, self._table)
+        done = self._signal_and_follow(where)
+        part_ended(self._endpoints.kafka, self._pipeline, [request])
+        return done
+
+    def _prepare(self) -> None:
+        self._check_connector()
+        if snapshots.reads_of(self._notes.all()).under_way:
+            raise Retryable(
+                "the connector reads tables at this moment",
+                state="Nothing was asked for.",
+                next_step="repeat it when that has ended",
+                connector=debezium.connector_name(self._pipeline),
+            )
+        outlast_open_transactions(self._endpoints.source, timeout_s=self._begins_within_s)
+
+    def _signal_and_follow(self, where: str) -> Reread:
+        kafka, mark = self._endpoints.kafka, len(self._notes.all())
+        before = self._topic_end()
+        snapshots.signal(kafka, self._pipeline, [self._table], where)
+        asked = looked = time.monotonic()
+        while True:
+            state, rows = _outcome(self._notes.all()[mark:], self._table)
+            if state == "done":
+                return Reread(rows, self._topic_end())
+            if state == "waiting":
+                self._still_waits(asked)
+            elif state != "reading":
+                self._raise(state)
+            self._progress(max(0, self._topic_end() - before))
+            if time.monotonic() - looked >= _ASK_CONNECT_EVERY_S:
+                looked = time.monotonic()
+                self._check_connector()
+            time.sleep(_LOOK_EVERY_S)
+
+    def _still_waits(self, asked: float) -> None:
+        # See snapshots.request: a connector that looks for its place in the WAL takes no request.
+        marker.emit(self._endpoints.source)
+        if time.monotonic() - asked > self._begins_within_s:
+            raise ServiceUnavailable(
+                f"the connector did not begin to read {self._table} within {self._begins_within_s:.0f} s",
+                state="The request is kept: the connector reads the table as soon as it can.",
+                next_step="`headrace status`; then repeat it, which reads twice and changes nothing",
+            )
+
+    def _raise(self, state: str) -> None:
+        if state == "failed":
+            raise Fatal(
+                f"the connector could not read {self._table}",
+                state="Its changes go on.",
+                next_step="look for the first ERROR in the Connect worker's log: `headrace logs connect`",
+            )
+        raise Retryable(
+            f"the connector was restarted while it read {self._table}",
+            state="What it had read is in the topic; nothing is deleted for it.",
+            next_step="repeat it",
+        )
+
+    def _check_connector(self) -> None:
+        name = debezium.connector_name(self._pipeline)
+        status = self._connect.status(name)
+        if status is None or status.failed or status.connector in ("STOPPED", "PAUSED"):
+            trace = f"\n{status.trace.strip()}" if status and status.trace else ""
+            raise Fatal(
+                f"connector {name} does not run: {status or 'there is none'}{trace}",
+                state="The table was not read to its end.",
+                next_step="`headrace plan` says why, `headrace apply` starts it",
+            )
+
+    def _topic_end(self) -> int:
+        return ends(self._endpoints.kafka, self._pipeline, committed=False)[self._table][1]
+
+
+def _outcome(
+    notes: Iterable[Note], table: str
+) -> tuple[Literal["waiting", "reading", "done", "failed", "broken off"], int]:
+    """What became of a read of this table according to the notifications since it was asked for."""
+    begun, rows = False, -1
+    for note in notes:
+        if note.get("aggregate_type") != "Initial Snapshot":
+            continue
+        kind, data = note.get("type"), note.get("additional_data") or {}
+        if kind == "STARTED":
+            begun, rows = True, -1
+        elif kind == "TABLE_SCAN_COMPLETED" and data.get("scanned_collection") == table:
+            if data.get("status") not in ("SUCCEEDED", "EMPTY"):
+                return "failed", 0
+            rows = int(data.get("total_rows_scanned", 0))
+        elif kind == "COMPLETED":
+            # Told after the last row, unlike the end of the scan.
+            if rows >= 0:
+                return "done", rows
+            begun = False
+        elif begun and kind in ("ABORTED", "SKIPPED"):
+            return "broken off", 0
+    return ("reading" if begun else "waiting"), 0

@@ -1,0 +1,203 @@
+"""The notifications topic: what Debezium tells of its reads of tables, and between that what headrace asked for.
+
+One partition, kept for ever, so its order is the order of events. Before anything makes the connector read, headrace
+notes where each table's topic ends. Two things follow from that which no row can say: a read that found no row, or
+one, was whole; and rows read by a condition are a part of the table.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import KafkaError
+
+from connectors import debezium, topics
+from contracts.errors import ServiceUnavailable
+from contracts.stream import Pipeline
+from contracts.table_reads import FewRows, Place, TableReads
+
+Note = Mapping[str, Any]
+
+OURS = "headrace"
+_BEFORE, _PART, _PART_ENDED, _SOURCE = "BEFORE_READ", "PART_REQUESTED", "PART_ENDED", "SOURCE"
+
+
+class Notes:
+    """The topic's records so far, read on from where the last call ended; for one thread."""
+
+    def __init__(self, kafka: str, pipeline: Pipeline) -> None:
+        self._kafka, self._place = kafka, TopicPartition(debezium.notifications_topic(pipeline), 0)
+        self._consumer: KafkaConsumer | None = None
+        self._found: list[Note] = []
+        self._next = 0
+
+    def all(self) -> list[Note]:
+        """Every record up to the end of this moment; empty if there is no such topic yet.
+
+        ServiceUnavailable if the broker does not answer.
+        """
+        try:
+            self._read()
+        except KafkaError as error:
+            self.close()
+            raise ServiceUnavailable(
+                "Kafka did not say what the connector has read", cause=repr(error), topic=self._place.topic
+            ) from error
+        return self._found
+
+    def end(self) -> int:
+        """A number that rises with every record; see `all`."""
+        self.all()
+        return self._next
+
+    def close(self) -> None:
+        """Let go of the connection; the next call opens it again."""
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
+
+    def _read(self) -> None:
+        if self._consumer is None:
+            self._consumer = KafkaConsumer(
+                bootstrap_servers=self._kafka, isolation_level="read_committed", enable_auto_commit=False, group_id=None
+            )
+            self._next = 0
+        consumer, place = self._consumer, self._place
+        if self._next == 0:
+            self._found = []
+            # Asking for a topic by name might make it.
+            if place.topic not in consumer.topics():
+                return
+            consumer.assign([place])
+            consumer.seek_to_beginning(place)
+        end = consumer.end_offsets([place])[place]
+        # The position also passes the control records at the end, which poll never returns.
+        while consumer.position(place) < end:
+            for records in consumer.poll(timeout_ms=500).values():
+                self._found += [json.loads(record.value) for record in records]
+        self._next = int(consumer.position(place))
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Which server the connector reads: one that was restored or promoted has another of these."""
+
+    system_identifier: str
+    timeline: int
+
+
+def ends_before_read(kafka: str, pipeline: Pipeline) -> None:
+    """Notes where the topics end; call it before anything that makes the connector read tables."""
+    _write(kafka, pipeline, _BEFORE, {"ends": ends(kafka, pipeline)})
+
+
+def part_requested(kafka: str, pipeline: Pipeline, table: str) -> str:
+    """Notes that what is read of `table` from here on is a part; returns what `part_ended` takes. Until that is called
+    no read of the table deletes what it did not find."""
+    request = uuid.uuid4().hex
+    _write(kafka, pipeline, _PART, {"id": request, "table": table, "ends": ends(kafka, pipeline)})
+    return request
+
+
+def part_ended(kafka: str, pipeline: Pipeline, requests: Iterable[str]) -> None:
+    """Notes that every row of these reads is in Kafka and no more will come of them."""
+    # Of uncommitted records too: the transaction that told of the end may not have reached the table's topic.
+    reached = ends(kafka, pipeline, committed=False)
+    for request in requests:
+        _write(kafka, pipeline, _PART_ENDED, {"id": request, "ends": reached})
+
+
+def source_is(kafka: str, pipeline: Pipeline, source: Source) -> None:
+    """Notes which server the connector reads from now on."""
+    known = {"system_identifier": source.system_identifier, "timeline": source.timeline}
+    _write(kafka, pipeline, _SOURCE, known)
+
+
+def known_source(notes: Iterable[Note]) -> Source | None:
+    """The server that was noted last."""
+    found = [note["additional_data"] for note in notes if _ours(note, _SOURCE)]
+    return Source(str(found[-1]["system_identifier"]), int(found[-1]["timeline"])) if found else None
+
+
+def open_parts(notes: Iterable[Note]) -> dict[str, list[str]]:
+    """By table, the reads of a part that are not known to have ended."""
+    found: dict[str, str] = {}
+    for note in notes:
+        if _ours(note, _PART):
+            found[note["additional_data"]["id"]] = note["additional_data"]["table"]
+        elif _ours(note, _PART_ENDED):
+            found.pop(note["additional_data"]["id"], None)
+    return {table: [one for one in found if found[one] == table] for table in set(found.values())}
+
+
+def table_reads(notes: Iterable[Note]) -> dict[str, TableReads]:
+    """What is to be known of each table (`schema.table`)."""
+    parts: dict[str, dict[str, tuple[Place, Place | None]]] = {}
+    asked: dict[str, str] = {}
+    few: dict[str, FewRows] = {}
+    ends: dict[str, Place] = {}
+    under_way: dict[str, Place] = {}
+    for note in notes:
+        data = note.get("additional_data") or {}
+        if _ours(note, _BEFORE):
+            ends = _places(data)
+        elif _ours(note, _PART):
+            asked[data["id"]] = table = data["table"]
+            parts.setdefault(table, {})[data["id"]] = (_places(data)[table], None)
+        elif _ours(note, _PART_ENDED) and data["id"] in asked:
+            table = asked[data["id"]]
+            parts[table][data["id"]] = (parts[table][data["id"]][0], _places(data)[table])
+        elif note.get("aggregate_type") == "Initial Snapshot":
+            if note.get("type") == "STARTED":
+                under_way = ends
+            table = data.get("scanned_collection", "")
+            rows = int(data.get("total_rows_scanned", 2))
+            whole = note.get("type") == "TABLE_SCAN_COMPLETED" and data.get("status") in ("SUCCEEDED", "EMPTY")
+            a_part = any(end is None for _, end in parts.get(table, {}).values())
+            if whole and rows < 2 and not a_part and table in under_way:
+                few[table] = FewRows(under_way[table], rows)
+    return {table: TableReads(tuple(parts.get(table, {}).values()), few.get(table)) for table in {*parts, *few}}
+
+
+def _ours(note: Note, kind: str) -> bool:
+    return note.get("aggregate_type") == OURS and note.get("type") == kind
+
+
+def _places(data: Mapping[str, Any]) -> dict[str, Place]:
+    return {table: Place(topic_id, int(offset)) for table, (topic_id, offset) in data["ends"].items()}
+
+
+def ends(kafka: str, pipeline: Pipeline, *, committed: bool = True) -> dict[str, tuple[str, int]]:
+    """Where each table's topic ends; those that do not exist are left out."""
+    declared = {stream.topic: stream.table_source.qualified for stream in pipeline.cdc_streams}
+    with topics.admin(kafka) as client:
+        present = sorted(set(client.list_topics()) & set(declared))
+        ids = {found["name"]: str(found["topic_id"]) for found in client.describe_topics(present)} if present else {}
+    level = "read_committed" if committed else "read_uncommitted"
+    consumer = KafkaConsumer(bootstrap_servers=kafka, isolation_level=level, enable_auto_commit=False, group_id=None)
+    try:
+        found = consumer.end_offsets([TopicPartition(topic, 0) for topic in ids]) if ids else {}
+    finally:
+        consumer.close()
+    return {declared[place.topic]: (ids[place.topic], int(end)) for place, end in found.items()}
+
+
+def _write(kafka: str, pipeline: Pipeline, kind: str, data: Mapping[str, Any]) -> None:
+    note = {
+        "id": uuid.uuid4().hex,
+        "aggregate_type": OURS,
+        "type": kind,
+        "additional_data": dict(data),
+        "timestamp": int(time.time() * 1000),
+    }
+    producer = KafkaProducer(bootstrap_servers=kafka, acks="all")
+    try:
+        producer.send(debezium.notifications_topic(pipeline), value=json.dumps(note).encode(), partition=0).get(30)
+    finally:
+        producer.close()

@@ -1,0 +1,45 @@
+"""The command that has tables read again."""
+
+from __future__ import annotations
+
+import click
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from headrace.app import POSITIVE, App, pass_app, progress_console
+from headrace.commands.ask import json_option
+from headrace.output import show
+
+
+@click.command()
+@click.argument("streams", nargs=-1, required=True)
+@click.option("--where", default="", help="Only rows that this SQL condition is true for; no other row is touched.")
+@click.option("--wait", "wait_s", type=POSITIVE, help="Seconds to wait until the lake's current state has all of it.")
+@click.option("--dry-run", is_flag=True, help="Show the tables and about how many rows; ask for nothing.")
+@json_option
+@pass_app
+def resnapshot(
+    app: App, streams: tuple[str, ...], where: str, wait_s: float | None, dry_run: bool, as_json: bool
+) -> None:
+    """Read the tables of STREAMS again while their changes go on; rows gone from the source are deleted.
+
+    The stream of changes of the whole source pauses while a table is read. Repeat it after any interruption.
+    """
+    from headrace.rereading import planned_reads, read_streams_again
+
+    if dry_run:
+        show(planned_reads(app, streams, where), as_json=as_json, title="Would be read again")
+        return
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[shown]}"))
+    with Progress(*columns, TimeElapsedColumn(), console=progress_console, transient=True) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(stream: str, rows: int, about: int) -> None:
+            if stream not in tasks:
+                tasks[stream] = bar.add_task(f"reading {stream}", total=about or None, shown="")
+            bar.update(tasks[stream], completed=min(rows, about), shown=f"{rows:,} of about {about:,} rows")
+
+        rows = read_streams_again(app, streams, where, wait_s=wait_s, progress=tell)
+    show(rows, as_json=as_json, title="Read again")
+
+
+COMMANDS = (resnapshot,)

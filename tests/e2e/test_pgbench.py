@@ -1,0 +1,88 @@
+"""pgbench as an oracle: kill -9 of every part while it runs, then a lost slot; source and lake have the same sums."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+from collections.abc import Iterator
+
+import psycopg2
+import pytest
+
+from connectors.plan import apply
+from connectors.rest import Connect
+from headrace.findings import until_equal
+from headrace.lake import rows_of
+from headrace.planning import planned
+from headrace.proof import proof
+from infra.local import deployment
+from tests.e2e.pgbench import PIPELINE, SUMMED, Bench, write_pipeline
+from tests.e2e.shell import README, Shell
+
+# One in the gate: each costs a minute.
+SEEDS = range(1, 1 + int(os.environ.get("HEADRACE_CHAOS_SEEDS", "1")))
+SECTION = README.split("## When the slot is gone")[1].split("\n## ")[0]
+(RECOVER,) = re.findall(r"```sh\n(.*?)```", SECTION, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    folder = tmp_path_factory.mktemp("bench")
+    write_pipeline(folder)
+    bench = Bench(folder)
+    try:
+        bench.up()
+        bench.fill()
+        apply(planned(bench.app))
+        yield bench
+    finally:
+        deployment.reset(bench.app.settings)
+
+
+def assert_equal(bench: Bench, told: str) -> None:
+    """All four sums are equal at the source and in the lake, and the whole proof holds."""
+    source = bench.sums()
+    assert len(set(source.values())) == 1, f"pgbench itself is wrong: {source}"
+    findings = until_equal(lambda: proof(bench.app), timeout_s=180)
+    assert [finding for finding in findings if not finding.equal] == [], told
+    columns = ", ".join(
+        f"(select sum({column}) from {PIPELINE}_lake.{name}_current) as {name}" for name, column in SUMMED.items()
+    )
+    lake = {name: int(total) for name, total in rows_of(bench.app, f"select {columns}")[0].items()}
+    assert lake == source, told
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_sums_are_those_of_the_source_through_kills_of_every_part(bench: Bench, seed: int) -> None:
+    with bench.load():
+        killed = bench.kill_at_random(random.Random(seed))
+    assert_equal(bench, f"seed {seed}, killed {killed}")
+
+
+def test_a_lost_slot_is_shown_and_recovered_as_the_readme_says(bench: Bench) -> None:
+    folder = bench.app.settings.data_dir.parent
+    shell = Shell(folder)
+    with Connect(bench.app.endpoints.connect_url) as connect:
+        connect.stop(PIPELINE)
+        connect.wait_stopped(PIPELINE)
+    with psycopg2.connect(**bench.app.endpoints.replicator.dsn()) as connection, connection.cursor() as cursor:
+        cursor.execute(f"select pg_drop_replication_slot('headrace_{PIPELINE}')")
+    with psycopg2.connect(**bench.source.dsn()) as connection, connection.cursor() as cursor:
+        cursor.execute("delete from pgbench_accounts where aid % 1000 = 0; delete from pgbench_history")
+        cursor.execute("update pgbench_accounts set abalance = 0; update pgbench_tellers set tbalance = 0")
+        cursor.execute("update pgbench_branches set bbalance = 0")
+    connection.close()
+    said = shell.type("headrace status 2>&1 || true")
+    assert f"the source: replication slot headrace_{PIPELINE} is gone" in said
+    refused = shell.type("headrace resnapshot accounts 2>&1 || echo exit code $?")
+    assert "exit code 3" in refused, refused
+
+    told = shell.type(RECOVER)
+
+    assert "is gone" in told
+    assert_equal(bench, "after the slot was lost")
+    with bench.load():
+        again = shell.ask("headrace resnapshot branches accounts --wait 120")
+    assert [row["rows read"] for row in again] == [1, 99_900]
+    assert_equal(bench, "after a read again")

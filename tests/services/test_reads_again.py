@@ -1,0 +1,127 @@
+"""Tables read again through the real Debezium: on demand, by a condition, and after the replication slot was lost."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from decimal import Decimal
+from typing import Any
+
+import psycopg2
+import pytest
+
+from connectors import debezium, lost_slot
+from connectors.plan import apply
+from connectors.reread import about_rows, read_again
+from connectors.rest import Connect
+from connectors.snapshots import signal
+from connectors.table_reads import part_requested
+from contracts.errors import Fatal
+from tests.services.test_cdc_order import Shop, shop
+
+__all__ = ["shop"]
+
+
+def unseen(shop: Shop, statements: str) -> None:
+    """Changes that the connector is never sent, because the table is not published meanwhile."""
+    shop.through()
+    publication, table = debezium.default_name(shop.pipeline), f"{shop.pipeline.name}.orders"
+    shop.run(f"alter publication {publication} drop table {table}")
+    shop.run(statements)
+    shop.run(f"alter publication {publication} add table {table}")
+
+
+def read(shop: Shop, where: str = "") -> int:
+    table = shop.stream.table_source.qualified
+    return read_again(shop.endpoints, shop.pipeline, table, where, begins_within_s=90).rows
+
+
+def test_a_table_is_read_again_while_its_changes_go_on(shop: Shop) -> None:
+    shop.run("insert into orders select n, n from generate_series(1, 6) as n")
+    apply(shop.plan())
+    assert shop.current() == shop.source()
+
+    unseen(shop, "update orders set price = -price where id in (2, 3); delete from orders where id in (1, 4)")
+    before = shop.current()
+    assert len(before) == 6, "the changes were sent, so nothing is to be tested"
+    # By a condition: what it is true for is read, nothing is deleted, not even what it was true for.
+    assert read(shop, "id between 2 and 5 -- not 6") == 3
+    assert shop.current() == [(1, 1), (2, -2), (3, -3), (4, 4), (5, 5), (6, 6)]
+    assert read(shop, "id > 1000") == 0
+    assert shop.current() == [(1, 1), (2, -2), (3, -3), (4, 4), (5, 5), (6, 6)]
+
+    # A read of a part whose caller was killed: the next read of the whole is not taken for it.
+    table = shop.stream.table_source.qualified
+    part_requested(shop.endpoints.kafka, shop.pipeline, table)
+    signal(shop.endpoints.kafka, shop.pipeline, [table], "id = 6")
+    shop.run("insert into orders values (7, 7)")
+    assert read(shop) == 5
+    shop.run("update orders set price = 70 where id = 7")
+    assert shop.current() == shop.source() == [(2, -2), (3, -3), (5, 5), (6, 6), (7, 70)]
+
+    # No row is left to say so.
+    unseen(shop, "delete from orders")
+    assert len(shop.current()) == 5
+    assert read(shop) == 0
+    assert shop.current() == shop.source() == []
+
+
+def test_a_condition_that_postgres_refuses_is_not_asked_for(shop: Shop) -> None:
+    table = shop.stream.table_source.qualified
+    assert about_rows(shop.endpoints.source, table, "price > 3") > 0
+    with pytest.raises(Fatal, match="does not exist"):
+        about_rows(shop.endpoints.source, table, "prize > 3")
+    with pytest.raises(Fatal):
+        about_rows(shop.endpoints.source, table, "true); delete from orders; select (1")
+
+
+def slot_of(shop: Shop) -> str:
+    return debezium.default_name(shop.pipeline)
+
+
+def drop_slot(shop: Shop, *, and_make_it_again: bool = False) -> None:
+    with closing(psycopg2.connect(**shop.endpoints.replicator.dsn())) as connection, connection.cursor() as cursor:
+        cursor.execute("select pg_drop_replication_slot(%s)", (slot_of(shop),))
+        if and_make_it_again:
+            cursor.execute("select pg_create_logical_replication_slot(%s, 'pgoutput')", (slot_of(shop),))
+        connection.commit()
+
+
+@pytest.mark.timeout(800)
+def test_a_lost_slot_is_never_silent_and_all_is_read_again(shop: Shop, wait_until: Any) -> None:
+    shop.run("insert into orders select n, n from generate_series(1, 5) as n")
+    apply(shop.plan())
+    shop.run("insert into orders values (6, 6)")
+    assert shop.current() == shop.source()
+    name = debezium.connector_name(shop.pipeline)
+    with Connect(shop.endpoints.connect_url) as connect:
+        connect.stop(name)
+        connect.wait_stopped(name)
+        drop_slot(shop)
+        shop.run("update orders set price = 20 where id = 2; delete from orders where id in (3, 6)")
+        shop.run("insert into orders values (8, 8)")
+        connect.resume(name)
+        # Debezium itself refuses: an older one began at the WAL's end.
+        wait_until(lambda: (seen := connect.status(name)) and seen.failed, 60, "the connector to fail")
+        status = connect.status(name)
+        assert status
+        assert "no longer available on the server" in status.trace.replace("\n", " ")
+        planned = shop.plan()
+        assert [change.kind for change in planned.changes] == ["connector"]
+        assert f"replication slot {slot_of(shop)} is gone" in planned.changes[0].before
+        apply(planned)
+        assert shop.plan().changes == []
+        assert shop.current() == shop.source() == [(1, 1), (2, 20), (4, 4), (5, 5), (8, 8)]
+
+        # One that somebody made again is there and looks well, but begins behind what was read. And no row is left.
+        connect.stop(name)
+        connect.wait_stopped(name)
+        shop.run("delete from orders where id < 8")
+        drop_slot(shop, and_make_it_again=True)
+        shop.run("delete from orders")
+        planned = shop.plan()
+        assert "somebody else read from replication slot" in planned.changes[0].before
+        apply(planned)
+        assert shop.plan().changes == []
+        shop.run("insert into orders values (9, 9)")
+        assert shop.current() == shop.source() == [(9, Decimal(9))]
+    assert lost_slot.identify(shop.endpoints.replicator).timeline == 1

@@ -1,0 +1,107 @@
+"""What the notifications say of reads, and what of a slot and a server means that changes are lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from connectors.lost_slot import Slot, judge
+from connectors.reread import _outcome
+from connectors.table_reads import Note, Source, known_source, open_parts, table_reads
+from contracts.table_reads import FewRows, Place, TableReads
+
+TABLE = "sales.orders"
+
+
+def ours(kind: str, **data: Any) -> Note:
+    return {"aggregate_type": "headrace", "type": kind, "additional_data": data}
+
+
+def told(kind: str, **data: Any) -> Note:
+    return {"aggregate_type": "Initial Snapshot", "type": kind, "additional_data": data}
+
+
+def scanned(rows: int, status: str = "SUCCEEDED", table: str = TABLE) -> Note:
+    return told("TABLE_SCAN_COMPLETED", scanned_collection=table, total_rows_scanned=str(rows), status=status)
+
+
+def ends(offset: int) -> dict[str, Any]:
+    return {TABLE: ["T", offset]}
+
+
+STARTED, COMPLETED = told("STARTED"), told("COMPLETED")
+BEFORE = ours("BEFORE_READ", ends=ends(5))
+PART = ours("PART_REQUESTED", id="p", table=TABLE, ends=ends(20))
+PART_ENDED = ours("PART_ENDED", id="p", ends=ends(30))
+
+
+def test_a_whole_read_of_no_row_counts_from_where_the_topic_ended_before_it() -> None:
+    assert table_reads([BEFORE, STARTED, scanned(0)]) == {TABLE: TableReads(few=FewRows(Place("T", 5), 0))}
+    assert table_reads([BEFORE, STARTED, scanned(1)]) == {TABLE: TableReads(few=FewRows(Place("T", 5), 1))}
+    assert table_reads([BEFORE, STARTED, scanned(2)]) == {}
+    assert table_reads([BEFORE, STARTED, scanned(0, "SQL_EXCEPTION")]) == {}
+    assert table_reads([STARTED, scanned(0)]) == {}  # of before this was noted
+
+
+def test_a_read_that_began_before_a_note_does_not_use_it() -> None:
+    later = ours("BEFORE_READ", ends=ends(9))
+    assert table_reads([BEFORE, STARTED, later, scanned(0)])[TABLE].few == FewRows(Place("T", 5), 0)
+
+
+def test_a_read_of_a_part_that_found_nothing_says_nothing() -> None:
+    part = (Place("T", 20), Place("T", 30))
+    assert table_reads([BEFORE, PART, STARTED, scanned(0), COMPLETED, PART_ENDED]) == {TABLE: TableReads((part,))}
+    assert table_reads([PART]) == {TABLE: TableReads(((Place("T", 20), None),))}
+    assert open_parts([PART]) == {TABLE: ["p"]}
+    assert open_parts([PART, PART_ENDED]) == {}
+
+
+@pytest.mark.parametrize(
+    ("notes", "state"),
+    [
+        ([], "waiting"),
+        ([told("SKIPPED")], "waiting"),  # it restarted before it saw the request
+        ([STARTED], "reading"),
+        ([STARTED, scanned(7)], "reading"),  # the last row is sent after the end of the scan is told
+        ([STARTED, scanned(7), COMPLETED], "done"),
+        ([STARTED, scanned(7, table="sales.other"), COMPLETED], "waiting"),
+        ([STARTED, scanned(0, "SQL_EXCEPTION")], "failed"),
+        ([STARTED, told("ABORTED")], "broken off"),
+        ([STARTED, told("SKIPPED")], "broken off"),
+    ],
+)
+def test_what_became_of_a_read(notes: list[Note], state: str) -> None:
+    assert _outcome(notes, TABLE) == (state, 7 if state == "done" else 0)
+
+
+def test_the_server_that_was_noted_last_is_known() -> None:
+    first = ours("SOURCE", system_identifier="7", timeline=1)
+    assert known_source([]) is None
+    assert known_source([first, STARTED, ours("SOURCE", system_identifier="7", timeline=2)]) == Source("7", 2)
+
+
+HERE = Source("7", 1)
+
+
+@pytest.mark.parametrize(
+    ("slot", "read_to", "wal_end", "known", "said"),
+    [
+        (Slot(90, ""), 100, 110, HERE, ""),
+        (Slot(100, ""), 100, 100, None, ""),
+        (None, None, 110, None, ""),  # has read nothing yet
+        (None, 100, 110, HERE, "slot s is gone"),
+        (Slot(0, "wal_removed"), 100, 110, HERE, "gave up replication slot s (wal_removed)"),
+        (Slot(0, "wal_removed"), None, 110, HERE, "gave up replication slot s"),
+        (Slot(105, ""), 100, 110, HERE, "somebody else read from replication slot s"),
+        (Slot(50, ""), 100, 60, HERE, "set back to an earlier state: its WAL ends at 0/3C"),
+        (Slot(90, ""), 100, 110, Source("8", 1), "another server"),
+        (Slot(90, ""), 100, 110, Source("7", 2), "another timeline"),
+    ],
+)
+def test_what_means_that_changes_are_lost(
+    slot: Slot | None, read_to: int | None, wal_end: int, known: Source | None, said: str
+) -> None:
+    found = judge("s", slot, read_to, wal_end, known, HERE)
+    assert said in found
+    assert bool(found) == bool(said)
