@@ -1,8 +1,9 @@
 """The notifications topic: what Debezium tells of its reads of tables, and between that what headrace asked for.
 
 One partition, kept for ever, so its order is the order of events. Before anything makes the connector read, headrace
-notes where each table's topic ends. Two things follow from that which no row can say: a read that found no row, or
-one, was whole; and rows read by a condition are a part of the table.
+notes where each table's topic ends; Debezium's own second start of a read that a kill broke off is placed by its time.
+Two things follow from that which no row can say: a read that found no row, or one, was whole; and rows read by a
+condition are a part of the table.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,9 +33,11 @@ class Notes:
     """The topic's records so far, read on from where the last call ended; for one thread."""
 
     def __init__(self, kafka: str, pipeline: Pipeline) -> None:
-        self._kafka, self._place = kafka, TopicPartition(debezium.notifications_topic(pipeline), 0)
+        self._kafka, self._pipeline = kafka, pipeline
+        self._place = TopicPartition(debezium.notifications_topic(pipeline), 0)
         self._consumer: KafkaConsumer | None = None
         self._found: list[Note] = []
+        self._places: dict[tuple[str, int], Place | None] = {}
         self._next = 0
 
     def all(self) -> list[Note]:
@@ -50,6 +53,15 @@ class Notes:
                 "Kafka did not say what the connector has read", cause=repr(error), topic=self._place.topic
             ) from error
         return self._found
+
+    def table_reads(self) -> dict[str, TableReads]:
+        """What is to be known of each table (`schema.table`)."""
+        return table_reads(self.all(), self._place_at)
+
+    def _place_at(self, table: str, sent_ms: int) -> Place | None:
+        if (table, sent_ms) not in self._places:
+            self._places[table, sent_ms] = _place_at(self._kafka, self._pipeline, table, sent_ms)
+        return self._places[table, sent_ms]
 
     def end(self) -> int:
         """A number that rises with every record; see `all`."""
@@ -80,7 +92,7 @@ class Notes:
         # The position also passes the control records at the end, which poll never returns.
         while consumer.position(place) < end:
             for records in consumer.poll(timeout_ms=500).values():
-                self._found += [json.loads(record.value) for record in records]
+                self._found += [{**json.loads(record.value), "sent_ms": record.timestamp} for record in records]
         self._next = int(consumer.position(place))
 
 
@@ -136,13 +148,16 @@ def open_parts(notes: Iterable[Note]) -> dict[str, list[str]]:
     return {table: [one for one in found if found[one] == table] for table in set(found.values())}
 
 
-def table_reads(notes: Iterable[Note]) -> dict[str, TableReads]:
-    """What is to be known of each table (`schema.table`)."""
+def table_reads(
+    notes: Iterable[Note], place_at: Callable[[str, int], Place | None] = lambda *_: None
+) -> dict[str, TableReads]:
+    """What is to be known of each table (`schema.table`). `place_at` takes a table and a time in milliseconds, and says
+    where the first record since then lies, or will."""
     parts: dict[str, dict[str, tuple[Place, Place | None]]] = {}
     asked: dict[str, str] = {}
-    few: dict[str, FewRows] = {}
+    few: dict[str, tuple[Place | int, int]] = {}
     ends: dict[str, Place] = {}
-    under_way: dict[str, Place] = {}
+    begun: tuple[int, dict[str, Place]] = (0, {})
     for note in notes:
         data = note.get("additional_data") or {}
         if _ours(note, _BEFORE):
@@ -155,14 +170,21 @@ def table_reads(notes: Iterable[Note]) -> dict[str, TableReads]:
             parts[table][data["id"]] = (parts[table][data["id"]][0], _places(data)[table])
         elif note.get("aggregate_type") == "Initial Snapshot":
             if note.get("type") == "STARTED":
-                under_way = ends
+                # What was noted counts once: a second start follows rows that the first may have sent.
+                begun, ends = (int(note.get("sent_ms", 0)), ends), {}
             table = data.get("scanned_collection", "")
             rows = int(data.get("total_rows_scanned", 2))
             whole = note.get("type") == "TABLE_SCAN_COMPLETED" and data.get("status") in ("SUCCEEDED", "EMPTY")
             a_part = any(end is None for _, end in parts.get(table, {}).values())
-            if whole and rows < 2 and not a_part and table in under_way:
-                few[table] = FewRows(under_way[table], rows)
-    return {table: TableReads(tuple(parts.get(table, {}).values()), few.get(table)) for table in {*parts, *few}}
+            if whole and rows < 2 and not a_part:
+                few[table] = begun[1].get(table, begun[0]), rows
+    found = {table: TableReads(tuple(spans.values())) for table, spans in parts.items()}
+    for table, (place, rows) in few.items():
+        # Before a time, only a process that is no more can have sent anything, or one that reads.
+        found_at = place_at(table, place) if isinstance(place, int) else place
+        if found_at:
+            found[table] = TableReads(found.get(table, TableReads()).parts, FewRows(found_at, rows))
+    return found
 
 
 def _ours(note: Note, kind: str) -> bool:
@@ -186,6 +208,24 @@ def ends(kafka: str, pipeline: Pipeline, *, committed: bool = True) -> dict[str,
     finally:
         consumer.close()
     return {declared[place.topic]: (ids[place.topic], int(end)) for place, end in found.items()}
+
+
+def _place_at(kafka: str, pipeline: Pipeline, table: str, sent_ms: int) -> Place | None:
+    now = ends(kafka, pipeline).get(table)
+    if now is None:
+        return None
+    topic = next(stream.topic for stream in pipeline.cdc_streams if stream.table_source.qualified == table)
+    partition = TopicPartition(topic, 0)
+    consumer = KafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False, group_id=None)
+    try:
+        found = consumer.offsets_for_times({partition: sent_ms})[partition]
+        kept_from = consumer.beginning_offsets([partition])[partition]
+    finally:
+        consumer.close()
+    # Without a record since then, all that there was when the end was asked for is older.
+    place = int(found.offset) if found else now[1]
+    # Those of that time may be deleted: then nobody knows.
+    return Place(now[0], place) if place > kept_from else None
 
 
 def _write(kafka: str, pipeline: Pipeline, kind: str, data: Mapping[str, Any]) -> None:

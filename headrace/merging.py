@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from pyspark.sql import SparkSession
 
-from connectors.table_reads import Notes, table_reads
+from connectors.table_reads import Notes
 from contracts.errors import Conflict, LedgerMismatch
 from contracts.stream import Stream
 from contracts.table_reads import NO_READS, TableReads
@@ -95,7 +95,7 @@ class Merging:
         return self._notes.end() if self._app.pipeline.cdc_streams else 0
 
     def _told(self, stream: Stream) -> TableReads:
-        return table_reads(self._notes.all()).get(stream.table_source.qualified, NO_READS)
+        return self._notes.table_reads().get(stream.table_source.qualified, NO_READS)
 
     def _versions(self, tables: list[str]) -> dict[str, int]:
         url, pipeline = lake_url(self._app), self._app.pipeline.name

@@ -24,7 +24,7 @@ from pyspark.sql import SparkSession
 from connectors import debezium, marker
 from connectors.plan import Plan, apply, plan
 from connectors.removal import remove
-from connectors.table_reads import Notes, table_reads
+from connectors.table_reads import Notes
 from contracts.endpoints import Endpoints
 from contracts.errors import HeadraceError
 from contracts.settings import Settings
@@ -115,7 +115,7 @@ class Shop:
         whole = Range(topic.name, topic.topic_id, 0, 0, self.through())
         ingest(self.spark, self.stream, [whole], self.lake_url, self.endpoints.kafka, "run", "batch", datetime.now(UTC))
         with closing(Notes(self.endpoints.kafka, self.pipeline)) as notes:
-            told = table_reads(notes.all()).get(self.stream.table_source.qualified, NO_READS)
+            told = notes.table_reads().get(self.stream.table_source.qualified, NO_READS)
         merge_state(self.spark, self.stream, self.lake_url, lambda _: told)
         rows = self.spark.table(f"{self.stream.history}_current").select("id", "price").collect()
         return sorted((row["id"], row["price"]) for row in rows)

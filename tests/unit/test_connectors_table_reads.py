@@ -49,6 +49,12 @@ def test_a_read_that_began_before_a_note_does_not_use_it() -> None:
     assert table_reads([BEFORE, STARTED, later, scanned(0)])[TABLE].few == FewRows(Place("T", 5), 0)
 
 
+def test_a_read_that_a_kill_broke_off_and_that_began_again_by_itself_is_placed_by_its_time() -> None:
+    notes = [BEFORE, STARTED, {**STARTED, "sent_ms": 77}, scanned(0)]
+    assert table_reads(notes, lambda table, ms: Place(table, ms))[TABLE].few == FewRows(Place(TABLE, 77), 0)
+    assert table_reads(notes, lambda *_: None) == {}
+
+
 def test_a_read_of_a_part_that_found_nothing_says_nothing() -> None:
     part = (Place("T", 20), Place("T", 30))
     assert table_reads([BEFORE, PART, STARTED, scanned(0), COMPLETED, PART_ENDED]) == {TABLE: TableReads((part,))}
