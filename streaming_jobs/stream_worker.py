@@ -237,7 +237,11 @@ class StreamWorker:
             topic_id=lost[0].topic_id,
             state="The stream is parked; its history ends before these offsets. The other streams go on.",
             next_step=f"`headrace resume {self.stream.name} --accept-loss` goes on behind them and books them as lost; "
-            "then take a new snapshot of the table, or send the files again under another content",
+            + (
+                f"then `headrace resnapshot {self.stream.name}`"
+                if self.stream.is_cdc
+                else "then send the files again under another content"
+            ),
         )
 
     def _accepted(self, wanted: list[Range]) -> list[Range]:
