@@ -44,10 +44,10 @@ def assert_equal(bench: Bench, told: str) -> None:
     """All four sums are equal at the source and in the lake, and the whole proof holds."""
     source = bench.sums()
     assert len(set(source.values())) == 1, f"pgbench itself is wrong: {source}"
-    findings = until_equal(lambda: proof(bench.app), timeout_s=180)
+    findings = until_equal(lambda: proof(bench.app), timeout_s=300)
     assert [finding for finding in findings if not finding.equal] == [], told
     columns = ", ".join(
-        f"(select sum({column}) from {PIPELINE}_lake.{name}_current) as {name}" for name, column in SUMMED.items()
+        f"(select coalesce(sum({column}), 0) from {PIPELINE}_lake.{name}_current) as {name}" for name, column in SUMMED.items()
     )
     lake = {name: int(total) for name, total in rows_of(bench.app, f"select {columns}")[0].items()}
     assert lake == source, told
