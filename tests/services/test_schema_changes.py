@@ -61,7 +61,7 @@ POLICIES: tuple[Evolution, ...] = ("evolve", "quarantine", "stop")
 
 @dataclass(frozen=True)
 class Shop:
-    """One table per policy, named as it."""
+    """One table per policy."""
 
     spark: SparkSession
     pipeline: Pipeline
@@ -107,7 +107,9 @@ def shop(spark: SparkSession, endpoints: Endpoints, deployment: Settings, tmp_pa
     name = f"changing_{uuid4().hex[:8]}"
     streams = tuple(
         replace(
-            Stream(name, policy, f"{name}.{name}.{policy}", TableSource(name, policy), COLUMNS, ("id",)),
+            Stream(
+                name, f"to_{policy}", f"{name}.{name}.to_{policy}", TableSource(name, f"to_{policy}"), COLUMNS, ("id",)
+            ),
             evolution=policy,
             file=Path(f"{policy}.yaml"),
         )
@@ -116,7 +118,7 @@ def shop(spark: SparkSession, endpoints: Endpoints, deployment: Settings, tmp_pa
     shop = Shop(spark, Pipeline(name, streams, tmp_path, tmp_path, tmp_path), endpoints, deployment)
     shop.run(f"create schema {name}")
     for policy in POLICIES:
-        shop.run(TABLE.format(policy))
+        shop.run(TABLE.format(f"to_{policy}"))
     create_tables(spark, shop.pipeline, shop.lake_url)
     create_derived(spark, shop.pipeline, shop.lake_url)
     yield shop
@@ -128,7 +130,7 @@ def shop(spark: SparkSession, endpoints: Endpoints, deployment: Settings, tmp_pa
 def test_every_row_around_a_schema_change_is_where_the_policy_puts_it(shop: Shop) -> None:
     apply(shop.plan())
     for policy in POLICIES:
-        shop.run(CHANGES.format(policy))
+        shop.run(CHANGES.format(f"to_{policy}"))
     evolve, quarantine, stop = shop.pipeline.streams
 
     # The plan announces it, by policy. A column that is only tolerated refuses nothing.
@@ -136,14 +138,18 @@ def test_every_row_around_a_schema_change_is_where_the_policy_puts_it(shop: Shop
     told, refused = "\n".join(planned.warnings), "\n".join(planned.refusals)
     for column in ("remark", "discount"):
         assert (
-            f"evolve.{column}: the table has a column that stream evolve does not declare: its values are kept" in told
+            f"to_evolve.{column}: the table has a column that stream to_evolve does not declare: its values are kept"
+            in told
         )
-        assert f"stop.{column}: the table has a column that stream stop does not declare: the first row with it" in told
+        assert (
+            f"to_stop.{column}: the table has a column that stream to_stop does not declare: the first row with it"
+            in told
+        )
     for column in ("note", "size"):
-        assert f"evolve.{column}: the column is not in the table: it is NULL in new rows" in told
-        assert f"quarantine.{column}: the column is not in the table: rows without it are refused" in refused
+        assert f"to_evolve.{column}: the column is not in the table: it is NULL in new rows" in told
+        assert f"to_quarantine.{column}: the column is not in the table: rows without it are refused" in refused
     for policy in POLICIES:
-        assert f"{policy}.price: the table has another type" in refused
+        assert f"to_{policy}.price: the table has another type" in refused
 
     # Nor does the proof break off.
     app = cast(App, SimpleNamespace(pipeline=shop.pipeline, endpoints=shop.endpoints))
@@ -161,9 +167,9 @@ def test_every_row_around_a_schema_change_is_where_the_policy_puts_it(shop: Shop
         8: ("8.00", None, {"remark": "h", "discount": None}),
     }
     assert shop.current(evolve) == arrived
-    waiting = shop.spark.table(f"{evolve.lake_schema}.quarantine").where("stream = 'evolve'")
+    waiting = shop.spark.table(f"{evolve.lake_schema}.quarantine").where("stream = 'to_evolve'")
     assert {(row["rule"], row["column_name"]) for row in waiting.collect()} == {("type", "price")}
-    assert {key for (key,) in shop.run("select id from evolve")} == {*arrived, 7, 9}
+    assert {key for (key,) in shop.run("select id from to_evolve")} == {*arrived, 7, 9}
 
     # quarantine: every row after the first change waits, and a replay under another policy brings it back.
     assert shop.ingest(quarantine) == Counts(accepted=2, quarantined=9)
@@ -184,18 +190,18 @@ def test_every_row_around_a_schema_change_is_where_the_policy_puts_it(shop: Shop
     assert shop.current(mended) == arrived
 
     # A dropped table: the lake keeps its rows, the others go on, and once it is there again it is read from the start.
-    shop.run("drop table stop; insert into evolve values (10, '10.00', 'j', null)")
-    assert "stop: the table does not exist in database" in "\n".join(shop.plan().refusals)
+    shop.run("drop table to_stop; insert into to_evolve values (10, '10.00', 'j', null)")
+    assert "to_stop: the table does not exist in database" in "\n".join(shop.plan().refusals)
     assert shop.ingest(evolve) == Counts(accepted=1)
     assert shop.current(mended) == arrived
-    shop.run(f"{TABLE.format('stop')}; insert into stop values (20, 1.00, 'new', 1)")
+    shop.run(f"{TABLE.format('to_stop')}; insert into to_stop values (20, 1.00, 'new', 1)")
     remark = (COLUMNS[0], Column("remark", "string", source_type="text"))
     others = [replace(one, evolution="evolve", columns=remark) for one in (evolve, quarantine)]
     pipeline = replace(shop.pipeline, streams=(*others, stop))
     planned = plan(pipeline, shop.endpoints, shop.settings)
     assert [change.kind for change in planned.changes] == ["replication access", "first read"]
     apply(planned)
-    shop.run("insert into stop values (21, 2.00, 'newer', 2)")
+    shop.run("insert into to_stop values (21, 2.00, 'newer', 2)")
     assert shop.ingest(stop) == Counts(accepted=2)
     assert shop.current(stop) == {20: ("1.00", "new", None), 21: ("2.00", "newer", None)}
 
@@ -204,4 +210,6 @@ def test_every_row_around_a_schema_change_is_where_the_policy_puts_it(shop: Shop
     shop.ingest(shop.declared(others[0]))
     merge_state(shop.spark, others[0], shop.lake_url)
     found = shop.spark.table(f"{evolve.history}_current").select("id", "remark").collect()
-    assert sorted((row["id"], row["remark"]) for row in found) == shop.run("select id, remark from evolve order by id")
+    assert sorted((row["id"], row["remark"]) for row in found) == shop.run(
+        "select id, remark from to_evolve order by id"
+    )
