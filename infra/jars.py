@@ -26,7 +26,7 @@ from infra.java import java
 
 MODULE_FILE = Path(__file__).with_name("jars.xml")
 LOCK_FILE = Path(__file__).with_name("jars.lock")
-CONFIGURATIONS = ("spark", "kafka", "connect", "postgres-plugin", "hdfs")
+CONFIGURATIONS = ("spark", "kafka", "connect", "postgres-plugin", "mariadb-plugin", "mongodb-plugin", "hdfs")
 MAVEN_CENTRAL = "https://repo1.maven.org/maven2/"
 DOWNLOAD_TIMEOUT_S = 900
 

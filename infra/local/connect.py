@@ -49,7 +49,8 @@ def _prepare(layout: Layout, bootstrap_servers: str) -> None:
     plugins = layout.part_dir("connect") / "plugins"
     shutil.rmtree(plugins, ignore_errors=True)
     plugins.mkdir()
-    (plugins / "debezium-postgres").symlink_to(jars.ensure_jars() / "postgres-plugin")
+    for kind in ("postgres", "mariadb", "mongodb"):
+        (plugins / f"debezium-{kind}").symlink_to(jars.ensure_jars() / f"{kind}-plugin")
     layout.secrets_dir.mkdir(mode=0o700, exist_ok=True)
     layout.write(
         "connect.properties",
