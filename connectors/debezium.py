@@ -46,7 +46,7 @@ PROMISES: Mapping[str, str] = {
     "notification.enabled.channels": "sink",
 }
 
-_DEFAULTS: Mapping[str, str] = {
+DEFAULTS: Mapping[str, str] = {
     "poll.interval.ms": "50",
     # Five minutes of trying, then the task fails and says why; by default it tries for ever, in silence.
     "errors.max.retries": "30",
@@ -162,7 +162,7 @@ def render(
     sources = [stream.table_source for stream in pipeline.cdc_streams]
     return {
         **PROMISES,
-        **_DEFAULTS,
+        **DEFAULTS,
         "database.hostname": replicator.host,
         "database.port": str(replicator.port),
         "database.dbname": replicator.database,

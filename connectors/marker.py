@@ -59,7 +59,7 @@ def quiesced(pipeline: Pipeline, endpoints: Endpoints, *, timeout_s: float = 60.
         consumer.assign([topic])
         consumer.seek(topic, consumer.end_offsets([topic])[topic])
         _wait(consumer, endpoints.source, timeout_s, pipeline)
-        partitions = [TopicPartition(stream.topic, 0) for stream in pipeline.cdc_streams]
+        partitions = [TopicPartition(stream.topic, 0) for stream in pipeline.of("postgres").cdc_streams]
         ends = consumer.end_offsets(partitions)
         return {(partition.topic, partition.partition): int(end) for partition, end in ends.items()}
     finally:

@@ -74,12 +74,14 @@ class Plan:
 
 def plan(pipeline: Pipeline, endpoints: Endpoints, settings: Settings) -> Plan:
     """Compares topics, source database and connector with the contracts. Changes nothing; may be called at any time.
+    What comes from MariaDB is added by `mariadb_plan`.
 
     ContractError for declarations that cannot be rendered, ServiceUnavailable if a part does not answer; everything
     else that stands in the way is a refusal in the plan.
     """
     found = Plan(pipeline.name)
     _plan_topics(found, pipeline, endpoints)
+    pipeline = pipeline.of("postgres")
     if pipeline.cdc_streams:
         with Connect(endpoints.connect_url) as connect:
             running = connect.config(debezium.connector_name(pipeline))

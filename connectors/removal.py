@@ -17,8 +17,11 @@ def remove(pipeline: Pipeline, endpoints: Endpoints, *, with_topics: bool, timeo
     May be repeated; what is not there is passed over. The next `apply` begins with a first read of all tables.
     ServiceUnavailable if the connector does not let go of the slot in time.
     """
-    if pipeline.cdc_streams:
-        _remove_connector(pipeline, endpoints, timeout_s)
+    if (postgres := pipeline.of("postgres")).cdc_streams:
+        _remove_connector(postgres, endpoints, timeout_s)
+    if (mariadb := pipeline.of("mariadb")).cdc_streams:
+        with Connect(endpoints.connect_url) as connect:
+            _forget(connect, mariadb, timeout_s)
     if with_topics:
         names = [topic.name for topic in topics.declared(pipeline)]
         with topics.admin(endpoints.kafka) as client:
@@ -32,15 +35,21 @@ def _remove_connector(pipeline: Pipeline, endpoints: Endpoints, timeout_s: float
     deadline = time.monotonic() + timeout_s
     with Connect(endpoints.connect_url) as connect:
         config = connect.config(name) or own
-        if connect.config(name) is not None:
-            connect.stop(name)
-            connect.wait_stopped(name, timeout_s=timeout_s)
-            connect.forget(name)
-            connect.delete(name)
+        _forget(connect, pipeline, timeout_s)
     slot = config.get("slot.name", debezium.default_name(pipeline))
     while not source.drop_slot(endpoints.replicator, slot):
         _still(deadline, f"replication slot {slot} is still in use")
     source.drop_publication(endpoints.source, config.get("publication.name", debezium.default_name(pipeline)))
+
+
+def _forget(connect: Connect, pipeline: Pipeline, timeout_s: float) -> None:
+    name = debezium.connector_name(pipeline)
+    if connect.config(name) is None:
+        return
+    connect.stop(name)
+    connect.wait_stopped(name, timeout_s=timeout_s)
+    connect.forget(name)
+    connect.delete(name)
 
 
 def _still(deadline: float, what: str) -> None:

@@ -119,6 +119,12 @@ class Connect:
         self.ready()
         self._call("PUT", f"/connectors/{name}/config", json=dict(config))
 
+    def source_offset(self, name: str) -> dict[str, object] | None:
+        """How far a Debezium connector whose topics begin with its name has come; None before it has said anything."""
+        self.ready()
+        found = (self._call("GET", f"/connectors/{name}/offsets") or {}).get("offsets", [])
+        return next((dict(one["offset"]) for one in found if one["partition"].get("server") == name), None)
+
     def restart(self, name: str) -> None:
         """Starts again whatever of the connector failed."""
         self.ready()

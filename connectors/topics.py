@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from kafka.admin import AlterConfigOp, ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
-from connectors import debezium
+from connectors import debezium, mariadb_connector
 from contracts.errors import ServiceUnavailable
 from contracts.stream import Pipeline, Stream
 
@@ -34,16 +34,22 @@ def declared(pipeline: Pipeline) -> list[Topic]:
     topics = [_of_stream(stream) for stream in pipeline.streams]
     if pipeline.file_streams:
         topics.append(Topic(pipeline.files_topic, 1, {"cleanup.policy": "compact"}))
-    if pipeline.cdc_streams:
-        longest = max(stream.retention_days for stream in pipeline.cdc_streams)
-        topics += [
-            Topic(debezium.transaction_topic(pipeline), 1, _kept(longest)),
-            Topic(debezium.message_topic(pipeline), 1, _kept(1)),
-            Topic(debezium.heartbeat_topic(pipeline), 1, _kept(1)),
-            Topic(debezium.signals_topic(pipeline), 1, _kept(1)),
-            Topic(debezium.notifications_topic(pipeline), 1, _kept(None)),
-        ]
+    if (postgres := pipeline.of("postgres")).cdc_streams:
+        topics += [*_of_connector(postgres), Topic(debezium.message_topic(postgres), 1, _kept(1))]
+    if (mariadb := pipeline.of("mariadb")).cdc_streams:
+        # Whoever loses the tables' definitions can read no more of the binlog.
+        topics += [*_of_connector(mariadb), Topic(mariadb_connector.history_topic(mariadb), 1, _kept(None))]
     return topics
+
+
+def _of_connector(part: Pipeline) -> list[Topic]:
+    longest = max(stream.retention_days for stream in part.cdc_streams)
+    return [
+        Topic(debezium.transaction_topic(part), 1, _kept(longest)),
+        Topic(debezium.heartbeat_topic(part), 1, _kept(1)),
+        Topic(debezium.signals_topic(part), 1, _kept(1)),
+        Topic(debezium.notifications_topic(part), 1, _kept(None)),
+    ]
 
 
 def _of_stream(stream: Stream) -> Topic:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TypeVar
 from open_data_contract_standard.model import CustomProperty
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from contracts.stream import BULK_BYTES, Evolution, FileFormat
+from contracts.stream import BULK_BYTES, Evolution, FileFormat, System
 from contracts.yaml_document import Place, YamlDocument
 
 PREFIX = "headrace."
@@ -63,6 +63,7 @@ class StreamProperties(_Properties):
 
     topic: Annotated[str, AfterValidator(_topic_name)] = ""
     table: str = ""
+    source: System = "postgres"
     file_pattern: str = ""
     file_format: FileFormat | None = None
     file_unit: str = ""

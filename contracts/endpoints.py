@@ -38,9 +38,23 @@ class PostgresEndpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class MariadbEndpoint:
+    """One MariaDB server and the user to be there; an empty host says that there is none."""
+
+    host: str
+    port: int
+    user: str
+    password: SecretStr
+
+
+NO_MARIADB = MariadbEndpoint("", 3306, "", SecretStr(""))
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoints:
     """Every address a stage may need. `source` is the owner of the source tables; `replicator` the least-privilege
-    role Debezium uses; `warehouse` the role that publishes. `webhdfs_url` is empty if nobody named one."""
+    role Debezium uses; `warehouse` the role that publishes. `webhdfs_url` is empty if nobody named one. `mariadb` and
+    `mariadb_replicator` are the same for tables that come from there."""
 
     kafka: str
     connect_url: str
@@ -52,3 +66,5 @@ class Endpoints:
     sql_host: str
     sql_port: int
     webhdfs_url: str = ""
+    mariadb: MariadbEndpoint = NO_MARIADB
+    mariadb_replicator: MariadbEndpoint = NO_MARIADB

@@ -20,7 +20,7 @@ from contracts.errors import ContractError
 from contracts.file_source import read_file_source
 from contracts.quality import row_rules
 from contracts.spark_types import parse_type
-from contracts.stream import FILE_UNIT, Column, FileSource, Pipeline, Stream, TableSource
+from contracts.stream import FILE_UNIT, Column, FileSource, Pipeline, Stream, TableSource, captured_as
 from contracts.yaml_document import Place, YamlDocument
 
 KIND = "DataContract"
@@ -103,12 +103,12 @@ def load_stream(path: Path, pipeline: str) -> Stream:
     source = _source(document, properties, columns)
     required = {column.name for column in columns if column.required}
     types = {column.name: parse_type(column.spark_type) for column in columns}
-    is_table = isinstance(source, TableSource)
+    is_table, captured = isinstance(source, TableSource), captured_as(pipeline, properties.source)
     _check_stream(document, properties, source, columns)
     return Stream(
         pipeline=pipeline,
         name=name,
-        topic=properties.topic or (f"{pipeline}.{properties.table}" if is_table else f"{pipeline}.files.{name}"),
+        topic=properties.topic or (f"{captured}.{properties.table}" if is_table else f"{pipeline}.files.{name}"),
         source=source,
         columns=columns,
         key=key,
@@ -194,6 +194,8 @@ def _source(document: YamlDocument, found: StreamProperties, columns: tuple[Colu
             "must name one source, a table or files", at, "`headrace.table: schema.table` or `headrace.filePattern`"
         )
     if found.file_pattern:
+        if "source" in found.model_fields_set:
+            raise document.error("files come from no database", at, "no `headrace.source`")
         return read_file_source(document, found, columns)
     schema, dot, table = found.table.partition(".")
     if not (schema and dot and table) or "." in table:
@@ -203,7 +205,7 @@ def _source(document: YamlDocument, found: StreamProperties, columns: tuple[Colu
     for column in columns:
         if column.from_file_name or column.from_batch_date or column.from_line or column.format:
             raise document.error(f"column `{column.name}` of a table has no file to come from and no format", at)
-    return TableSource(schema, table)
+    return TableSource(schema, table, system=found.source)
 
 
 def _check_stream(

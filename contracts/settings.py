@@ -75,6 +75,17 @@ class ReplicatorSettings(_Part):
     password: SecretStr = SecretStr("")
 
 
+class MariadbSettings(_Part):
+    """A MariaDB server that a pipeline's tables come from. It is always your own: no local one is started. `user` reads
+    the catalog and the tables, and makes the `replicator`, who Debezium reads as (`user` if empty)."""
+
+    host: str = ""
+    port: int = 3306
+    user: str = ""
+    password: SecretStr = SecretStr("")
+    replicator: ReplicatorSettings = ReplicatorSettings()
+
+
 class HadoopSettings(_Part):
     """`hdfs_url` like `hdfs://host:8020`, `metastore_uri` like `thrift://host:9083`; empty means local. `webhdfs_url`
     is the HTTP address of that NameNode, like `http://host:9870`: without it files of any size go row by row. `user` is
@@ -147,6 +158,7 @@ class Settings(BaseSettings):
     connect: ConnectSettings = ConnectSettings()
     source: PostgresSettings = PostgresSettings()
     replicator: ReplicatorSettings = ReplicatorSettings()
+    mariadb: MariadbSettings = MariadbSettings()
     warehouse: PostgresSettings = PostgresSettings()
     hadoop: HadoopSettings = HadoopSettings()
     sql: SqlSettings = SqlSettings()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 SourceKind = Literal["table", "file"]
+System = Literal["postgres", "mariadb"]
 FileFormat = Literal["csv", "json", "parquet", "log"]
 Evolution = Literal["evolve", "quarantine", "stop"]
 
@@ -55,11 +56,12 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class TableSource:
-    """Rows come from a database table through Debezium."""
+    """Rows come from a database table through Debezium. MariaDB's word for a `schema` is database."""
 
     schema: str
     table: str
     kind: SourceKind = "table"
+    system: System = "postgres"
 
     @property
     def qualified(self) -> str:
@@ -218,6 +220,12 @@ class Pipeline:
         """The streams whose rows are a database's changes."""
         return tuple(stream for stream in self.streams if stream.is_cdc)
 
+    def of(self, system: System) -> Pipeline:
+        """The part that one connector captures: the streams from this system, under the name that its connector and
+        the topics beside the streams' own begin with."""
+        streams = tuple(stream for stream in self.cdc_streams if stream.table_source.system == system)
+        return replace(self, name=captured_as(self.name, system), streams=streams)
+
     @property
     def file_streams(self) -> tuple[Stream, ...]:
         """The streams whose rows come from files."""
@@ -227,3 +235,8 @@ class Pipeline:
     def files_topic(self) -> str:
         """The compacted topic that holds each file's state, written in the transactions that send its rows."""
         return f"{self.name}.files"
+
+
+def captured_as(pipeline: str, system: System) -> str:
+    """What Debezium calls a pipeline's source: the prefix of the topics in which it puts the changes."""
+    return pipeline if system == "postgres" else f"{pipeline}.{system}"

@@ -14,8 +14,10 @@ from itertools import chain
 from typing import Any
 
 import psycopg2
+import pymysql
 from psycopg2 import sql
 
+from connectors import mariadb_position
 from connectors.marker import quiesced
 from contracts.canonical import table_fingerprint_postgres, table_fingerprint_spark
 from contracts.endpoints import PostgresEndpoint
@@ -24,22 +26,32 @@ from headrace.app import App
 from headrace.findings import Finding, Side, compare, side_by_side
 from headrace.lake import rows_of
 from headrace.proof_ledger import ledger_holds
+from headrace.proof_mariadb import mariadb_side
 from warehouse_sql.asking import checks, declared_columns
 from warehouse_sql.declaration import load
 from warehouse_sql.expected import expected_rows
 
 OFFENDERS = 100
 # The table was dropped, or its columns are not the contract's any more.
-_OTHER_TABLE = (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn, psycopg2.DataError)
+_OTHER_TABLE = (
+    psycopg2.errors.UndefinedTable,
+    psycopg2.errors.UndefinedColumn,
+    psycopg2.DataError,
+    pymysql.err.ProgrammingError,
+    pymysql.err.OperationalError,
+)
 
 
 def source_equals_lake(app: App) -> Iterator[Finding]:
     """Each source table against the current view of its stream, by the contract's columns alone. A race while the
     source is written to: stop the writers, let a marker through (`connectors.marker.quiesced`), then compare."""
     for stream in app.pipeline.cdc_streams:
-        table = (stream.table_source.schema, stream.table_source.table)
+        source = stream.table_source
         try:
-            left = postgres_side(app.endpoints.source, table, stream.columns)
+            if source.system == "mariadb":
+                left = mariadb_side(app.endpoints.mariadb, stream)
+            else:
+                left = postgres_side(app.endpoints.source, (source.schema, source.table), stream.columns)
         except _OTHER_TABLE as error:
             said = f"{str(error).strip().splitlines()[0]}: `headrace plan` shows what the contract says"
             yield Finding(f"{stream.name}: source = lake", "source not comparable", "lake", False, said)
@@ -54,8 +66,10 @@ def source_equals_lake(app: App) -> Iterator[Finding]:
 
 def proof(app: App) -> Iterator[Finding]:
     """All of it, what costs little first. Waits until every change that the source committed before is in Kafka."""
-    if app.pipeline.cdc_streams:
-        quiesced(app.pipeline, app.endpoints)
+    if (postgres := app.pipeline.of("postgres")).cdc_streams:
+        quiesced(postgres, app.endpoints)
+    if (mariadb := app.pipeline.of("mariadb")).cdc_streams:
+        mariadb_position.quiesced(mariadb, app.endpoints)
     yield from ledger_holds(app)
     yield from side_by_side(
         lambda: chain(source_equals_lake(app), warehouse_equals(app), checks_hold(app)),

@@ -211,7 +211,7 @@ def keep_looking(look: Callable[[], object], every_s: float, halt: threading.Eve
 def _tasks(app: App, spark: SparkSession, rhythm: Rhythm, merges: bool) -> dict[str, list[Task]]:
     """What each thread does, and how often. A long merge must not keep the histories from being compacted."""
     upkeep: list[Task] = [(rhythm.maintain_s, lambda: _maintain_histories(app, spark))]
-    if app.pipeline.cdc_streams:
+    if app.pipeline.of("postgres").cdc_streams:
         # A Debezium that was restarted over an idle database waits for the next WAL message; until then it sends no
         # heartbeat and the slot keeps WAL.
         upkeep.append((rhythm.nudge_s, lambda: emit(app.endpoints.source)))

@@ -13,6 +13,7 @@ from typing import Literal
 
 import psutil
 
+from infra import mariadb
 from infra.jars import missing_jars, pyspark_jars, read_lock
 from infra.java import NEWEST_JAVA, OLDEST_JAVA, candidates, find_java, install_hint, java, may_install
 
@@ -122,6 +123,8 @@ def main() -> int:
     """Prints the findings for `make setup`; gets Java when that is allowed. Not zero when something stops."""
     if find_java() is None and may_install():
         java()
+    if mariadb.may_install():
+        mariadb.server()  # for the tests; nothing else starts one
     findings = preflight(Path(os.environ.get("HEADRACE_DATA_DIR", ".headrace")))
     for finding in findings:
         sys.stderr.write(f"{'error' if finding.stops else 'warning'}: {finding.what}\n  Next: {finding.do}\n")

@@ -13,8 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from pydantic import SecretStr
 
-from contracts.endpoints import Endpoints, PostgresEndpoint
+from contracts.endpoints import Endpoints, MariadbEndpoint, PostgresEndpoint
 from contracts.errors import Conflict, Fatal
 from contracts.settings import PostgresSettings, Settings
 from infra.jars import ensure_jars
@@ -53,6 +54,10 @@ def endpoints(settings: Settings) -> Endpoints:
         sql_host=settings.sql.host or sql_host,
         sql_port=settings.sql.port if settings.sql.host else sql_port,
         webhdfs_url=settings.hadoop.webhdfs_url or ("" if settings.hadoop.hdfs_url else hdfs.http_url(here)),
+        mariadb=_mariadb(settings, settings.mariadb.user, settings.mariadb.password),
+        mariadb_replicator=_mariadb(settings, replicator.user, replicator.password)
+        if (replicator := settings.mariadb.replicator).user
+        else _mariadb(settings, settings.mariadb.user, settings.mariadb.password),
     )
 
 
@@ -235,6 +240,10 @@ def _replicator(settings: Settings, here: Layout, source: PostgresEndpoint) -> P
         return postgres.endpoint(here, settings.pipeline, postgres.REPLICATOR)
     given = settings.replicator
     return replace(source, user=given.user, password=given.password) if given.user else source
+
+
+def _mariadb(settings: Settings, user: str, password: SecretStr) -> MariadbEndpoint:
+    return MariadbEndpoint(settings.mariadb.host, settings.mariadb.port, user, password)
 
 
 def _external_database(given: PostgresSettings) -> PostgresEndpoint:

@@ -10,6 +10,7 @@ from contracts.spark_types import RESCUED, parse_type
 from contracts.stream import Column, Stream
 from streaming_jobs.transforms.faithful_cast import column_text, faithful_sql, in_calendar, string_in_json, value_sql
 from streaming_jobs.transforms.local_spelling import formatted_sql, localised_sql
+from streaming_jobs.transforms.mariadb_spelling import readable_sql, spelled_sql
 from streaming_jobs.transforms.row_rules import judge
 from streaming_jobs.transforms.sql import first_of, name, refusal, text
 
@@ -108,7 +109,7 @@ def _value(stream: Stream, column: Column) -> str:
 
 
 def _text_of(stream: Stream, column: Column) -> str:
-    value = f"try_element_at(_fields, {text(column.name)})"
+    value = spelled_sql(stream, column, f"try_element_at(_fields, {text(column.name)})")
     if not stream.is_cdc and (nulls := stream.file_source.nulls):
         value = f"if({value} in ({', '.join(text(null) for null in nulls)}), null, {value})"
     if stream.is_cdc and column.name not in stream.key:
@@ -149,6 +150,8 @@ def _unfaithful(stream: Stream, column: Column) -> tuple[str, str]:
         faithful = faithful_sql(_plain(stream, column), kind, value=name(column.name))
     if kind.name == "string" and not stream.is_cdc and stream.file_source.row_format == "json":
         faithful = f"{faithful} and {string_in_json(source, 'cast(_raw as string)')}"
+    if readable := readable_sql(stream, column, source):
+        faithful = f"{faithful} and {readable}"
     wrong = f"{source} is not null and not coalesce({faithful}, false)"
     # The raw bytes are kept beside it in any case; a reason is what people paste into tickets.
     shown = "'the value'" if column.pii else f"concat('\"', left({source}, {_SHOWN}), '\"')"

@@ -1,0 +1,172 @@
+"""A MariaDB server as a source: connections, and the role that Debezium reads with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pymysql
+from pymysql.cursors import Cursor
+
+from contracts.endpoints import MariadbEndpoint
+from contracts.errors import Fatal, PlanRefused, ServiceUnavailable
+from contracts.stream import Pipeline
+
+ROLE_SCRIPT = Path(__file__).parent / "mariadb_role.sql"
+SERVER_PRIVILEGES = ("RELOAD", "SHOW DATABASES", "REPLICATION SLAVE", "BINLOG MONITOR")
+DATABASE_PRIVILEGES = ("SELECT", "LOCK TABLES")
+_OLD_NAMES = {"REPLICATION CLIENT": "BINLOG MONITOR", "REPLICATION REPLICA": "REPLICATION SLAVE"}
+_ACCESS_DENIED, _NOT_ALLOWED = 1045, (1044, 1142, 1227, 1410)
+_GRANT = re.compile(r"GRANT (?P<what>.+) ON (?P<where>\*|`(?:[^`]|``)+`)\.\* TO ")
+
+
+@contextmanager
+def connected(endpoint: MariadbEndpoint, kind: type[Cursor] = Cursor) -> Iterator[Cursor]:
+    """A cursor of a connection in UTC that commits each statement, closed at the end.
+
+    Fatal if no server is named, ServiceUnavailable if it does not answer or refuses the user.
+    """
+    if not endpoint.host:
+        raise Fatal(
+            "the pipeline has tables of a MariaDB server, and none is named",
+            next_step="headrace.yaml: `mariadb: {host: …, user: …}`; the password is HEADRACE_MARIADB__PASSWORD",
+        )
+    try:
+        connection = _open(endpoint)
+    except pymysql.err.OperationalError as error:
+        raise ServiceUnavailable(
+            f"MariaDB did not accept the connection: {error.args[-1]}",
+            host=f"{endpoint.host}:{endpoint.port}",
+            user=endpoint.user,
+        ) from error
+    try:
+        with connection.cursor(kind) as cursor:
+            yield cursor
+    finally:
+        connection.close()
+
+
+def _open(endpoint: MariadbEndpoint) -> pymysql.Connection[Cursor]:
+    return pymysql.connect(
+        host=endpoint.host,
+        port=endpoint.port,
+        user=endpoint.user,
+        password=endpoint.password.get_secret_value(),
+        charset="utf8mb4",
+        autocommit=True,
+        connect_timeout=10,
+        init_command="SET time_zone = '+00:00'",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What the replication role may do; `known` is false for a user or password that the server refuses."""
+
+    known: bool
+    server: frozenset[str] = frozenset()
+    databases: tuple[tuple[str, frozenset[str]], ...] = ()
+    logged: tuple[str, str] = ("", "")
+
+    def missing(self, databases: list[str]) -> list[str]:
+        """What the script has to bring about, in words; empty if nothing."""
+        if not self.known:
+            return [
+                "create the role",
+                f"grant {', '.join(SERVER_PRIVILEGES)}",
+                f"grant SELECT on {', '.join(databases)}",
+            ]
+        found = []
+        if absent := [name for name in SERVER_PRIVILEGES if not _holds(self.server, name)]:
+            found.append(f"grant {', '.join(absent)}")
+        held = dict(self.databases)
+        for database in databases:
+            both = self.server | held.get(database, frozenset())
+            if absent := [name for name in DATABASE_PRIVILEGES if not _holds(both, name)]:
+                found.append(f"grant {', '.join(absent)} on {database}")
+        return found
+
+
+def _holds(held: frozenset[str], name: str) -> bool:
+    return name in held or "ALL PRIVILEGES" in held
+
+
+def access(replicator: MariadbEndpoint) -> Access:
+    """Asks the server as the role itself. ServiceUnavailable if it does not answer at all."""
+    try:
+        connection = _open(replicator)
+    except pymysql.err.OperationalError as error:
+        if error.args[0] == _ACCESS_DENIED:
+            return Access(False)
+        raise ServiceUnavailable(
+            f"MariaDB did not accept the connection: {error.args[-1]}", host=f"{replicator.host}:{replicator.port}"
+        ) from error
+    server: frozenset[str] = frozenset()
+    databases: dict[str, frozenset[str]] = {}
+    logged = ("", "")
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW GRANTS")
+            for (line,) in cursor.fetchall():
+                if found := _GRANT.match(line):
+                    held = frozenset(_OLD_NAMES.get(name, name) for name in found["what"].upper().split(", "))
+                    where = found["where"].strip("`").replace("``", "`").replace("\\_", "_")
+                    if where == "*":
+                        server |= held
+                    else:
+                        databases[where] = databases.get(where, frozenset()) | held
+            if _holds(server, "BINLOG MONITOR"):
+                cursor.execute("SHOW MASTER STATUS")
+                row = cursor.fetchone()
+                logged = (str(row[2]), str(row[3])) if row else logged
+    finally:
+        connection.close()
+    return Access(True, server, tuple(sorted(databases.items())), logged)
+
+
+def databases(pipeline: Pipeline) -> list[str]:
+    """The databases of the declared tables, by name."""
+    return sorted({stream.table_source.schema for stream in pipeline.cdc_streams})
+
+
+def grant(owner: MariadbEndpoint, replicator: MariadbEndpoint, names: list[str]) -> None:
+    """Runs `mariadb_role.sql` for each database. May be repeated; MariaDB keeps what was granted before an error.
+
+    PlanRefused if the owner lacks a privilege, with the command for somebody who has it.
+    """
+    statements = role_statements()
+    with connected(owner) as cursor:
+        for database in names:
+            values = (replicator.user, replicator.password.get_secret_value(), database)
+            try:
+                cursor.execute("SET @role = %s, @password = %s, @database = %s", values)
+                for statement in statements:
+                    cursor.execute(statement)
+            except pymysql.MySQLError as error:
+                if error.args[0] not in (*_NOT_ALLOWED, _ACCESS_DENIED):
+                    raise
+                raise PlanRefused(
+                    f"{owner.user} may not prepare MariaDB: {error.args[-1]}",
+                    state="What was granted before stays.",
+                    next_step=(
+                        'let a user who may create users and grant run, for each database: mariadb -e "SET @role = '
+                        f"'{replicator.user}', @password = '', @database = '{database}'; SOURCE {ROLE_SCRIPT.name}\"; "
+                        "then SET PASSWORD FOR the role"
+                    ),
+                ) from error
+
+
+def role_statements() -> list[str]:
+    """The script's statements, without its comments."""
+    text = re.sub(r"^\s*--.*$", "", ROLE_SCRIPT.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return [statement.strip() for statement in text.split(";\n") if statement.strip()]
+
+
+def variables(cursor: Cursor, *names: str) -> dict[str, Any]:
+    """Global variables of the server by name; one that this version lacks is not among them."""
+    cursor.execute(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({', '.join(['%s'] * len(names))})", names)
+    return {str(name): value for name, value in cursor.fetchall()}

@@ -1,0 +1,144 @@
+"""The Debezium connector for the MariaDB tables of a pipeline, rendered from its contracts.
+
+Every name here is given the pipeline's part that comes from MariaDB (`pipeline.of("mariadb")`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Mapping
+
+from connectors import debezium
+from contracts.endpoints import MariadbEndpoint
+from contracts.errors import ContractError
+from contracts.stream import Pipeline
+
+# As in `debezium.PROMISES`: another value loses or alters data without a word.
+PROMISES: Mapping[str, str] = {
+    **{
+        name: debezium.PROMISES[name]
+        for name in (
+            "tasks.max",
+            "exactly.once.support",
+            "decimal.handling.mode",
+            "time.precision.mode",
+            "binary.handling.mode",
+            "skipped.operations",
+            "tombstones.on.delete",
+            "provide.transaction.metadata",
+            "snapshot.mode",
+            "key.converter",
+            "key.converter.schemas.enable",
+            "value.converter",
+            "value.converter.schemas.enable",
+            "signal.enabled.channels",
+            "notification.enabled.channels",
+        )
+    },
+    "connector.class": "io.debezium.connector.mariadb.MariaDbConnector",
+    # `long` makes 18446744073709551615 a -1. The bytes of `precise` are read in the streaming job.
+    "bigint.unsigned.handling.mode": "precise",
+    # Would move the year 70 to 1970.
+    "enable.time.adjuster": "false",
+    "event.deserialization.failure.handling.mode": "fail",
+    "inconsistent.schema.handling.mode": "fail",
+    # A definition that Debezium cannot read stops it; skipped, rows would be read by an old one.
+    "schema.history.internal.skip.unparseable.ddl": "false",
+    # Of every table, so that one that is declared later is known from its beginning.
+    "schema.history.internal.store.only.captured.tables.ddl": "false",
+    # Definitions are kept in the history's topic; nobody reads a second copy.
+    "include.schema.changes": "false",
+}
+
+_DEFAULTS: Mapping[str, str] = {
+    name: debezium.DEFAULTS[name]
+    for name in (
+        "poll.interval.ms",
+        "errors.max.retries",
+        "signal.poll.interval.ms",
+        "extended.headers.enabled",
+        "heartbeat.interval.ms",
+        "max.queue.size.in.bytes",
+        "producer.override.max.request.size",
+        "producer.override.compression.type",
+    )
+}
+FILE = "mariadb.json"
+_FROM_CONTRACTS = ("topic.prefix", "table.include.list", "database.include.list")
+
+
+def history_topic(part: Pipeline) -> str:
+    """Where Debezium keeps the tables' definitions as they were at each position; without it nothing can be read."""
+    return f"{part.name}.schema_history"
+
+
+def server_id(part: Pipeline) -> int:
+    """The id under which the connector joins the server's replicas: one of its own, the same at each start."""
+    return 100_000 + zlib.crc32(part.name.encode()) % 1_000_000_000
+
+
+def render(part: Pipeline, replicator: MariadbEndpoint, kafka: str, *, password_reference: str) -> dict[str, str]:
+    """The whole desired config; `kafka` is the broker as Connect reaches it. Never holds a password."""
+    for stream in part.cdc_streams:
+        wanted = f"{part.name}.{stream.table_source.qualified}"
+        if stream.topic != wanted:
+            raise ContractError(
+                f"stream {stream.name}: a table's topic is named by Debezium, not {stream.topic!r}",
+                file=stream.file,
+                write=f"headrace.topic: {wanted}, or leave it out",
+            )
+    sources = [stream.table_source for stream in part.cdc_streams]
+    return {
+        **PROMISES,
+        **_DEFAULTS,
+        "database.hostname": replicator.host,
+        "database.port": str(replicator.port),
+        "database.user": replicator.user,
+        "database.password": password_reference,
+        "database.server.id": str(server_id(part)),
+        "topic.prefix": part.name,
+        "database.include.list": ",".join(sorted({re.escape(source.schema) for source in sources})),
+        "table.include.list": ",".join(sorted(re.escape(source.qualified) for source in sources)),
+        "schema.history.internal.kafka.topic": history_topic(part),
+        "schema.history.internal.kafka.bootstrap.servers": kafka,
+        "signal.kafka.topic": debezium.signals_topic(part),
+        "signal.kafka.bootstrap.servers": kafka,
+        "signal.kafka.groupId": f"headrace-{part.name}-signals",
+        "notification.sink.topic.name": debezium.notifications_topic(part),
+        **overrides(part),
+    }
+
+
+def overrides(part: Pipeline) -> dict[str, str]:
+    """What `connectors/<pipeline>/mariadb.json`, a flat JSON object, adds or changes; empty if there is no such file.
+
+    ContractError for a value that breaks a guarantee, and for a password that is not a reference.
+    """
+    file = part.connectors_dir / FILE
+    if not file.is_file():
+        return {}
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ContractError(f"not JSON: {error}", file=file, line=getattr(error, "lineno", None)) from error
+    if not isinstance(found, dict) or any(isinstance(value, dict | list) for value in found.values()):
+        raise ContractError(
+            "a connector config is one flat JSON object", file=file, write='{"column.exclude.list": "…"}'
+        )
+    config = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in found.items()}
+    for name, value in config.items():
+        if value != PROMISES.get(name, value):
+            raise ContractError(
+                f"{name} must stay {PROMISES[name]!r}: headrace's guarantees rest on it",
+                file=file,
+                write=f"remove {name}",
+            )
+        if name in _FROM_CONTRACTS:
+            raise ContractError(f"{name} comes from the contracts", file=file, write=f"remove {name}")
+        if "password" in name and not value.startswith("${"):
+            raise ContractError(
+                f"{name} is written out", file=file, write=f'"{name}": "${{directory:<folder>:<file>}}"'
+            )
+    return config

@@ -1,0 +1,49 @@
+"""Finds the MariaDB server that tests start. No deployment starts one: a pipeline's own is always external."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from contracts.errors import Fatal
+
+_FOLDERS = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/libexec"))
+_PACKAGE = "mariadb-server-core"  # the programs alone, without a service that starts with the machine
+
+
+def find_server() -> Path | None:
+    """The `mariadbd` of this machine."""
+    found = shutil.which("mariadbd", path=_FOLDERS)
+    return Path(found) if found else None
+
+
+def server() -> Path:
+    """The `mariadbd` to use.
+
+    When there is none: installs it with apt-get if `CI=true` or `MARIADB_INSTALL=1`, else Fatal with the exact command.
+    """
+    found = find_server()
+    if found is None and may_install() and shutil.which("apt-get"):
+        sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
+        script = f"apt-get update -q && apt-get install -y -q --no-install-recommends {_PACKAGE}"
+        subprocess.run([*sudo, "sh", "-c", script], check=True, timeout=900)
+        found = find_server()
+    if found is None:
+        raise Fatal(
+            "no MariaDB server on this machine", next_step=f"run `{install_hint()}`, or repeat with MARIADB_INSTALL=1"
+        )
+    return found
+
+
+def may_install() -> bool:
+    """Whether packages may be installed without being asked."""
+    return os.environ.get("CI") == "true" or os.environ.get("MARIADB_INSTALL") == "1"
+
+
+def install_hint() -> str:
+    """The command that brings it onto this machine."""
+    if shutil.which("dnf"):
+        return "sudo dnf install -y mariadb-server"
+    return ("" if os.geteuid() == 0 else "sudo ") + f"apt-get install -y --no-install-recommends {_PACKAGE}"
