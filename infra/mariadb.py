@@ -10,7 +10,8 @@ from pathlib import Path
 from contracts.errors import Fatal
 
 _FOLDERS = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/libexec"))
-_PACKAGE = "mariadb-server-core"  # the programs alone, without a service that starts with the machine
+# The programs alone, without a service that starts with the machine.
+_PACKAGES = "mariadb-server-core mariadb-client"
 
 
 def find_server() -> Path | None:
@@ -27,7 +28,7 @@ def server() -> Path:
     found = find_server()
     if found is None and may_install() and shutil.which("apt-get"):
         sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
-        script = f"apt-get update -q && apt-get install -y -q --no-install-recommends {_PACKAGE}"
+        script = f"apt-get update -q && apt-get install -y -q --no-install-recommends {_PACKAGES}"
         subprocess.run([*sudo, "sh", "-c", script], check=True, timeout=900)
         found = find_server()
     if found is None:
@@ -46,4 +47,4 @@ def install_hint() -> str:
     """The command that brings it onto this machine."""
     if shutil.which("dnf"):
         return "sudo dnf install -y mariadb-server"
-    return ("" if os.geteuid() == 0 else "sudo ") + f"apt-get install -y --no-install-recommends {_PACKAGE}"
+    return ("" if os.geteuid() == 0 else "sudo ") + f"apt-get install -y --no-install-recommends {_PACKAGES}"

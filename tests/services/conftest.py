@@ -8,11 +8,15 @@ from collections.abc import Iterator
 import pytest
 from pyspark.sql import SparkSession
 
-from contracts.endpoints import Endpoints
+from contracts.endpoints import Endpoints, MariadbEndpoint
+from contracts.errors import HeadraceError
 from contracts.settings import Settings, SparkSettings
 from infra.jars import spark_jars
 from infra.local.deployment import spark_conf
+from infra.mariadb import server
 from streaming_jobs.session import build_session
+from tests.conftest import missing_service
+from tests.services import mariadb_server
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +28,14 @@ def spark(endpoints: Endpoints, deployment: Settings) -> Iterator[SparkSession]:
     session = build_session(endpoints, settings, spark_jars(), "headrace services tests", conf=spark_conf(deployment))
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="session")
+def mariadb_owner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariadbEndpoint]:
+    """A MariaDB server of this session's own, and who owns everything in it."""
+    try:
+        server()
+    except HeadraceError as error:
+        missing_service(str(error))
+    with mariadb_server.running(tmp_path_factory.mktemp("mariadb")) as owner:
+        yield owner

@@ -1,0 +1,215 @@
+"""Rows of a real MariaDB through the real Debezium, Kafka and Spark: what the lake shows is what the server holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from pydantic import SecretStr
+from pyspark.sql import SparkSession
+
+from connectors import debezium, mariadb, mariadb_plan, mariadb_position
+from connectors.plan import Plan, apply, plan
+from connectors.removal import remove
+from connectors.rest import Connect
+from contracts.canonical import table_fingerprint_spark
+from contracts.endpoints import Endpoints, MariadbEndpoint
+from contracts.settings import Settings
+from contracts.stream import Column, Pipeline, Stream, TableSource
+from headrace.findings import Side
+from headrace.proof_mariadb import mariadb_side
+from streaming_jobs.counts import Counts
+from streaming_jobs.ingest import ingest
+from streaming_jobs.lake import create_derived, table_path
+from streaming_jobs.ledger import balance, refresh_ledger
+from streaming_jobs.positions import describe
+from streaming_jobs.ranges import Range
+from streaming_jobs.state import merge_state
+from streaming_jobs.tables import create_tables
+from tests.services.mariadb_server import run
+
+ORDERS = (
+    ("id", "bigint unsigned", Column("id", "decimal(20,0)", required=True, source_type="bigint unsigned")),
+    ("sku", "varchar(20)", Column("sku", "string")),
+    ("paid", "tinyint(1)", Column("paid", "boolean")),
+    ("tiny", "tinyint unsigned", Column("tiny", "smallint")),
+    ("medium", "mediumint", Column("medium", "int")),
+    ("large", "int unsigned", Column("large", "bigint")),
+    ("price", "decimal(20,4)", Column("price", "decimal(20,4)")),
+    ("ratio", "double", Column("ratio", "double")),
+    ("day", "date", Column("day", "date")),
+    ("at", "datetime(6)", Column("at", "timestamp_ntz")),
+    ("stamp", "timestamp(6) null", Column("stamp", "timestamp")),
+    ("vintage", "year", Column("vintage", "int")),
+    ("flag", "bit(1)", Column("flag", "boolean")),
+    ("state", "enum('new','it''s, old')", Column("state", "string")),
+    ("marks", "set('x','y','z')", Column("marks", "string")),
+    ("extra", "json", Column("extra", "struct<a:decimal(5,2),b:array<string>>", json=True)),
+    ("old", "varchar(20) character set latin1", Column("old", "string", source_type="varchar(20) latin1")),
+    ("raw", "varbinary(20)", Column("raw", "binary")),
+)
+FILLED = """(18446744073709551615, 'x€😀', 1, 255, -8388608, 4294967295, '1234567890123456.7800', 0.1e-10, '0070-01-02',
+    '2024-03-31 02:30:00.123456', '2024-03-31 01:30:00.1234', 1999, 1, 'it''s, old', 'x,z', '{"a": 1.50, "b": ["é"]}',
+    'é', x'00ff00')"""
+EMPTY = f"(1{', NULL' * (len(ORDERS) - 1)})"
+EARLY = """(9223372036854775808, '', 0, 0, 0, 0, '-0.0001', -1.5, '9999-12-31', '0001-01-01 00:00:00',
+    '2038-01-19 03:14:07', 2155, 0, 'new', '', '{}', '', x'')"""
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A database of its own, its pipeline and its lake."""
+
+    spark: SparkSession
+    pipeline: Pipeline
+    endpoints: Endpoints
+    settings: Settings
+
+    def run(self, statements: str) -> None:
+        run(self.endpoints.mariadb, statements.replace("{db}", self.pipeline.name))
+
+    def plan(self) -> Plan:
+        found = plan(self.pipeline, self.endpoints, self.settings)
+        mariadb_plan.add(found, self.pipeline, self.endpoints, self.settings)
+        assert found.refusals == []
+        return found
+
+    @property
+    def lake_url(self) -> str:
+        return f"{self.endpoints.hdfs_url}/lake"
+
+    def take_in(self) -> dict[str, Counts]:
+        """Everything committed at the source into the lake and its state; what each stream's batch counted."""
+        ends = mariadb_position.quiesced(self.pipeline.of("mariadb"), self.endpoints)
+        counted = {}
+        for stream in self.pipeline.streams:
+            topic = describe(self.endpoints.kafka, [stream.topic])[stream.topic]
+            whole = Range(topic.name, topic.topic_id, 0, 0, ends[stream.topic, 0])
+            kafka, now = self.endpoints.kafka, datetime.now(UTC)
+            done = ingest(self.spark, stream, [whole], self.lake_url, kafka, "run", "batch", now)
+            counted[stream.name] = done.counts
+            merge_state(self.spark, stream, self.lake_url)
+        return counted
+
+    def sides(self, stream: Stream) -> tuple[Side, Side]:
+        """Rows and fingerprint of the table, and of the stream's current view."""
+        select = table_fingerprint_spark(stream.columns)
+        row = self.spark.sql(f"select {select} from {stream.history}_current").collect()[0]
+        return mariadb_side(self.endpoints.mariadb, stream), (int(row[0]), int(row[1]))
+
+
+def stream_of(pipeline: str, table: str, columns: tuple[Column, ...], *key: str) -> Stream:
+    source = TableSource(pipeline, table, system="mariadb")
+    return Stream(pipeline, table, f"{pipeline}.mariadb.{source.qualified}", source, columns, key)
+
+
+@pytest.fixture
+def shop(
+    spark: SparkSession, endpoints: Endpoints, deployment: Settings, mariadb_owner: MariadbEndpoint, tmp_path: Path
+) -> Iterator[Shop]:
+    name = f"maria_{uuid4().hex[:8]}"
+    role = replace(mariadb_owner, user=f"reader_{name}", password=SecretStr("another's"))
+    lines = (Column("order_id", "int", required=True), Column("line", "smallint", required=True), Column("n", "int"))
+    streams = (
+        stream_of(name, "orders", tuple(column for _, _, column in ORDERS), "id"),
+        stream_of(name, "order_lines", lines, "order_id", "line"),
+    )
+    reached = replace(endpoints, mariadb=mariadb_owner, mariadb_replicator=role)
+    shop = Shop(spark, Pipeline(name, streams, tmp_path, tmp_path, tmp_path), reached, deployment)
+    columns = ", ".join(f"`{column}` {kind}" for column, kind, _ in ORDERS)
+    shop.run(
+        f"""SET GLOBAL sql_mode = 'STRICT_TRANS_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE';
+SET GLOBAL binlog_format = ROW;
+CREATE DATABASE {{db}} CHARACTER SET utf8mb4;
+CREATE TABLE {{db}}.orders ({columns}, PRIMARY KEY (id));
+CREATE TABLE {{db}}.order_lines (order_id int, line smallint, n int, PRIMARY KEY (order_id, line));
+INSERT INTO {{db}}.orders VALUES {FILLED}, {EMPTY};
+INSERT INTO {{db}}.order_lines VALUES (1, 1, 10), (1, 2, 20)"""
+    )
+    yield shop
+    remove(shop.pipeline, reached, with_topics=True)
+    shop.run(f"DROP DATABASE {{db}};\nDROP USER IF EXISTS {role.user}@'%'")
+    spark.sql(f"drop schema if exists {name}_lake cascade")
+
+
+def test_what_the_lake_shows_is_what_the_server_holds(shop: Shop) -> None:
+    orders, lines = shop.pipeline.streams
+    planned = shop.plan()
+    assert {change.kind for change in planned.changes} == {"topic", "replication access", "secret file", "connector"}
+    apply(planned)
+    assert shop.plan().changes == [], "a second plan is empty"
+    create_tables(shop.spark, shop.pipeline, shop.lake_url)
+    create_derived(shop.spark, shop.pipeline, shop.lake_url)
+
+    # The first read, and after it the binlog, which sends the same values another way.
+    first = shop.take_in()
+    assert (first["orders"].accepted, first["order_lines"].accepted) == (2, 2)
+    for stream in shop.pipeline.streams:
+        source, lake = shop.sides(stream)
+        assert source == lake
+    others = ", ".join(f"`{column}`" for column, _, _ in ORDERS[1:])
+    shop.run(
+        f"""INSERT INTO {{db}}.orders VALUES {EARLY};
+INSERT INTO {{db}}.orders SELECT 2, {others} FROM {{db}}.orders WHERE paid = 1;
+UPDATE {{db}}.orders SET price = price + 1, extra = NULL WHERE id = 9223372036854775808;
+UPDATE {{db}}.orders SET id = 3 WHERE id = 1;
+DELETE FROM {{db}}.order_lines WHERE line = 2"""
+    )
+    with Connect(shop.endpoints.connect_url) as connect:
+        name = debezium.connector_name(shop.pipeline.of("mariadb"))
+        connect.restart(name)
+        shop.run(
+            """UPDATE {db}.orders SET sku = 'while it restarts' WHERE id = 2;
+UPDATE {db}.order_lines SET order_id = 4 WHERE line = 1;
+INSERT INTO {db}.order_lines VALUES (4, 2, 7)"""
+        )
+        connect.wait_running(name)
+    shop.take_in()
+    for stream in shop.pipeline.streams:
+        source, lake = shop.sides(stream)
+        assert source == lake, stream.name
+    kept = shop.spark.sql(f"select id, sku, old from {orders.history}_current order by id").collect()
+    assert [row["id"] for row in kept] == [2, 3, 9223372036854775808, Decimal(18446744073709551615)]
+    assert (kept[-1]["sku"], kept[-1]["old"]) == ("x€😀", "é")
+
+    # What does not arrive as it is at the source is refused; a TRUNCATE is told; every offset is in the ledger.
+    shop.run(
+        """INSERT INTO {db}.orders (id, old) VALUES (5, x'81');
+INSERT INTO {db}.orders (id, paid) VALUES (6, 2);
+TRUNCATE TABLE {db}.order_lines"""
+    )
+    last = shop.take_in()
+    assert last["orders"].quarantined == 2
+    assert last["order_lines"].no_row == 1
+    refresh_ledger(shop.spark, shop.pipeline, shop.lake_url)
+    for one in balance(shop.spark, shop.pipeline):
+        assert one.findings == ()
+    changes = shop.spark.read.format("delta").load(table_path(shop.lake_url, shop.pipeline.name, lines.name))
+    assert sorted(row[0] for row in changes.select("_op").collect()) == ["c", "c", "d", "d", "r", "r"]
+
+
+def test_a_table_that_is_declared_while_the_connector_runs_is_read_from_its_beginning(shop: Shop) -> None:
+    apply(shop.plan())
+    shop.run("CREATE TABLE {db}.late (id int PRIMARY KEY);\nINSERT INTO {db}.late VALUES (1), (2)")
+    late = stream_of(shop.pipeline.name, "late", (Column("id", "int", required=True),), "id")
+    grown = replace(shop, pipeline=replace(shop.pipeline, streams=(*shop.pipeline.streams, late)))
+    planned = grown.plan()
+    assert [change.kind for change in planned.changes] == ["topic", "connector", "first read"]
+    apply(planned)
+    grown.run("INSERT INTO {db}.late VALUES (3);\nDELETE FROM {db}.late WHERE id = 1")
+    create_tables(grown.spark, grown.pipeline, grown.lake_url)
+    create_derived(grown.spark, grown.pipeline, grown.lake_url)
+    grown.take_in()
+    source, lake = grown.sides(late)
+    assert source == lake
+    assert source[0] == 2
+
+
+def test_a_pipeline_without_a_named_server_says_what_to_write(shop: Shop, endpoints: Endpoints) -> None:
+    with pytest.raises(Exception, match=r"mariadb: \{host"), mariadb.connected(endpoints.mariadb):
+        pass

@@ -1,0 +1,151 @@
+"""What `plan` says of a MariaDB server and its tables, each asked of the real one; and that its statements help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from pydantic import SecretStr
+
+from connectors import mariadb
+from connectors.mariadb_checks import check
+from connectors.source_checks import Finding
+from contracts.endpoints import MariadbEndpoint
+from contracts.stream import Column, Pipeline, Stream, TableSource
+from tests.services.mariadb_server import run
+
+ID = Column("id", "bigint", required=True)
+
+
+@pytest.fixture
+def database(mariadb_owner: MariadbEndpoint) -> Iterator[str]:
+    name = f"shop_{uuid4().hex[:8]}"
+    run(mariadb_owner, f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+    yield name
+    run(mariadb_owner, f"DROP DATABASE {name}")
+
+
+def part(database: str, table: str, *columns: Column) -> Pipeline:
+    """One stream of these columns and the key `id`."""
+    source = TableSource(database, table, system="mariadb")
+    stream = Stream("p", table, f"p.mariadb.{source.qualified}", source, (ID, *columns), ("id",), file=Path("t.yaml"))
+    return Pipeline("p.mariadb", (stream,), Path(), Path(), Path())
+
+
+def findings(owner: MariadbEndpoint, database: str, *columns: Column, table: str = "t") -> list[Finding]:
+    """What is found without what is said of the server."""
+    with mariadb.connected(owner) as cursor:
+        found = check(cursor, part(database, table, *columns), server_id="1")
+    return [finding for finding in found if finding.table]
+
+
+def server_findings(owner: MariadbEndpoint) -> list[Finding]:
+    with mariadb.connected(owner) as cursor:
+        return [finding for finding in check(cursor, part("none", "t"), server_id="7") if not finding.table]
+
+
+def test_a_server_as_it_comes_is_refused_and_the_statements_help(mariadb_owner: MariadbEndpoint) -> None:
+    loose = "SET GLOBAL sql_mode = 'STRICT_TRANS_TABLES';\nSET GLOBAL binlog_format = MIXED;\n"
+    run(mariadb_owner, f"{loose}SET GLOBAL log_bin_compress = ON")
+    found = server_findings(mariadb_owner)
+    named = {finding.found.split()[0] for finding in found}
+    assert named == {"binlog_format", "log_bin_compress", "server_id", "STRICT_TRANS_TABLES"}
+    for finding in found:
+        assert finding.level == "refusal"
+        run(mariadb_owner, finding.fix.split("--")[0])
+    try:
+        assert server_findings(mariadb_owner) == []
+    finally:
+        run(mariadb_owner, "SET GLOBAL server_id = 7")
+
+
+@pytest.mark.parametrize(
+    ("kind", "declared", "expected"),
+    [
+        ("int unsigned", "int", "bigint"),
+        ("bigint unsigned", "decimal(20,0)", "sourceType: bigint unsigned"),
+        ("decimal(12,4)", "decimal(12,2)", "decimal(12,4)"),
+        ("time", "string", "arrives as NULL"),
+        ("float", "double", "16777200"),
+        ("uuid", "string", "CHAR(36)"),
+        ("bit(12)", "binary", "another order"),
+        ("varchar(10) character set latin1", "string", "varchar(10) latin1"),
+        ("varchar(10) character set cp1251", "string", "utf8mb4"),
+        ("datetime", "date", "timestamp_ntz"),
+        ("geometry", "binary", "does not know"),
+    ],
+)
+def test_a_type_whose_values_would_arrive_altered_is_refused(
+    mariadb_owner: MariadbEndpoint, database: str, kind: str, declared: str, expected: str
+) -> None:
+    run(mariadb_owner, f"CREATE TABLE {database}.t (id bigint PRIMARY KEY, v {kind})")
+    (finding,) = findings(mariadb_owner, database, Column("v", declared))
+    assert finding.level == "refusal"
+    assert expected in str(finding)
+
+
+@pytest.mark.parametrize(
+    ("kind", "declared"),
+    [
+        ("mediumint unsigned", Column("v", "int")),
+        ("bigint unsigned", Column("v", "decimal(20,0)", source_type="bigint unsigned")),
+        ("decimal(12,4)", Column("v", "decimal(14,4)")),
+        ("double", Column("v", "double")),
+        ("year", Column("v", "int")),
+        ("bit(1)", Column("v", "boolean")),
+        ("enum('a','b')", Column("v", "string")),
+        ("json", Column("v", "struct<a:int>", json=True)),
+        ("varchar(10) character set latin1", Column("v", "string", source_type="varchar(10) latin1")),
+        ("datetime(6)", Column("v", "timestamp_ntz")),
+        ("timestamp(6) null", Column("v", "timestamp")),
+        ("varbinary(10)", Column("v", "binary")),
+    ],
+)
+def test_a_type_whose_values_arrive_as_they_are_passes(
+    mariadb_owner: MariadbEndpoint, database: str, kind: str, declared: Column
+) -> None:
+    run(mariadb_owner, f"CREATE TABLE {database}.t (id bigint PRIMARY KEY, v {kind})")
+    assert findings(mariadb_owner, database, declared) == []
+
+
+def test_rows_that_the_binlog_would_not_carry_are_refused(mariadb_owner: MariadbEndpoint, database: str) -> None:
+    run(
+        mariadb_owner,
+        f"""CREATE TABLE {database}.parent (id bigint PRIMARY KEY);
+CREATE TABLE {database}.t (id bigint PRIMARY KEY, d date,
+    CONSTRAINT up FOREIGN KEY (id) REFERENCES {database}.parent (id) ON DELETE CASCADE);
+CREATE TABLE {database}.keyless (id bigint);
+CREATE TABLE {database}.odd (id bigint PRIMARY KEY, ip inet6)""",
+    )
+    with mariadb.connected(mariadb_owner) as cursor:
+        cursor.execute("SET sql_mode = ''")
+        cursor.execute(f"INSERT INTO {database}.parent VALUES (1)")
+        cursor.execute(f"INSERT INTO {database}.t VALUES (1, '2024-00-10')")
+    told = [str(finding) for finding in findings(mariadb_owner, database, Column("d", "date"))]
+    assert [text for text in told if "up ON DELETE CASCADE" in text and "DROP FOREIGN KEY" in text]
+    assert [text for text in told if "zero date" in text and "UPDATE" in text]
+    assert [text for text in told if "inet6" in text and ".odd.ip" in text], (
+        "the definition of any table stops Debezium"
+    )
+    assert len(told) == 3
+    (keyless,) = [one for one in findings(mariadb_owner, database, table="keyless") if one.table.endswith("keyless")]
+    run(mariadb_owner, keyless.fix)
+    assert [one for one in findings(mariadb_owner, database, table="keyless") if one.table.endswith("keyless")] == []
+
+
+def test_the_role_is_made_with_what_it_needs_and_no_more(mariadb_owner: MariadbEndpoint, database: str) -> None:
+    role = replace(mariadb_owner, user=f"reader_{uuid4().hex[:8]}", password=SecretStr("another's"))
+    assert mariadb.access(role).missing([database])[0] == "create the role"
+    mariadb.grant(mariadb_owner, role, [database])
+    assert mariadb.access(role).missing([database]) == []
+    assert mariadb.access(role).missing([database, "other"]) == ["grant SELECT, LOCK TABLES on other"]
+    mariadb.grant(mariadb_owner, role, [database])
+    run(mariadb_owner, f"CREATE TABLE {database}.t (id int PRIMARY KEY)")
+    with mariadb.connected(role) as cursor:
+        cursor.execute(f"SELECT * FROM {database}.t")
+        with pytest.raises(Exception, match="denied"):
+            cursor.execute(f"INSERT INTO {database}.t VALUES (1)")
+    run(mariadb_owner, f"DROP USER {role.user}@'%'")
