@@ -26,7 +26,8 @@ def part(layout: Layout, bootstrap_servers: str) -> Part:
     return Part(
         name="connect",
         argv=(
-            *java_command("768m", logging),
+            # Debezium's MariaDB connector reads a DATETIME through a calendar of the JVM's zone.
+            *java_command("768m", logging, "-Duser.timezone=UTC"),
             "-cp",
             f"{jars.classpath('connect')}{os.pathsep}{jars.classpath('kafka')}",
             "org.apache.kafka.connect.cli.ConnectDistributed",
