@@ -43,8 +43,13 @@ def _reader(kind: SparkType) -> _Read:
     """From what the driver gives to what the reference takes."""
     if kind.name == "boolean":
         return lambda value: bool(int.from_bytes(value, "big") if isinstance(value, bytes) else value)
+    # The driver gives a zero date as text. No lake holds it: as the earliest date it makes the difference be seen.
     if kind.name == "timestamp":
-        return lambda value: value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
+        return lambda value: (value if isinstance(value, datetime) else datetime.min).replace(tzinfo=UTC)
+    if kind.name == "timestamp_ntz":
+        return lambda value: value if isinstance(value, datetime) else datetime.min
+    if kind.name == "date":
+        return lambda value: value if isinstance(value, date) else date.min
     if kind.is_nested:
         return lambda value: _nested(kind, json.loads(str(value), parse_float=str, parse_int=str))
     return lambda value: value

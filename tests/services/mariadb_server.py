@@ -47,6 +47,7 @@ def running(folder: Path) -> Iterator[MariadbEndpoint]:
         f"--bind-address={LOOPBACK}",
         f"--socket={folder / 'socket'}",
         "--skip-name-resolve",
+        "--default-time-zone=+05:00",  # not Connect's
         "--log-bin=binlog",
         "--server-id=7",
         "--innodb-buffer-pool-size=32M",

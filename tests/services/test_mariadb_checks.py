@@ -15,6 +15,7 @@ from connectors.mariadb_checks import check
 from connectors.source_checks import Finding
 from contracts.endpoints import MariadbEndpoint
 from contracts.stream import Column, Pipeline, Stream, TableSource
+from headrace.proof_mariadb import mariadb_side
 from tests.services.mariadb_server import run
 
 ID = Column("id", "bigint", required=True)
@@ -149,3 +150,23 @@ def test_the_role_is_made_with_what_it_needs_and_no_more(mariadb_owner: MariadbE
         with pytest.raises(Exception, match="denied"):
             cursor.execute(f"INSERT INTO {database}.t VALUES (1)")
     run(mariadb_owner, f"DROP USER {role.user}@'%'")
+
+
+def test_a_zero_date_that_came_in_all_the_same_is_not_taken_for_none(
+    mariadb_owner: MariadbEndpoint, database: str
+) -> None:
+    dates = (Column("d", "date"), Column("at", "timestamp_ntz"), Column("stamp", "timestamp"))
+    run(mariadb_owner, f"CREATE TABLE {database}.t (id bigint PRIMARY KEY, d date, at datetime, stamp timestamp NULL)")
+    (stream,) = part(database, "t", *dates).streams
+    sides = []
+    for zero in (
+        "NULL, NULL, NULL",
+        "'0000-00-00', NULL, NULL",
+        "NULL, '2024-00-00', NULL",
+        "NULL, NULL, '0000-00-00'",
+    ):
+        with mariadb.connected(mariadb_owner) as cursor:
+            cursor.execute("SET sql_mode = ''")
+            cursor.execute(f"REPLACE INTO {database}.t VALUES (1, {zero})")
+        sides.append(mariadb_side(mariadb_owner, stream))
+    assert len(set(sides)) == len(sides)
