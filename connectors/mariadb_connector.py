@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from connectors import debezium
 from contracts.endpoints import MariadbEndpoint
@@ -52,7 +52,7 @@ PROMISES: Mapping[str, str] = {
     "include.schema.changes": "false",
 }
 
-_DEFAULTS: Mapping[str, str] = {
+DEFAULTS: Mapping[str, str] = {
     name: debezium.DEFAULTS[name]
     for name in (
         "poll.interval.ms",
@@ -92,7 +92,7 @@ def render(part: Pipeline, replicator: MariadbEndpoint, kafka: str, *, password_
     sources = [stream.table_source for stream in part.cdc_streams]
     return {
         **PROMISES,
-        **_DEFAULTS,
+        **DEFAULTS,
         "database.hostname": replicator.host,
         "database.port": str(replicator.port),
         "database.user": replicator.user,
@@ -107,16 +107,16 @@ def render(part: Pipeline, replicator: MariadbEndpoint, kafka: str, *, password_
         "signal.kafka.bootstrap.servers": kafka,
         "signal.kafka.groupId": f"headrace-{part.name}-signals",
         "notification.sink.topic.name": debezium.notifications_topic(part),
-        **overrides(part),
+        **overrides(part, FILE, PROMISES, _FROM_CONTRACTS),
     }
 
 
-def overrides(part: Pipeline) -> dict[str, str]:
-    """What `connectors/<pipeline>/mariadb.json`, a flat JSON object, adds or changes; empty if there is no such file.
+def overrides(part: Pipeline, name: str, promises: Mapping[str, str], declared: Collection[str]) -> dict[str, str]:
+    """What `connectors/<pipeline>/<name>`, a flat JSON object, adds or changes; empty if there is no such file.
 
-    ContractError for a value that breaks a guarantee, and for a password that is not a reference.
+    ContractError for a value that breaks a promise, one that is `declared` elsewhere, and a password that is written.
     """
-    file = part.connectors_dir / FILE
+    file = part.connectors_dir / name
     if not file.is_file():
         return {}
     try:
@@ -129,13 +129,13 @@ def overrides(part: Pipeline) -> dict[str, str]:
         )
     config = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in found.items()}
     for name, value in config.items():
-        if value != PROMISES.get(name, value):
+        if value != promises.get(name, value):
             raise ContractError(
-                f"{name} must stay {PROMISES[name]!r}: headrace's guarantees rest on it",
+                f"{name} must stay {promises[name]!r}: headrace's guarantees rest on it",
                 file=file,
                 write=f"remove {name}",
             )
-        if name in _FROM_CONTRACTS:
+        if name in declared:
             raise ContractError(f"{name} comes from the contracts", file=file, write=f"remove {name}")
         if "password" in name and not value.startswith("${"):
             raise ContractError(

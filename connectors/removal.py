@@ -8,7 +8,7 @@ from connectors import debezium, source, topics
 from connectors.rest import Connect
 from contracts.endpoints import Endpoints
 from contracts.errors import ServiceUnavailable
-from contracts.stream import Pipeline
+from contracts.stream import Pipeline, System
 
 
 def remove(pipeline: Pipeline, endpoints: Endpoints, *, with_topics: bool, timeout_s: float = 60.0) -> None:
@@ -19,9 +19,11 @@ def remove(pipeline: Pipeline, endpoints: Endpoints, *, with_topics: bool, timeo
     """
     if (postgres := pipeline.of("postgres")).cdc_streams:
         _remove_connector(postgres, endpoints, timeout_s)
-    if (mariadb := pipeline.of("mariadb")).cdc_streams:
-        with Connect(endpoints.connect_url) as connect:
-            _forget(connect, mariadb, timeout_s)
+    others: tuple[System, ...] = ("mariadb", "mongodb")
+    for part in map(pipeline.of, others):
+        if part.cdc_streams:
+            with Connect(endpoints.connect_url) as connect:
+                _forget(connect, part, timeout_s)
     if with_topics:
         names = [topic.name for topic in topics.declared(pipeline)]
         with topics.admin(endpoints.kafka) as client:

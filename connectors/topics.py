@@ -39,6 +39,8 @@ def declared(pipeline: Pipeline) -> list[Topic]:
     if (mariadb := pipeline.of("mariadb")).cdc_streams:
         # Whoever loses the tables' definitions can read no more of the binlog.
         topics += [*_of_connector(mariadb), Topic(mariadb_connector.history_topic(mariadb), 1, _kept(None))]
+    if (mongodb := pipeline.of("mongodb")).cdc_streams:
+        topics += [topic for topic in _of_connector(mongodb) if topic.name != debezium.transaction_topic(mongodb)]
     return topics
 
 

@@ -93,6 +93,7 @@ def _columns(document: YamlDocument, place: Place, schema: SchemaObject) -> Iter
             source_type=ours.source_type,
             pii="pii" in {(found.classification or "").lower(), *(tag.lower() for tag in found.tags or ())},
             description=(found.description or "").strip(),
+            field=ours.field,
         )
 
 

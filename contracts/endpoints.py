@@ -47,6 +47,16 @@ class MariadbEndpoint:
     password: SecretStr
 
 
+@dataclass(frozen=True, slots=True)
+class MongodbEndpoint:
+    """A MongoDB deployment as its drivers are told of it, and the user to be there; an empty `url`: there is none."""
+
+    url: str
+    user: str
+    password: SecretStr
+
+
+NO_MONGODB = MongodbEndpoint("", "", SecretStr(""))
 NO_MARIADB = MariadbEndpoint("", 3306, "", SecretStr(""))
 
 
@@ -54,7 +64,7 @@ NO_MARIADB = MariadbEndpoint("", 3306, "", SecretStr(""))
 class Endpoints:
     """Every address a stage may need. `source` is the owner of the source tables; `replicator` the least-privilege
     role Debezium uses; `warehouse` the role that publishes. `webhdfs_url` is empty if nobody named one. `mariadb` and
-    `mariadb_replicator` are the same for tables that come from there."""
+    `mariadb_replicator` are the same for tables that come from there, `mongodb` for documents."""
 
     kafka: str
     connect_url: str
@@ -68,3 +78,4 @@ class Endpoints:
     webhdfs_url: str = ""
     mariadb: MariadbEndpoint = NO_MARIADB
     mariadb_replicator: MariadbEndpoint = NO_MARIADB
+    mongodb: MongodbEndpoint = NO_MONGODB

@@ -103,6 +103,7 @@ def load_stream(path: Path, pipeline: str) -> Stream:
     source = _source(document, properties, columns)
     required = {column.name for column in columns if column.required}
     types = {column.name: parse_type(column.spark_type) for column in columns}
+    _check_fields(document, source, columns, key)
     is_table, captured = isinstance(source, TableSource), captured_as(pipeline, properties.source)
     _check_stream(document, properties, source, columns)
     return Stream(
@@ -223,14 +224,33 @@ def _check_stream(
             raise document.error(f"`headrace.version` names `{found.version}`, which is no column", at)
         if column.spark_type not in ("timestamp", "bigint", "int", "smallint", "tinyint"):
             raise document.error(f"version column `{column.name}` is {column.spark_type}", at, "a timestamp or integer")
-    nested_in_text = not isinstance(source, FileSource) or source.row_format != "json"
+    as_json = source.row_format == "json" if isinstance(source, FileSource) else source.system == "mongodb"
     for column in columns:
-        if nested_in_text and not column.json and parse_type(column.spark_type).is_nested:
+        if not as_json and not column.json and parse_type(column.spark_type).is_nested:
             raise document.error(
                 f"column `{column.name}` is {column.spark_type}, which arrives here as text",
                 at,
                 f"`headrace.json: true` at `{column.name}`",
             )
+
+
+def _check_fields(
+    document: YamlDocument, source: TableSource | FileSource, columns: tuple[Column, ...], key: tuple[str, ...]
+) -> None:
+    """A document says which it is by its `_id`, and only documents call their fields as no column can be called."""
+    at = ("customProperties",)
+    of_documents = isinstance(source, TableSource) and source.system == "mongodb"
+    if not of_documents:
+        if named := next((column.name for column in columns if column.field), None):
+            raise document.error(
+                f"column `{named}` has a `headrace.field`", at, "no other name: only documents have one"
+            )
+        return
+    if [column.field for column in columns if column.name in key] != ["_id"]:
+        raise document.error("a document is known by its `_id`", at, "one key column, with `headrace.field: _id`")
+    fields = [column.field or column.name for column in columns]
+    if twice := next((field for field in fields if fields.count(field) > 1), None):
+        raise document.error(f"two columns are the field `{twice}`", at)
 
 
 def _partition_by(document: YamlDocument, place: Place, schema: SchemaObject, source: TableSource | FileSource) -> str:

@@ -86,6 +86,14 @@ class MariadbSettings(_Part):
     replicator: ReplicatorSettings = ReplicatorSettings()
 
 
+class MongodbSettings(_Part):
+    """A MongoDB replica set that a pipeline's documents come from: `url` as its drivers take it, without a user."""
+
+    url: str = ""
+    user: str = ""
+    password: SecretStr = SecretStr("")
+
+
 class HadoopSettings(_Part):
     """`hdfs_url` like `hdfs://host:8020`, `metastore_uri` like `thrift://host:9083`; empty means local. `webhdfs_url`
     is the HTTP address of that NameNode, like `http://host:9870`: without it files of any size go row by row. `user` is
@@ -159,6 +167,7 @@ class Settings(BaseSettings):
     source: PostgresSettings = PostgresSettings()
     replicator: ReplicatorSettings = ReplicatorSettings()
     mariadb: MariadbSettings = MariadbSettings()
+    mongodb: MongodbSettings = MongodbSettings()
     warehouse: PostgresSettings = PostgresSettings()
     hadoop: HadoopSettings = HadoopSettings()
     sql: SqlSettings = SqlSettings()

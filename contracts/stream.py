@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 SourceKind = Literal["table", "file"]
-System = Literal["postgres", "mariadb"]
+System = Literal["postgres", "mariadb", "mongodb"]
 FileFormat = Literal["csv", "json", "parquet", "log"]
 Evolution = Literal["evolve", "quarantine", "stop"]
 
@@ -26,7 +26,7 @@ class Column:
 
     `spark_type` is Spark SQL's own spelling (`decimal(5,2)`, `map<string,string>`). `json` says that the source sends
     this column as a string that holds JSON of that type. `format` is the pattern of a date or timestamp, in the letters
-    of Java's DateTimeFormatter; empty for ISO 8601.
+    of Java's DateTimeFormatter; empty for ISO 8601. `field` is what a document calls it, if that is another name.
 
     Not a field of the row are: with `from_file_name` the group of that name in the stream's file pattern, with
     `from_batch_date` the date for which the file was pushed, with `from_line` the row's line.
@@ -43,6 +43,7 @@ class Column:
     source_type: str = ""
     pii: bool = False
     description: str = ""
+    field: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,8 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class TableSource:
-    """Rows come from a database table through Debezium. MariaDB's word for a `schema` is database."""
+    """Rows come from a database table through Debezium. Of MariaDB a `schema` is a database; of MongoDB
+    too, and a table is a collection."""
 
     schema: str
     table: str

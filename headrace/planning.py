@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import takewhile
 
-from connectors import mariadb_plan
+from connectors import mariadb_plan, mongodb_plan
 from connectors.plan import Change, Plan, plan
 from contracts.errors import Fatal
 from contracts.spark_types import history_columns
@@ -26,6 +26,7 @@ def planned(app: App) -> Plan:
     """Compares everything that is declared with what runs; changes nothing."""
     found = plan(app.pipeline, app.endpoints, app.settings)
     mariadb_plan.add(found, app.pipeline, app.endpoints, app.settings)
+    mongodb_plan.add(found, app.pipeline, app.endpoints, app.settings)
     missing, refusals = tables_to_make(app)
     found.refusals += refusals
     absent, differing = postgres_state(app.endpoints.warehouse, app.pipeline)

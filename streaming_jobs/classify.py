@@ -24,6 +24,7 @@ from streaming_jobs.counts import Group
 from streaming_jobs.lake import ddl, sql_text, table_path
 from streaming_jobs.ranges import Range, epoch_of, offsets_sql
 from streaming_jobs.transforms.decode_change import decode_change
+from streaming_jobs.transforms.decode_document import decode_document
 from streaming_jobs.transforms.decode_file_row import decode_file_row, open_records
 from streaming_jobs.transforms.deduplicate import (
     ACCEPTED,
@@ -33,6 +34,7 @@ from streaming_jobs.transforms.deduplicate import (
     outcome_of_file_rows,
 )
 from streaming_jobs.transforms.key import add_key
+from streaming_jobs.transforms.source_spelling import is_document
 from streaming_jobs.transforms.validate import as_declared_now, cast_fields, validate
 
 
@@ -69,7 +71,8 @@ def classify(
     history = table_path(lake_url, stream.pipeline, stream.name)
     epoch = epoch_of(ranges[0].topic_id, positions)
     if stream.is_cdc:
-        rows = _judge(decode_change(raw, stream), stream, epoch)
+        decode = decode_document if is_document(stream) else decode_change
+        rows = _judge(decode(raw, stream), stream, epoch)
         present = None
         if replay:
             spans = " or ".join(f"(_partition = {r.partition} and {offsets_sql('_offset', r)})" for r in ranges)

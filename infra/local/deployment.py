@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import SecretStr
 
-from contracts.endpoints import Endpoints, MariadbEndpoint, PostgresEndpoint
+from contracts.endpoints import Endpoints, MariadbEndpoint, MongodbEndpoint, PostgresEndpoint
 from contracts.errors import Conflict, Fatal
 from contracts.settings import PostgresSettings, Settings
 from infra.jars import ensure_jars
@@ -54,6 +54,7 @@ def endpoints(settings: Settings) -> Endpoints:
         sql_host=settings.sql.host or sql_host,
         sql_port=settings.sql.port if settings.sql.host else sql_port,
         webhdfs_url=settings.hadoop.webhdfs_url or ("" if settings.hadoop.hdfs_url else hdfs.http_url(here)),
+        mongodb=MongodbEndpoint(settings.mongodb.url, settings.mongodb.user, settings.mongodb.password),
         mariadb=_mariadb(settings, settings.mariadb.user, settings.mariadb.password),
         mariadb_replicator=_mariadb(settings, replicator.user, replicator.password)
         if (replicator := settings.mariadb.replicator).user

@@ -10,8 +10,8 @@ from contracts.spark_types import RESCUED, parse_type
 from contracts.stream import Column, Stream
 from streaming_jobs.transforms.faithful_cast import column_text, faithful_sql, in_calendar, string_in_json, value_sql
 from streaming_jobs.transforms.local_spelling import formatted_sql, localised_sql
-from streaming_jobs.transforms.mariadb_spelling import readable_sql, spelled_sql
 from streaming_jobs.transforms.row_rules import judge
+from streaming_jobs.transforms.source_spelling import is_document, readable_sql, spelled_sql
 from streaming_jobs.transforms.sql import first_of, name, refusal, text
 
 EVOLUTION_RULES = ("undeclared_field", "missing_field")
@@ -23,9 +23,9 @@ def cast_fields(frame: DataFrame, stream: Stream) -> DataFrame:
 
     Names: one that occurs twice is refused. One that the contract does not declare is refused; under `evolve` it is
     kept in `_rescued` with the text that the decoder gave (a nested JSON value is JSON text written anew, in which a
-    number may stand as a string). One that is missing is refused, except: under `evolve`; in a JSON file, where leaving
-    a field out says NULL; in a delete. Of a delete only the key is read, for that is all that Postgres' default replica
-    identity sends; its other columns and `_rescued` are NULL.
+    number may stand as a string). One that is missing is refused, except: under `evolve`; in a JSON file or a
+    document, where leaving a field out says NULL; in a delete. Of a delete only the key is read, for that is all that
+    Postgres' default replica identity sends; its other columns and `_rescued` are NULL.
     """
     for step in _cast_steps(stream, tuple(frame.columns)):
         frame = frame.selectExpr(*step)
@@ -133,7 +133,7 @@ def _names(stream: Stream) -> str:
     if not stream.rescues:
         reason = f"concat('not in the contract: ', array_join({undeclared}, ', '))"
         findings.append((f"size({undeclared}) > 0", refusal("undeclared_field", "", reason)))
-    json_file = not stream.is_cdc and stream.file_source.row_format == "json"
+    json_file = is_document(stream) or (not stream.is_cdc and stream.file_source.row_format == "json")
     if not stream.rescues and not json_file:
         present = "coalesce(_op <> 'd', true) and " if stream.is_cdc else ""
         reason = f"concat('missing: ', array_join({missing}, ', '))"

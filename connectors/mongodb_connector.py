@@ -1,0 +1,69 @@
+"""The Debezium connector for the MongoDB collections of a pipeline, rendered from its contracts.
+
+Every name here is given the pipeline's part that comes from MongoDB (`pipeline.of("mongodb")`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from connectors import debezium, mariadb_connector
+from contracts.endpoints import MongodbEndpoint
+from contracts.errors import ContractError
+from contracts.stream import Pipeline
+
+FILE = "mongodb.json"
+# As in `debezium.PROMISES`: another value loses or alters data without a word.
+PROMISES: Mapping[str, str] = {
+    **{
+        name: debezium.PROMISES[name]
+        for name in (
+            "tasks.max",
+            "exactly.once.support",
+            "skipped.operations",
+            "tombstones.on.delete",
+            "snapshot.mode",
+            "key.converter",
+            "key.converter.schemas.enable",
+            "value.converter",
+            "value.converter.schemas.enable",
+            "signal.enabled.channels",
+            "notification.enabled.channels",
+        )
+    },
+    "connector.class": "io.debezium.connector.mongodb.MongoDbConnector",
+    # Every change carries the whole document as that change left it. `lookup` would read a later one.
+    "capture.mode": "change_streams_update_full",
+    "capture.mode.full.update.type": "post_image",
+    "cursor.oversize.handling.mode": "fail",
+}
+_FROM_CONTRACTS = ("topic.prefix", "collection.include.list", "database.include.list")
+
+
+def render(part: Pipeline, source: MongodbEndpoint, kafka: str, *, password_reference: str) -> dict[str, str]:
+    """The whole desired config; `kafka` is the broker as Connect reaches it. Never holds a password."""
+    for stream in part.cdc_streams:
+        wanted = f"{part.name}.{stream.table_source.qualified}"
+        if stream.topic != wanted:
+            raise ContractError(
+                f"stream {stream.name}: a collection's topic is named by Debezium, not {stream.topic!r}",
+                file=stream.file,
+                write=f"headrace.topic: {wanted}, or leave it out",
+            )
+    sources = [stream.table_source for stream in part.cdc_streams]
+    return {
+        **PROMISES,
+        **mariadb_connector.DEFAULTS,
+        "mongodb.connection.string": source.url,
+        "mongodb.user": source.user,
+        "mongodb.password": password_reference,
+        "topic.prefix": part.name,
+        "database.include.list": ",".join(sorted({re.escape(source.schema) for source in sources})),
+        "collection.include.list": ",".join(sorted(re.escape(source.qualified) for source in sources)),
+        "signal.kafka.topic": debezium.signals_topic(part),
+        "signal.kafka.bootstrap.servers": kafka,
+        "signal.kafka.groupId": f"headrace-{part.name}-signals",
+        "notification.sink.topic.name": debezium.notifications_topic(part),
+        **mariadb_connector.overrides(part, FILE, PROMISES, _FROM_CONTRACTS),
+    }

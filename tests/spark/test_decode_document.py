@@ -1,0 +1,104 @@
+"""Changes of MongoDB's documents as Debezium 3.5 writes them, by its documentation and its JSON writer.
+
+No MongoDB server was at hand: these are recorded formats, not records of a run.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from pyspark.sql import Row, SparkSession
+
+from contracts.stream import Column, Stream, TableSource
+from streaming_jobs.transforms.decode_document import decode_document
+from streaming_jobs.transforms.validate import cast_fields, validate
+
+COLUMNS = (
+    Column("product_id", "string", required=True, field="_id"),
+    Column("product_name", "string", field="productName"),
+    Column("price", "decimal(10,2)"),
+    Column("sold", "bigint"),
+    Column("size", "struct<widthMm:int,note:string>"),
+    Column("tags", "array<string>"),
+    Column("attributes", "map<string,string>"),
+    Column("updated_at", "timestamp"),
+)
+SOURCE = TableSource("shop", "products", system="mongodb")
+STREAM = Stream("p", "products", "p.mongodb.shop.products", SOURCE, COLUMNS, ("product_id",))
+OID = '{"$oid" : "596e275826f08b2730779e1f"}'
+# JsonMode.STRICT, as Debezium's own settings write it.
+DOCUMENT = (
+    f'{{"_id" : {OID},"productName" : "Lámp 😀 {{\\"$oid\\":\\"not one\\"}}","price" : {{"$numberDecimal" : "12.50"}},'
+    '"sold" : {"$numberLong" : "9007199254740993"},"size" : {"widthMm" : 30,"note" : "{x"},"tags" : ["a","b"],'
+    '"attributes" : {"colour" : "oak"},"updated_at" : {"$date" : 1565545664123}}'
+)
+
+
+def decoded(spark: SparkSession, op: str, after: str | None, key: str = OID) -> Row:
+    source = {
+        "connector": "mongodb",
+        "ts_ms": 1565545664000,
+        "snapshot": "false",
+        "db": "shop",
+        "collection": "products",
+    }
+    envelope = json.dumps({"before": None, "after": after, "source": source, "op": op, "ts_ms": 1565545664999})
+    frame = spark.createDataFrame([(json.dumps({"id": key}), envelope)], "k string, v string").selectExpr(
+        "'t' as topic",
+        "0 as partition",
+        "0L as offset",
+        "cast(k as binary) as key",
+        "cast(v as binary) as value",
+        "current_timestamp() as timestamp",
+    )
+    steps = frame.transform(decode_document, STREAM).transform(cast_fields, STREAM).transform(validate, STREAM)
+    (row,) = steps.collect()
+    return row
+
+
+@pytest.mark.parametrize("op", ["r", "c", "u"])
+def test_a_document_becomes_typed_columns(spark: SparkSession, op: str) -> None:
+    row = decoded(spark, op, DOCUMENT)
+    assert row["_refusal"] is None
+    assert (row["product_id"], row["product_name"]) == ("596e275826f08b2730779e1f", 'Lámp 😀 {"$oid":"not one"}')
+    assert (row["price"], row["sold"]) == (Decimal("12.50"), 9007199254740993)
+    assert (row["size"].asDict(), row["tags"]) == ({"widthMm": 30, "note": "{x"}, ["a", "b"])
+    assert row["attributes"] == {"colour": "oak"}
+    assert row["updated_at"].astimezone(UTC) == datetime(2019, 8, 11, 17, 47, 44, 123000, UTC)
+    assert row["_event_time"].astimezone(UTC) == datetime(2019, 8, 11, 17, 47, 44, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("key", "known"), [(OID, "596e275826f08b2730779e1f"), ("1004", "1004"), ('"a \\"b\\""', 'a "b"')]
+)
+def test_a_delete_is_known_by_the_key_of_its_record(spark: SparkSession, key: str, known: str) -> None:
+    row = decoded(spark, "d", None, key)
+    assert (row["_refusal"], row["_op"], row["product_id"], row["price"]) == (None, "d", known, None)
+
+
+def test_a_field_that_a_document_leaves_out_is_null(spark: SparkSession) -> None:
+    row = decoded(spark, "c", f'{{"_id" : {OID}}}')
+    assert (row["_refusal"], row["price"], row["size"]) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("after", "rule"),
+    [
+        (None, "operation"),
+        ("{", "json"),
+        ('{"_id" : 1} 2', "json"),
+        (f'{{"_id" : {OID},"colour" : 1}}', "undeclared_field"),
+        (f'{{"_id" : {OID},"productName" : "a","product_name" : "b"}}', "undeclared_field"),
+        (f'{{"_id" : {OID},"productName" : {{"a" : 1}}}}', "type"),
+        (f'{{"_id" : {OID},"price" : {{"$numberDecimal" : "12.505"}}}}', "type"),
+        (f'{{"_id" : {OID},"updated_at" : {{"$timestamp" : {{"t" : 1,"i" : 2}}}}}}', "type"),
+        (f'{{"_id" : {OID},"updated_at" : {{"$date" : 99999999999999999999}}}}', "type"),
+        (f'{{"_id" : {OID},"size" : {{"widthMm" : 1.5}}}}', "type"),
+        ('{"price" : 1}', "required"),
+    ],
+)
+def test_what_does_not_fit_is_refused(spark: SparkSession, after: str | None, rule: str) -> None:
+    assert decoded(spark, "u", after)["_refusal"]["rule"] == rule
