@@ -23,7 +23,8 @@ def text_of(spark_type: SparkType) -> Text:
     if simple:
         return simple
     if spark_type.name == "decimal":
-        return lambda value: f"{value:.{spark_type.scale}f}"
+        # An int would be printed through a float.
+        return lambda value: f"{Decimal(value) if isinstance(value, int) else value:.{spark_type.scale}f}"
     parts = [part_of(inner) for inner in spark_type.inner]
     if spark_type.name == "array":
         return lambda value: "".join(map(parts[0], _sequence(value)))

@@ -6,8 +6,8 @@ from contracts.mariadb_spelling import is_latin1, is_unsigned_bigint
 from contracts.stream import Column, Stream, System
 from streaming_jobs.transforms.sql import text
 
-_LARGEST_BASE64 = 12
-_DATE = r'^\{"\$date":(-?[0-9]{1,15})\}\z'
+_DATE = r'^\{"\$date":"?(-?[0-9]{1,15})"?\}\z'
+_UNSIGNED = r"^[A-Za-f][A-Za-z0-9+/]*={0,2}\z"
 
 
 def is_document(stream: Stream) -> bool:
@@ -27,7 +27,9 @@ def spelled_sql(stream: Stream, column: Column, value: str) -> str:
     where the contract says boolean. MongoDB: a date comes as milliseconds.
     """
     if _comes_from(stream, "mariadb") and is_unsigned_bigint(column.source_type):
-        bytes_ = f"{value} rlike '^[A-Za-f][A-Za-z0-9+/]*={{0,2}}\\\\z' and length({value}) <= {_LARGEST_BASE64}"
+        # Nine bytes are eight after one that only holds the sign.
+        nine = f"(length({value}) < 12 or right({value}, 1) = '=' or {value} rlike '^A[A-P]')"
+        bytes_ = f"{value} rlike {text(_UNSIGNED)} and length({value}) in (4, 8, 12) and {nine}"
         return f"if({bytes_}, coalesce(conv(hex(try_to_binary({value}, 'base64')), 16, 10), {value}), {value})"
     if _comes_from(stream, "mariadb") and column.spark_type == "boolean":
         return f"case {value} when '0' then 'false' when '1' then 'true' else {value} end"

@@ -210,6 +210,6 @@ def test_a_table_that_is_declared_while_the_connector_runs_is_read_from_its_begi
     assert source[0] == 2
 
 
-def test_a_pipeline_without_a_named_server_says_what_to_write(shop: Shop, endpoints: Endpoints) -> None:
+def test_a_pipeline_without_a_named_server_says_what_to_write(endpoints: Endpoints) -> None:
     with pytest.raises(Exception, match=r"mariadb: \{host"), mariadb.connected(endpoints.mariadb):
         pass

@@ -48,7 +48,7 @@ def test_an_unsigned_bigint_is_read_from_its_bytes(spark: SparkSession, sent: st
     assert (row["_refusal"], row["id"]) == (None, number)
 
 
-@pytest.mark.parametrize("sent", ["////////", "gA==", "not base64", "AQ", "AQAAAAAAAAAAAAAA", ""])
+@pytest.mark.parametrize("sent", ["////////", "gA==", "not base64", "AQ", "AQAAAAAAAAAA", "AQAAAAAAAAAAAAAA", ""])
 def test_bytes_that_are_no_unsigned_bigint_are_refused(spark: SparkSession, sent: str) -> None:
     assert decoded(spark, id=sent)["_refusal"]["column_name"] == "id"
 

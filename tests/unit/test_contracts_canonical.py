@@ -78,3 +78,8 @@ def test_a_fingerprint_ignores_order_and_sees_a_row_that_is_there_twice() -> Non
     assert fingerprint_python(rows) == fingerprint_python(rows[::-1])
     assert fingerprint_python(rows)[1] != fingerprint_python([*rows, rows[3], rows[3]])[1]
     assert fingerprint_python([]) == (0, 0)
+
+
+def test_a_large_integer_in_a_decimal_column_keeps_its_digits() -> None:
+    text = content_text_python([Column("n", "decimal(20,0)")])
+    assert text({"n": 2**64 - 1}) == text({"n": Decimal(2**64 - 1)}) == "h120:18446744073709551615;"
