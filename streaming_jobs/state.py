@@ -42,9 +42,9 @@ from {rows} as r, newest as n, before as b where r._version > b.last and r._vers
 # What a snapshot overruled is deleted with the version of its first row: above all that was before, and below each of
 # the snapshot's other rows, so that one that comes late (it was quarantined, then replayed) is simply newer.
 _NEWEST = """
-select * except (n, _op, _version), _version as _was, greatest(_version, :first) as _version,
+select * except (_nth, _op, _version), _version as _was, greatest(_version, :first) as _version,
        _op = 'd' or _version < :first as _deleted, cast(:number as bigint) as _merged
-from (select *, row_number() over (partition by _key order by _version desc) as n from {news}) where n = 1
+from (select *, row_number() over (partition by _key order by _version desc) as _nth from {news}) where _nth = 1
 """
 
 
@@ -271,8 +271,8 @@ def _reissue(spark: SparkSession, stream: Stream, position: int) -> None:
     query = f"""
         with news as (
           select {columns}, {tail}, _op
-          from (select *, row_number() over (partition by _key order by _version desc) as n
-                from {stream.history} where _version >= {position}) where n = 1
+          from (select *, row_number() over (partition by _key order by _version desc) as _nth
+                from {stream.history} where _version >= {position}) where _nth = 1
         )
         select {columns}, {tail} from {stream.history}_state as s
         where not s._deleted and not exists (select 1 from news where news._key = s._key)

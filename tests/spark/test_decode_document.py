@@ -9,7 +9,6 @@ import json
 from datetime import UTC, datetime
 from decimal import Decimal
 
-import pytest
 from pyspark.sql import Row, SparkSession
 
 from contracts.stream import Column, Stream, TableSource
@@ -37,56 +36,49 @@ DOCUMENT = (
 )
 
 
-def decoded(spark: SparkSession, op: str, after: str | None, key: str = OID) -> Row:
-    source = {
-        "connector": "mongodb",
-        "ts_ms": 1565545664000,
-        "snapshot": "false",
-        "db": "shop",
-        "collection": "products",
-    }
-    envelope = json.dumps({"before": None, "after": after, "source": source, "op": op, "ts_ms": 1565545664999})
-    frame = spark.createDataFrame([(json.dumps({"id": key}), envelope)], "k string, v string").selectExpr(
+Change = tuple[str, str | None, str]
+
+
+def decoded(spark: SparkSession, *changes: Change) -> list[Row]:
+    """The rows of changes, each an operation, the document after it and the key of its record, in their order."""
+    sent = []
+    for offset, (op, after, key) in enumerate(changes):
+        source = {"connector": "mongodb", "ts_ms": 1565545664000, "snapshot": "false", "db": "shop", "collection": "p"}
+        envelope = {"before": None, "after": after, "source": source, "op": op, "ts_ms": 1565545664999}
+        sent.append((offset, json.dumps({"id": key}), json.dumps(envelope)))
+    frame = spark.createDataFrame(sent, "offset bigint, k string, v string").selectExpr(
         "'t' as topic",
         "0 as partition",
-        "0L as offset",
+        "offset",
         "cast(k as binary) as key",
         "cast(v as binary) as value",
         "current_timestamp() as timestamp",
     )
     steps = frame.transform(decode_document, STREAM).transform(cast_fields, STREAM).transform(validate, STREAM)
-    (row,) = steps.collect()
-    return row
+    return steps.orderBy("_offset").collect()
 
 
-@pytest.mark.parametrize("op", ["r", "c", "u"])
-def test_a_document_becomes_typed_columns(spark: SparkSession, op: str) -> None:
-    row = decoded(spark, op, DOCUMENT)
-    assert row["_refusal"] is None
-    assert (row["product_id"], row["product_name"]) == ("596e275826f08b2730779e1f", 'Lámp 😀 {"$oid":"not one"}')
-    assert (row["price"], row["sold"]) == (Decimal("12.50"), 9007199254740993)
-    assert (row["size"].asDict(), row["tags"]) == ({"widthMm": 30, "note": "{x"}, ["a", "b"])
-    assert row["attributes"] == {"colour": "oak"}
-    assert row["updated_at"].astimezone(UTC) == datetime(2019, 8, 11, 17, 47, 44, 123000, UTC)
-    assert row["_event_time"].astimezone(UTC) == datetime(2019, 8, 11, 17, 47, 44, tzinfo=UTC)
+def test_a_document_becomes_typed_columns(spark: SparkSession) -> None:
+    for row in decoded(spark, *((op, DOCUMENT, OID) for op in ("r", "c", "u"))):
+        assert row["_refusal"] is None
+        assert (row["product_id"], row["product_name"]) == ("596e275826f08b2730779e1f", 'Lámp 😀 {"$oid":"not one"}')
+        assert (row["price"], row["sold"]) == (Decimal("12.50"), 9007199254740993)
+        assert (row["size"].asDict(), row["tags"]) == ({"widthMm": 30, "note": "{x"}, ["a", "b"])
+        assert row["attributes"] == {"colour": "oak"}
+        assert row["updated_at"].astimezone(UTC) == datetime(2019, 8, 11, 17, 47, 44, 123000, UTC)
+        assert row["_event_time"].astimezone(UTC) == datetime(2019, 8, 11, 17, 47, 44, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
-    ("key", "known"), [(OID, "596e275826f08b2730779e1f"), ("1004", "1004"), ('"a \\"b\\""', 'a "b"')]
-)
-def test_a_delete_is_known_by_the_key_of_its_record(spark: SparkSession, key: str, known: str) -> None:
-    row = decoded(spark, "d", None, key)
-    assert (row["_refusal"], row["_op"], row["product_id"], row["price"]) == (None, "d", known, None)
+def test_a_delete_is_known_by_the_key_of_its_record_and_a_field_left_out_is_null(spark: SparkSession) -> None:
+    keys = {OID: "596e275826f08b2730779e1f", "1004": "1004", '"a \\"b\\""': 'a "b"'}
+    *deleted, sparse = decoded(spark, *(("d", None, key) for key in keys), ("c", f'{{"_id" : {OID}}}', OID))
+    found = [(row["_refusal"], row["_op"], row["product_id"], row["price"]) for row in deleted]
+    assert found == [(None, "d", known, None) for known in keys.values()]
+    assert (sparse["_refusal"], sparse["price"], sparse["size"]) == (None, None, None)
 
 
-def test_a_field_that_a_document_leaves_out_is_null(spark: SparkSession) -> None:
-    row = decoded(spark, "c", f'{{"_id" : {OID}}}')
-    assert (row["_refusal"], row["price"], row["size"]) == (None, None, None)
-
-
-@pytest.mark.parametrize(
-    ("after", "rule"),
-    [
+def test_what_does_not_fit_is_refused(spark: SparkSession) -> None:
+    wrong = [
         (None, "operation"),
         ("{", "json"),
         ('{"_id" : 1} 2', "json"),
@@ -98,7 +90,6 @@ def test_a_field_that_a_document_leaves_out_is_null(spark: SparkSession) -> None
         (f'{{"_id" : {OID},"updated_at" : {{"$date" : 99999999999999999999}}}}', "type"),
         (f'{{"_id" : {OID},"size" : {{"widthMm" : 1.5}}}}', "type"),
         ('{"price" : 1}', "required"),
-    ],
-)
-def test_what_does_not_fit_is_refused(spark: SparkSession, after: str | None, rule: str) -> None:
-    assert decoded(spark, "u", after)["_refusal"]["rule"] == rule
+    ]
+    rows = decoded(spark, *(("u", after, OID) for after, _ in wrong))
+    assert [row["_refusal"]["rule"] for row in rows] == [rule for _, rule in wrong]
