@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pymysql.cursors import Cursor
 
 from connectors import mariadb
+from connectors.finding import Finding
 from connectors.mariadb_types import CatalogColumn, misfit
-from connectors.source_checks import Finding
 from contracts.stream import Pipeline, Stream
 
 STRICT = ("STRICT_TRANS_TABLES", "NO_ZERO_DATE", "NO_ZERO_IN_DATE")

@@ -40,7 +40,7 @@ class Guarding:
         self._file = source_file(app.settings)
         known = read_report(self._file)
         kept = known[1].kept if known else None
-        self._guardian = Guardian(app.pipeline, app.endpoints, app.settings.guard, kept)
+        self._guardian = Guardian(app.pipeline.of("postgres"), app.endpoints, app.settings.guard, kept)
         self._told: dict[str, Concern] = {}
 
     def round(self) -> Report:
@@ -71,14 +71,16 @@ class Guarding:
 def source_overview(app: App) -> dict[str, Any]:
     """What `status` shows of the source: the last look of `headrace run`, or one of its own if that is too old. Empty
     for a pipeline without tables, and where nothing was ever started."""
-    if not app.pipeline.cdc_streams:
+    if not app.pipeline.of("postgres").cdc_streams:
         return {}
     known = read_report(source_file(app.settings))
     at, report = known if known else (None, None)
     if at is None or (datetime.now(UTC) - at).total_seconds() > 4 * app.settings.guard.every_s:
         try:
             kept = report.kept if report else None
-            guardian = Guardian(app.pipeline, app.endpoints, app.settings.guard, kept, restart=False, patience_s=2.0)
+            guardian = Guardian(
+                app.pipeline.of("postgres"), app.endpoints, app.settings.guard, kept, restart=False, patience_s=2.0
+            )
         except HeadraceError:
             return {}
         at, report = datetime.now(UTC), guardian.look()

@@ -46,7 +46,7 @@ def streams_overview(app: App, slot_lag: int | None = None) -> list[dict[str, An
     age_s = (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()
     live = _live(app)
     refused = _refused(app)
-    tables = {declared.name for declared in app.pipeline.cdc_streams}
+    tables = {declared.name for declared in app.pipeline.of("postgres").cdc_streams}
     targets = {declared.name: declared.freshness_s for declared in app.pipeline.streams}
     rows = []
     for stream in streams:

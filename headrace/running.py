@@ -180,7 +180,7 @@ def _run_declared(
         threading.Thread(target=work, args=(tasks,), name=name)
         for name, tasks in _tasks(app, spark, rhythm, merges).items()
     ]
-    if app.pipeline.cdc_streams:
+    if app.pipeline.of("postgres").cdc_streams:
         guard = Guarding(app)
         looking = (lambda: _attempt(guard.round), app.settings.guard.every_s, halt)
         threads.append(threading.Thread(target=keep_looking, args=looking, name="guardian"))

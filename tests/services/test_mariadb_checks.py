@@ -11,8 +11,8 @@ import pytest
 from pydantic import SecretStr
 
 from connectors import mariadb
+from connectors.finding import Finding
 from connectors.mariadb_checks import check
-from connectors.source_checks import Finding
 from contracts.endpoints import MariadbEndpoint
 from contracts.stream import Column, Pipeline, Stream, TableSource
 from headrace.proof_mariadb import mariadb_side
