@@ -17,6 +17,7 @@ _INTEGER_BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigi
 _TEXT = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set")
 _TIMES = {"date": ("date",), "datetime": ("timestamp_ntz", "timestamp"), "timestamp": ("timestamp",)}
 _BINARY = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
+_OPTION = re.compile(r"'((?:[^']|'')*)'")
 _CHARSETS = ("utf8mb4", "utf8mb3", "utf8", "ascii")
 
 # Kind of column -> what becomes of its values, and what to have instead.
@@ -51,6 +52,9 @@ class CatalogColumn:
         """What the way through Kafka does to values of this type, and what to do; None where they stay as they are."""
         if self.type.startswith("bit(1)"):
             return None
+        if self.base == "enum" and any(set(option) & {",", "\\"} for option in _OPTION.findall(self.type)):
+            what = "a change sends an option that holds a comma or a backslash with another backslash in it"
+            return what, "make it a VARCHAR, or give the option another name"
         return _ALTERED.get(self.base)
 
 

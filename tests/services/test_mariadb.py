@@ -47,14 +47,14 @@ ORDERS = (
     ("stamp", "timestamp(6) null", Column("stamp", "timestamp")),
     ("vintage", "year", Column("vintage", "int")),
     ("flag", "bit(1)", Column("flag", "boolean")),
-    ("state", "enum('new','it''s, old')", Column("state", "string")),
+    ("state", "enum('new','it''s old')", Column("state", "string")),
     ("marks", "set('x','y','z')", Column("marks", "string")),
     ("extra", "json", Column("extra", "struct<a:decimal(5,2),b:array<string>>", json=True)),
     ("old", "varchar(20) character set latin1", Column("old", "string", source_type="varchar(20) latin1")),
     ("raw", "varbinary(20)", Column("raw", "binary")),
 )
 FILLED = """(18446744073709551615, 'x€😀', 1, 255, -8388608, 4294967295, '1234567890123456.7800', 0.1e-10, '0070-01-02',
-    '2024-03-31 02:30:00.123456', '2024-03-31 01:30:00.1234', 1999, 1, 'it''s, old', 'x,z', '{"a": 1.50, "b": ["é"]}',
+    '2024-03-31 02:30:00.123456', '2024-03-31 01:30:00.1234', 1999, 1, 'it''s old', 'x,z', '{"a": 1.50, "b": ["é"]}',
     'é', x'00ff00')"""
 EMPTY = f"(1{', NULL' * (len(ORDERS) - 1)})"
 EARLY = """(9223372036854775808, '', 0, 0, 0, 0, '-0.0001', -1.5, '9999-12-31', '0001-01-01 00:00:00',
