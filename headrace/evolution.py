@@ -60,11 +60,11 @@ _ADVICE: Mapping[str, str] = {
 def source_changes(app: App) -> list[str]:
     """How the source's tables differ from the contracts: dropped tables, columns that came, went or have another type.
     Empty where the source does not answer."""
-    if not app.pipeline.cdc_streams:
+    if not app.pipeline.of("postgres").cdc_streams:
         return []
     try:
         with connected(app.endpoints.source) as connection:
-            return [str(finding) for finding in changed(connection, app.pipeline)]
+            return [str(finding) for finding in changed(connection, app.pipeline.of("postgres"))]
     except HeadraceError:
         return []
 

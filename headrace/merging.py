@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from datetime import UTC, datetime
+from typing import get_args
 
 from pyspark.sql import SparkSession
 
 from connectors.table_reads import Notes
 from contracts.errors import Conflict, LedgerMismatch
-from contracts.stream import Stream
+from contracts.stream import Stream, System
 from contracts.table_reads import NO_READS, TableReads
 from headrace.app import App
 from headrace.rounds import note_round, rounds_file
@@ -35,7 +36,9 @@ class Merging:
         self._app = app
         self._spark = spark
         self._merged: dict[str, int] = {}
-        self._notes = Notes(app.endpoints.kafka, app.pipeline)
+        parts = {system: app.pipeline.of(system) for system in get_args(System)}
+        # Each connector tells of its own reads.
+        self._notes = {system: Notes(app.endpoints.kafka, part) for system, part in parts.items() if part.cdc_streams}
         self._looked_at_targets = float("-inf")
 
     def round(self) -> int:
@@ -92,10 +95,10 @@ class Merging:
         return report.rows
 
     def _reads(self) -> int:
-        return self._notes.end() if self._app.pipeline.cdc_streams else 0
+        return sum(notes.end() for notes in self._notes.values())
 
     def _told(self, stream: Stream) -> TableReads:
-        return self._notes.table_reads().get(stream.table_source.qualified, NO_READS)
+        return self._notes[stream.table_source.system].table_reads().get(stream.table_source.qualified, NO_READS)
 
     def _versions(self, tables: list[str]) -> dict[str, int]:
         url, pipeline = lake_url(self._app), self._app.pipeline.name

@@ -24,7 +24,7 @@ Progress = Callable[[str, int, int], None]
 
 def reading(app: App, command: str) -> Lease | nullcontext[None]:
     """Held while somebody makes the connector read tables: two at once could not tell whose read has ended."""
-    if not app.pipeline.cdc_streams:
+    if not app.pipeline.of("postgres").cdc_streams:
         return nullcontext()
     return Lease(app.endpoints.warehouse, f"{app.pipeline.name} reads", command)
 
@@ -101,18 +101,20 @@ def wait_for_lake(app: App, ends: dict[str, int], *, timeout_s: float) -> None:
 def source_loss(app: App) -> str:
     """What happened if the source no longer has changes that the connector must read; empty if it has, or if there is
     no connector."""
-    if not app.pipeline.cdc_streams:
+    if not app.pipeline.of("postgres").cdc_streams:
         return ""
     name = debezium.connector_name(app.pipeline)
     with Connect(app.endpoints.connect_url, patience_s=2.0) as connect:
         config = connect.config(name)
-        return connector.lost(app.endpoints, app.pipeline, connect, config["slot.name"]) if config else ""
+        return (
+            connector.lost(app.endpoints, app.pipeline.of("postgres"), connect, config["slot.name"]) if config else ""
+        )
 
 
 def _read(app: App, stream: Stream, where: str, about: int, progress: Progress) -> Reread:
     return read_again(
         app.endpoints,
-        app.pipeline,
+        app.pipeline.of("postgres"),
         stream.table_source.qualified,
         where,
         progress=lambda rows: progress(stream.name, rows, about),
@@ -136,6 +138,12 @@ def _streams(app: App, names: Sequence[str]) -> list[Stream]:
                 f"{stream.name} comes from files, not from a table",
                 state="Nothing was asked for.",
                 next_step="push the file again; `headrace replay` reads again what Kafka has",
+            )
+        if stream.table_source.system != "postgres":
+            raise Fatal(
+                f"{stream.name} comes from {stream.table_source.system}: only tables of Postgres are read again so far",
+                state="Nothing was asked for.",
+                next_step="`headrace replay` reads again what Kafka has",
             )
     return streams
 
