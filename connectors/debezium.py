@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
 from contracts.endpoints import PostgresEndpoint
 from contracts.errors import ContractError
 from contracts.stream import Pipeline
+from contracts.unavailable import is_marker, new_marker
 
 MAX_MESSAGE_BYTES = 20 * 1024 * 1024
 MARKER_PREFIX = "headrace"
@@ -27,7 +27,8 @@ PROMISES: Mapping[str, str] = {
     "time.precision.mode": "isostring",
     "interval.handling.mode": "string",
     "hstore.handling.mode": "json",
-    "binary.handling.mode": "base64",
+    # In JSON the same text as `base64`, which sends NULL for a large value that an update left as it was.
+    "binary.handling.mode": "bytes",
     "skipped.operations": "none",
     "tombstones.on.delete": "false",
     "provide.transaction.metadata": "true",
@@ -39,6 +40,9 @@ PROMISES: Mapping[str, str] = {
     "value.converter.schemas.enable": "false",
     # Without this a NULL in a column that has a default arrives as the default.
     "value.converter.replace.null.with.default": "false",
+    # The old and the new key of a row whose primary key was changed come as headers.
+    "header.converter": "org.apache.kafka.connect.json.JsonConverter",
+    "header.converter.schemas.enable": "false",
     # Marks tell our markers from the heartbeat's, which would only fill the topic.
     "message.prefix.include.list": MARKER_PREFIX,
     # How tables that are added later get their first read, and how we know that it ended (snapshots.py).
@@ -129,6 +133,13 @@ def overrides(pipeline: Pipeline) -> dict[str, str]:
                 line=line,
                 write=f"remove {name}",
             )
+        if name == _PLACEHOLDER and not is_marker(value):
+            raise ContractError(
+                f"{name} is no marker that the streams would know: it would pass for a value",
+                file=file,
+                line=line,
+                write=f"remove {name}, or {new_marker()}",
+            )
         if name in ("topic.prefix", "table.include.list", "schema.include.list"):
             raise ContractError(f"{name} comes from the contracts", file=file, line=line, write=f"remove {name}")
         if "password" in name and not value.startswith("${"):
@@ -187,11 +198,11 @@ def placeholder(running: Mapping[str, str] | None, kept_in: Path) -> str:
     """The pipeline's marker for a value that Postgres did not send: what the running connector uses, else what
     `kept_in` holds, else a new random one. Random, so that no value of a user can equal it; kept, because rows already
     in the lake carry it. Writes nothing."""
-    if running and _PLACEHOLDER in running:
+    if running and is_marker(running.get(_PLACEHOLDER, "")):
         return running[_PLACEHOLDER]
-    if kept_in.is_file():
-        return kept_in.read_text(encoding="utf-8").strip()
-    return f"__headrace_unavailable_{secrets.token_hex(16)}"
+    if kept_in.is_file() and is_marker(kept := kept_in.read_text(encoding="utf-8").strip()):
+        return kept
+    return new_marker()
 
 
 def _text(value: object) -> str:

@@ -20,9 +20,9 @@ def current_of_files(stream: Stream, units: Collection[str] | None = None) -> st
     return f"""
         select {columns} from (
           select h.*, row_number() over (
-            partition by h._key order by h._version desc, f.unit, h._hash desc, h._file_hash, h._line) as n
+            partition by h._key order by h._version desc, f.unit, h._hash desc, h._file_hash, h._line) as _rank
           from {stream.history} as h
           join {stream.lake_schema}.files as f on f.file_hash = h._file_hash
           where f.stream = '{stream.name}' and f.newest {only}
-        ) where n = 1
+        ) where _rank = 1
     """

@@ -12,7 +12,9 @@ INTEGERS = ("tinyint", "smallint", "int", "bigint")
 SIMPLE = (*INTEGERS, "string", "boolean", "date", "timestamp", "timestamp_ntz", "double", "float", "binary")
 _SYNONYMS = {"integer": "int", "long": "bigint", "short": "smallint", "byte": "tinyint", "real": "float"}
 
-CDC_COLUMNS = (("_snapshot", "string"),)
+# `_unavailable`: columns whose value the change lacks, NULL if none. `_moved_key`: where the primary key of a row was
+# changed, the new `_key` in the delete of the old one, the old one in the create of the new one.
+CDC_COLUMNS = (("_snapshot", "string"), ("_unavailable", "array<string>"), ("_moved_key", "binary"))
 FILE_COLUMNS = (("_file", "string"), ("_file_hash", "string"), ("_line", "bigint"))
 EVENT_COLUMNS = (
     ("_op", "string"),

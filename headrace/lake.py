@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from contracts.unavailable import may_be_unavailable
 from headrace.app import App
 from warehouse_sql.hive import query
 
@@ -22,3 +23,13 @@ def rows_of(
         app.endpoints, statement, limit, database=database or app.pipeline.name, parameters=bound or None
     )
     return [dict(zip(columns, row, strict=True)) for row in found]
+
+
+def pending_rows(app: App) -> dict[str, int]:
+    """How many rows of each stream wait for a value that the source did not send. Readers do not see them."""
+    asked = [
+        f"select '{stream.name}' as stream, count(*) as n from {stream.history}_state where _unavailable is not null"
+        for stream in app.pipeline.cdc_streams
+        if may_be_unavailable(stream)
+    ]
+    return {row["stream"]: int(row["n"]) for row in rows_of(app, " union all ".join(asked))} if asked else {}

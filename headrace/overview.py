@@ -12,7 +12,7 @@ from typing import Any
 from contracts.errors import HeadraceError
 from headrace.app import App
 from headrace.background import monitor_port
-from headrace.lake import rows_of
+from headrace.lake import pending_rows, rows_of
 from headrace.rounds import read_rounds, rounds_file
 from infra.local.part import PartStatus
 from producers.states import file_states
@@ -45,7 +45,7 @@ def streams_overview(app: App, slot_lag: int | None = None) -> list[dict[str, An
     at, streams = written
     age_s = (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()
     live = _live(app)
-    refused = _refused(app)
+    refused, pending = _refused(app), _pending(app)
     tables = {declared.name for declared in app.pipeline.of("postgres").cdc_streams}
     targets = {declared.name: declared.freshness_s for declared in app.pipeline.streams}
     rows = []
@@ -66,6 +66,7 @@ def streams_overview(app: App, slot_lag: int | None = None) -> list[dict[str, An
                 "fresh": seen.get("fresh"),
                 "target s": targets.get(name),
                 "quarantined": refused.get(name, 0) if refused is not None else None,
+                "pending": pending.get(name, 0) if pending is not None else None,
                 "reason": stream.reason,
             }
         )
@@ -105,6 +106,13 @@ def _refused(app: App) -> dict[str, int] | None:
     except HeadraceError:
         return None
     return {row["stream"]: row["n"] for row in rows}
+
+
+def _pending(app: App) -> dict[str, int] | None:
+    try:
+        return pending_rows(app)
+    except HeadraceError:
+        return None
 
 
 def _short(text: str | None) -> str | None:

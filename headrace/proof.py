@@ -24,7 +24,7 @@ from contracts.endpoints import PostgresEndpoint
 from contracts.stream import Column, Stream
 from headrace.app import App
 from headrace.findings import Finding, Side, compare, side_by_side
-from headrace.lake import rows_of
+from headrace.lake import pending_rows, rows_of
 from headrace.proof_ledger import ledger_holds
 from headrace.proof_mariadb import mariadb_side
 from warehouse_sql.asking import checks, declared_columns
@@ -66,6 +66,21 @@ def source_equals_lake(app: App) -> Iterator[Finding]:
         )
 
 
+def no_row_is_pending(app: App) -> Iterator[Finding]:
+    """One finding per stream with rows of which a value is not known: Postgres did not send it, and the change that
+    said it is not in the history. Nothing for the other streams."""
+    for stream, pending in pending_rows(app).items():
+        if pending:
+            yield Finding(
+                f"{stream}: every value known",
+                "rows without one",
+                f"{pending:,}",
+                False,
+                "the change that said it was refused or never read: see `headrace quarantine list`, then replay; or "
+                "update that value at the source",
+            )
+
+
 def proof(app: App) -> Iterator[Finding]:
     """All of it, what costs little first. Waits until every change that the source committed before is in Kafka."""
     if (postgres := app.pipeline.of("postgres")).cdc_streams:
@@ -74,7 +89,7 @@ def proof(app: App) -> Iterator[Finding]:
         mariadb_position.quiesced(mariadb, app.endpoints)
     yield from ledger_holds(app)
     yield from side_by_side(
-        lambda: chain(source_equals_lake(app), warehouse_equals(app), checks_hold(app)),
+        lambda: chain(no_row_is_pending(app), source_equals_lake(app), warehouse_equals(app), checks_hold(app)),
         lambda: lake_equals_warehouse(app),
     )
 
@@ -100,9 +115,13 @@ def lake_equals_warehouse(app: App) -> Iterator[Finding]:
 
 
 def _not_in_state(app: App, stream: Stream) -> int:
-    """Changes above all that the state holds: the newest change of a stream is always the newest of its key."""
+    """Changes above all that the state holds: the newest change of a stream is always the newest of its key. A truncate
+    is no key's: it waits while the state has a row below it."""
     newest = f"(select coalesce(max(_version), -1) from {stream.history}_state)"
-    return int(rows_of(app, f"select count(*) as n from {stream.history} where _version > {newest}")[0]["n"])
+    changes = f"select count(*) as n from {stream.history} where _version > {newest} and _op <> 't'"
+    truncated = f"(select max(_version) from {stream.history} where _op = 't')"
+    waits = f"select count(*) as n from {stream.history}_state where _version < {truncated}"
+    return sum(int(rows_of(app, query)[0]["n"]) for query in (changes, waits))
 
 
 def warehouse_equals(app: App) -> Iterator[Finding]:

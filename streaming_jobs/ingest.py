@@ -105,7 +105,8 @@ def ingest(
 
     with kafka_errors(unread, stream.name):
         if records is None:
-            raw = read_ranges(spark, kafka, unread, f"headrace-{stream.pipeline}-{stream.name}")
+            group = f"headrace-{stream.pipeline}-{stream.name}"
+            raw = read_ranges(spark, kafka, unread, group, headers=stream.is_cdc)
         else:
             raw = records.where(" or ".join(map(_within, unread)))
         found = classify(

@@ -19,9 +19,15 @@ _AWAY = re.compile(r"kafka\.common\.errors\.(Timeout|Disconnect|Network)|No reso
 
 
 def read_ranges(
-    spark: SparkSession, kafka: str, ranges: Sequence[Range], group: str, parallelism: int = 2
+    spark: SparkSession,
+    kafka: str,
+    ranges: Sequence[Range],
+    group: str,
+    parallelism: int = 2,
+    *,
+    headers: bool = False,
 ) -> DataFrame:
-    """The committed records of these ranges: `key value topic partition offset timestamp`.
+    """The committed records of these ranges: `key value topic partition offset timestamp`, and `headers` if wanted.
 
     The same call gives the same records for as long as Kafka keeps them. Aborted and control records are not among
     them, so there may be fewer records than offsets. A range must not reach beyond the last stable offset, or reading
@@ -38,7 +44,7 @@ def read_ranges(
         .option("kafka.group.id", group)
         .option("kafka.max.partition.fetch.bytes", str(8 << 20))
         .option("failOnDataLoss", "true")
-        .option("includeHeaders", "false")
+        .option("includeHeaders", str(headers).lower())
     )
     if max((len(one) for one in ranges), default=0) > SPLIT_FROM_ROWS:
         reader = reader.option("minPartitions", str(max(parallelism, len(ranges))))

@@ -85,7 +85,8 @@ def table_path(lake_url: str, pipeline: str, table: str) -> str:
 
 
 def state_columns(stream: Stream) -> Columns:
-    """One row per key, deleted keys included. `_merged` is the number of the merge that last changed the row."""
+    """One row per key, deleted keys included. `_merged` is the number of the merge that last changed the row.
+    `_unavailable` names the columns whose value is not known yet: NULL unless the row is pending."""
     return (
         *((column.name, column.spark_type) for column in stream.columns),
         ("_key", "binary"),
@@ -94,6 +95,7 @@ def state_columns(stream: Stream) -> Columns:
         ("_deleted", "boolean"),
         ("_event_time", "timestamp"),
         ("_merged", "bigint"),
+        ("_unavailable", "array<string>"),
         *rescued_columns(stream),
     )
 

@@ -1,8 +1,9 @@
 """State and current: one row per key, deleted keys kept with the version that deleted them.
 
-A state row is what the newest change of its key says, whatever order the changes are merged in. Two things are not a
-change of their own key: a newer complete snapshot deletes the keys that it did not read again (their delete was lost
-when Connect was killed, or with the replication slot), and a replayed row may be older than what was merged before.
+A state row is what the newest change of its key says, in whatever order the changes are merged. Three things are no
+change of their own key: a truncate deletes every key without a later change; a newer complete snapshot deletes the keys
+that it did not read again (their delete was lost when Connect was killed, or with the replication slot); and a replayed
+row may be older than what was merged before.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from contracts.current import current_of_files
 from contracts.errors import Conflict
 from contracts.failpoints import failpoint
-from contracts.spark_types import rescued_columns
+from contracts.spark_types import current_columns, rescued_columns
 from contracts.stream import Pipeline, Stream
 from contracts.table_reads import NO_READS, Place, TableReads
+from contracts.unavailable import may_be_unavailable
 from streaming_jobs.commit_log import headrace_commits, table_exists
 from streaming_jobs.delta_commit import TableTransaction, met_another_writer
 from streaming_jobs.files import issue_files_view
 from streaming_jobs.lake import issue_view, table_path
 from streaming_jobs.ranges import VERSIONS_PER_EPOCH, epoch_id, epoch_of
+from streaming_jobs.unavailable import columns_of, complete_newest, completed, held_in_state, newest_changes, newest_of
 
 # Per table, the newest snapshot that ran to its end: from its first row to its last. An interrupted snapshot
 # leaves a `first` without a `last`; the next one begins with a `first` of its own. A read of a part of the table has
@@ -39,12 +42,14 @@ before as (select coalesce(max(_version), -1) as last from {rows}, newest as n
 select n.last as last, count(*) as rows, max(r._version) filter (where r._snapshot like 'first%') as first
 from {rows} as r, newest as n, before as b where r._version > b.last and r._version <= n.last group by n.last
 """
-# What a snapshot overruled is deleted with the version of its first row: above all that was before, and below each of
-# the snapshot's other rows, so that one that comes late (it was quarantined, then replayed) is simply newer.
-_NEWEST = """
-select * except (_nth, _op, _version), _version as _was, greatest(_version, :first) as _version,
-       _op = 'd' or _version < :first as _deleted, cast(:number as bigint) as _merged
-from (select *, row_number() over (partition by _key order by _version desc) as _nth from {news}) where _nth = 1
+# What a truncate or a snapshot overruled is deleted with the version of the truncate or of the snapshot's first row:
+# above all that was before, and below each of the snapshot's other rows, so that one that comes late (it was
+# quarantined, then replayed) is simply newer. Like any deleted row it holds its key and nothing else: which of its
+# older changes was merged first must not show.
+_OVERRULED = """
+select _key, _event_time, _version as _was, greatest(_version, :cut) as _version,
+       _op = 'd' or _version < :cut as _deleted, cast(:number as bigint) as _merged, {columns}
+from {newest}
 """
 
 
@@ -114,21 +119,32 @@ def merge_state(
     if seen < replayed and snapshot == remembered:
         _reissue(spark, stream, position)
         return StateMerge(stream.name, position)
-    filters = [f"_version >= {position}"]
-    if 0 < replayed <= seen:
-        filters += _replay_filters(spark, history_path, (replayed, seen + 1), origin)
-    news = history.where(" or ".join(f"({one})" for one in filters))
-    newest = news.selectExpr("max(_version) as version", f"count_if({_MARKER}) as markers").first()
+    older = _replay_filters(spark, history_path, (replayed, seen + 1), origin) if 0 < replayed <= seen else []
+    news = history.where(" or ".join(f"({one})" for one in [f"_version >= {position}", *older]))
+    newest = news.selectExpr(
+        "max(_version) as version",
+        f"count_if({_MARKER}) as markers",
+        "coalesce(max(_version) filter (where _op = 't'), 0) as truncated",
+        "count(_unavailable) as unavailable",
+    ).first()
     changed = swept = 0
     after = {f"history:{stream.name}": seen + 1}
     news_to = newest["version"] if newest is not None else None
     if newest is not None and news_to is not None:
         if newest["markers"]:
             snapshot = _later(snapshot, complete_snapshot(spark, history.where(_not_in(reads, origin))))
-        changed = _merge(spark, stream, state_path, news, snapshot)
+        truncated = max(known.get(f"truncated:{stream.name}", 0), newest["truncated"])
+        cut = max(truncated, snapshot.first if snapshot else 0)
+        lacking = bool(newest["unavailable"]) or f"unavailable:{stream.name}" in known
+        changes = _newest(spark, stream, news, state_path, history, cut, lacking, bool(older))
+        changed = _merge(spark, stream, state_path, changes, cut)
         position = max(position, news_to + 1)
-    if snapshot and (news_to is not None or snapshot != remembered):
-        swept = _sweep(spark, state_path, snapshot)
+        swept = _sweep(spark, stream, state_path, cut) if cut else 0
+        after |= {f"truncated:{stream.name}": truncated} if truncated else {}
+        after |= {f"unavailable:{stream.name}": 1} if lacking else {}
+    elif snapshot and snapshot != remembered:
+        swept = _sweep(spark, stream, state_path, snapshot.first)
+    if snapshot:
         after |= {f"snapshot_first:{stream.name}": snapshot.first, f"snapshot_last:{stream.name}": snapshot.last}
     failpoint("before_state_commit")
     after[f"state:{stream.name}"] = position
@@ -200,20 +216,36 @@ def _replay_filters(spark: SparkSession, path: str, span: tuple[int, int], posit
     return result
 
 
-def _merge(spark: SparkSession, stream: Stream, path: str, news: DataFrame, snapshot: Snapshot | None) -> int:
-    """MERGE the newest change of each key, if it is newer than what the state holds.
+def _newest(
+    spark: SparkSession,
+    stream: Stream,
+    news: DataFrame,
+    state_path: str,
+    history: DataFrame,
+    cut: int,
+    lacking: bool,
+    replayed: bool,
+) -> DataFrame:
+    """The newest change of each key of the news; with `lacking` some change, now or before, lacked values."""
+    changes = news.where("_op <> 't'").select(*columns_of(stream))
+    if not lacking:
+        return newest_changes(spark, changes)
+    state = spark.read.format("delta").load(state_path)
+    return complete_newest(spark, stream, changes, state, history, cut, search=replayed)
 
-    A change older than the snapshot's first row is one that the snapshot overruled.
+
+def _merge(spark: SparkSession, stream: Stream, path: str, newest: DataFrame, cut: int) -> int:
+    """MERGE the newest change of each key, if it is newer than what the state holds, or is now known better.
+
+    A change older than `cut`, the newest truncate's version or the snapshot's first, was overruled by it.
     """
-    first = snapshot.first if snapshot else 0
     columns = [column.name for column in stream.columns] + [column for column, _ in rescued_columns(stream)]
-    names = [*columns, "_key", "_version", "_hash", "_deleted", "_event_time", "_merged"]
+    names = [*columns, "_key", "_version", "_hash", "_deleted", "_event_time", "_merged", "_unavailable"]
     number = TableTransaction(spark, path).read_version + 1
-    source = spark.sql(
-        _NEWEST,
-        args={"first": first, "number": number},
-        news=news.select(*columns, "_op", "_version", "_key", "_hash", "_event_time"),
-    )
+    overruled = (f"if(_version < :cut, {null}, {column}) as {column}" for column, null in _beside_key(stream).items())
+    query = _OVERRULED.format(columns=", ".join([*(f"`{name}`" for name in stream.key), *overruled]), newest="{newest}")
+    source = spark.sql(query, args={"cut": cut, "number": number}, newest=newest)
+    better = "s._was = t._version and not (s._hash <=> t._hash and s._unavailable <=> t._unavailable)"
     table = DeltaTable.forPath(spark, path)
     values = {name: f"s.`{name}`" for name in names}
     # A column that the contract has no longer would keep what an older change said.
@@ -223,7 +255,7 @@ def _merge(spark: SparkSession, stream: Stream, path: str, news: DataFrame, snap
         result = (
             table.alias("t")
             .merge(source.alias("s"), "s._key = t._key")
-            .whenMatchedUpdate("s._was > t._version", {**values, **gone})
+            .whenMatchedUpdate(f"s._was > t._version or {better}", {**values, **gone})
             .whenNotMatchedInsert(values=dict(values))
             .execute()
         )
@@ -232,15 +264,23 @@ def _merge(spark: SparkSession, stream: Stream, path: str, news: DataFrame, snap
     return _affected(result)
 
 
-def _sweep(spark: SparkSession, path: str, snapshot: Snapshot) -> int:
-    """Delete the keys that the snapshot did not read again and that have no later change."""
-    stale = f"_version < {snapshot.first}"
-    # Answered from file statistics almost always: after one sweep no row is below the snapshot.
+def _beside_key(stream: Stream) -> dict[str, str]:
+    """The columns that are empty in a deleted row, each with its NULL."""
+    columns = [(one.name, one.spark_type) for one in stream.columns if one.name not in stream.key]
+    named = {f"`{name}`": f"cast(null as {kind})" for name, kind in (*columns, *rescued_columns(stream))}
+    return {**named, "_hash": "cast(null as binary)", "_unavailable": "cast(null as array<string>)"}
+
+
+def _sweep(spark: SparkSession, stream: Stream, path: str, cut: int) -> int:
+    """Delete the keys that have no change at `cut` or later."""
+    stale = f"_version < {cut}"
+    # Answered from file statistics almost always: after one sweep no row is below the cut.
     swept = spark.read.format("delta").load(path).where(stale).count()
     if swept == 0:
         return 0
     number = TableTransaction(spark, path).read_version + 1
-    values: dict[str, str | Column] = {"_deleted": "true", "_version": str(snapshot.first), "_merged": str(number)}
+    values: dict[str, str | Column] = {"_deleted": "true", "_version": str(cut), "_merged": str(number)}
+    values |= _beside_key(stream)
     try:
         DeltaTable.forPath(spark, path).update(condition=stale, set=values)
     except PySparkException as error:
@@ -265,19 +305,29 @@ def _conflict(error: PySparkException, path: str) -> Exception:
 
 
 def _reissue(spark: SparkSession, stream: Stream, position: int) -> None:
-    """State plus the history past the state's position, whose literal prunes the history's files."""
-    columns = ", ".join(f"`{column.name}`" for column in stream.columns)
-    tail = ", ".join(("_key, _version, _hash, _event_time", *(column for column, _ in rescued_columns(stream))))
-    query = f"""
-        with news as (
-          select {columns}, {tail}, _op
-          from (select *, row_number() over (partition by _key order by _version desc) as _nth
-                from {stream.history} where _version >= {position}) where _nth = 1
-        )
-        select {columns}, {tail} from {stream.history}_state as s
-        where not s._deleted and not exists (select 1 from news where news._key = s._key)
+    """State plus the history past the state's position, whose literal prunes the history's files.
+
+    Every version in the state is below that position, and so below a truncate past it. Pending rows are not shown.
+    """
+    columns = ", ".join(f"`{name}`" for name, _ in current_columns(stream))
+    listed = ", ".join(columns_of(stream))
+    filled = f"""
         union all
-        select {columns}, {tail} from news where _op <> 'd'
+        select {columns} from ({completed(stream, "lacking", "known")}) where _unavailable is null
+    """
+    query = f"""
+        with past as (select * from {stream.history} where _version >= {position}),
+        truncated as (select coalesce(max(_version), -1) as at from past where _op = 't'),
+        state as (select * from {stream.history}_state where (select at from truncated) = -1),
+        changes as (select {listed} from past where _op <> 't' and _version > (select at from truncated)),
+        news as ({newest_of("changes")}),
+        lacking as (select * from news where _unavailable is not null),
+        known as ({held_in_state(stream, "state")} union all select * from changes)
+        select {columns} from state as s
+        where not s._deleted and s._unavailable is null and not exists (select 1 from news where news._key = s._key)
+        union all
+        select {columns} from news where _op <> 'd' and _unavailable is null
+        {filled if may_be_unavailable(stream) else ""}
     """
     issue_view(spark, f"{stream.history}_current", query)
 

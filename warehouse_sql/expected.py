@@ -10,7 +10,7 @@ from warehouse_sql.declaration import Table, Warehouse
 def expected_rows(warehouse: Warehouse, pipeline: Pipeline, table: Table) -> str:
     """Spark SQL for the rows of a dimension, inferred members apart, or of a fact, with the types of its DDL."""
     stream = pipeline.stream(table.stream)
-    lake = f"changes as (select * from {stream.history}_state)"
+    lake = f"changes as (select * from {stream.history}_state where _unavailable is null)"
     if table.kind == "fact":
         lake = f"rows as (select * from {stream.history}_current)"
     views = [f"{view} as ({warehouse.source(view)})" for view in warehouse.views]

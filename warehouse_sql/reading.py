@@ -149,8 +149,8 @@ def _units_sharing_keys(spark: SparkSession, stream: Stream, some: Iterable[str]
 def dimension_rows(
     spark: SparkSession, warehouse: Warehouse, table: Table, stream: Stream, plan: DimensionPlan
 ) -> DataFrame:
-    """The rows to merge into a dimension."""
-    state = spark.table(f"{stream.history}_state")
+    """The rows to merge into a dimension. A pending one waits: what makes it whole raises its `_merged` again."""
+    state = spark.table(f"{stream.history}_state").where("_unavailable is null")
     state.where((F.col("_merged") > plan.before) & (F.col("_merged") <= plan.after)).createOrReplaceTempView("changes")
     return spark.sql(warehouse.source(table.name))
 

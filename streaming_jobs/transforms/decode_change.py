@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 from pyspark.sql import DataFrame
 
+from contracts.spark_types import parse_type
 from contracts.stream import Stream
+from contracts.unavailable import MARKER_BASE64, MARKER_PATTERN, MARKER_PREFIX, may_be_unavailable
 from streaming_jobs.transforms.sql import (
     first_of,
     refusal,
     sealed_json,
+    text,
     unpaired_surrogate,
     whole_json,
 )
@@ -19,26 +23,29 @@ _ENVELOPE = (
     "struct<before:map<string,string>,after:map<string,string>,"
     "source:struct<ts_us:bigint,ts_ms:bigint,snapshot:string>,op:string,ts_ms:bigint,end:string>"
 )
-_ROW_OPS = "('r', 'c', 'u', 'd')"
-_OTHER_OPS = "('t', 'm')"
+# What Debezium says where the primary key of a row was changed, which it sends as a delete and a create.
+_MOVED = "get(filter(headers, h -> h.key in ('__debezium.oldkey', '__debezium.newkey')), 0).value"
+_OPERATIONS = "('r', 'c', 'u', 'd', 't', 'm')"
 
 
 def decode_change(frame: DataFrame, stream: Stream) -> DataFrame:
-    """Kafka records to `_topic _partition _offset _event_time _op _snapshot _raw _fields _no_row _refusal`.
+    """Kafka records, best with their headers, to `_topic _partition _offset _event_time _op _snapshot _unavailable
+    _moved _raw _fields _no_row _refusal`.
 
-    A delete's `_fields` are those of `before`, of which only the key is used. `_no_row`: a tombstone, a truncate or
-    a message. `_event_time` is when the source committed, in microseconds where it says so.
+    A delete's `_fields` are those of `before`, of which only the key is used; a truncate has none, but is a version
+    like any change. `_no_row`: a tombstone or a message. `_event_time` is when the source committed, in microseconds
+    where it says so. `_unavailable`: the fields that hold a marker, NULL if none; only an update and the create of a
+    changed primary key can lack a value, elsewhere the same text is somebody's. `_moved`: the other key's fields.
     """
-    for step in _steps(stream):
+    for step in _steps(stream, "headers" in frame.columns):
         frame = frame.selectExpr(*step)
     return frame
 
 
 @lru_cache(maxsize=256)
-def _steps(stream: Stream) -> tuple[tuple[str, ...], ...]:
-    del stream  # the envelope is the same for all; the signature is that of the other decoders
+def _steps(stream: Stream, with_headers: bool) -> tuple[tuple[str, ...], ...]:
     parse = whole_json("_text", _ENVELOPE, '{"end":"%s"}')
-    place = ("_topic", "_partition", "_offset", "_raw")
+    place: tuple[str, ...] = ("_topic", "_partition", "_offset", "_raw")
     read = (
         "topic as _topic",
         "partition as _partition",
@@ -46,9 +53,11 @@ def _steps(stream: Stream) -> tuple[tuple[str, ...], ...]:
         "value as _raw",
         "timestamp as _sent_at",
         "cast(value as string) as _text",
+        f"cast({_MOVED if with_headers else 'null'} as string) as _moved_text",
     )
-    parsed = (*place, "_sent_at", "_text", f"if(is_valid_utf8(_text), {parse}, null) as _parsed")
-    opened = (*place, "_sent_at", "_text", f"{sealed_json('_parsed', '.end', '_text')} as _change")
+    place = (*place, "_sent_at", "_text", "_moved_text")
+    parsed = (*place, f"if(is_valid_utf8(_text), {parse}, null) as _parsed")
+    opened = (*place, f"{sealed_json('_parsed', '.end', '_text')} as _change")
     broken = first_of(
         [
             ("_raw is null", f"cast(null as {'struct<rule:string,column_name:string,reason:string>'})"),
@@ -63,7 +72,7 @@ def _steps(stream: Stream) -> tuple[tuple[str, ...], ...]:
                 refusal("encoding", "", "'the value holds half of a surrogate pair'"),
             ),
             (
-                f"_change.op is null or _change.op not in {_ROW_OPS} and _change.op not in {_OTHER_OPS}",
+                f"_change.op is null or _change.op not in {_OPERATIONS}",
                 refusal("operation", "", "concat('unknown operation ', coalesce(_change.op, 'NULL'))"),
             ),
             (
@@ -78,12 +87,40 @@ def _steps(stream: Stream) -> tuple[tuple[str, ...], ...]:
     )
     micros = "coalesce(_change.source.ts_us, _change.source.ts_ms * 1000, _change.ts_ms * 1000)"
     decoded = (
-        *place,
+        "_topic",
+        "_partition",
+        "_offset",
+        "_raw",
         f"coalesce(timestamp_micros({micros}), _sent_at) as _event_time",
         "_change.op as _op",
         "nullif(_change.source.snapshot, 'false') as _snapshot",
+        f"{_unavailable(stream)} as _unavailable",
+        "from_json(_moved_text, 'map<string,string>') as _moved",
         "if(_change.op = 'd', _change.before, _change.after) as _fields",
-        f"(_raw is null or coalesce(_change.op in {_OTHER_OPS}, false)) as _no_row",
+        "(_raw is null or coalesce(_change.op = 'm', false)) as _no_row",
         f"{broken} as _refusal",
     )
     return read, parsed, opened, decoded
+
+
+def _unavailable(stream: Stream) -> str:
+    names = may_be_unavailable(stream)
+    if not names:
+        return "cast(null as array<string>)"
+    whole = text(f"^{MARKER_PATTERN}\\z")
+    binary = [name for name in names if parse_type(stream.column(name).spark_type).name == "binary"]
+    marked, hints = f"v rlike {whole}", [MARKER_PREFIX]
+    if binary:
+        decoded = f"coalesce(cast(try_to_binary(v, 'base64') as string) rlike {whole}, false)"
+        marked = f"if(k in ({_listed(binary)}), startswith(v, {text(MARKER_BASE64)}) and {decoded}, {marked})"
+        hints.append(MARKER_BASE64)
+    # Most changes lack nothing, which one look at the text tells.
+    hint = " or ".join(f"contains(_text, {text(one)})" for one in hints)
+    possible = "(_change.op = 'u' or _change.op = 'c' and _moved_text is not null)"
+    fields = f"map_filter(_change.after, (k, v) -> k in ({_listed(names)}) and {marked})"
+    found = f"if({possible} and ({hint}), map_keys({fields}), null)"
+    return f"if(size({found}) > 0, {found}, null)"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(text(name) for name in names)

@@ -96,7 +96,8 @@ def _spelling(source: str, spark_type: SparkType, value: str, depth: int, root: 
         zone = "(Z|[+-][0-9]{2}(:?[0-9]{2})?)?" if kind == "timestamp" else "Z?"
         return f"({source} rlike '^{_DATE}{_TIME}{zone}\\\\z' and {value} is not null)"
     if kind == "binary":
-        return f"(base64({value}) = {source})"
+        # Spark breaks the text into lines, of 76 characters.
+        return f"(replace(base64({value}), '\\r\\n', '') = {source})"
     item = f"f{depth}"
     body = _nested_faithful(item, spark_type, depth + 1, root or source)
     nested = f"({source} = 'null' or coalesce({let(item, _parsed(source, spark_type, depth), body)}, false))"

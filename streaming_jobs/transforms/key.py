@@ -10,7 +10,8 @@ from contracts.canonical import key_spark, row_hash_spark
 from contracts.spark_types import history_columns, parse_type
 from contracts.stream import Stream
 from streaming_jobs.ranges import VERSIONS_PER_EPOCH
-from streaming_jobs.transforms.sql import name
+from streaming_jobs.transforms.faithful_cast import value_sql
+from streaming_jobs.transforms.sql import let, name, text
 
 CARRIED = ("_no_row", "_refusal")
 
@@ -18,7 +19,8 @@ CARRIED = ("_no_row", "_refusal")
 def add_key(frame: DataFrame, stream: Stream, epoch: int) -> DataFrame:
     """The history's columns but for `_ingested_at`, and `_raw _no_row _refusal`; `_raw` of refused rows only.
 
-    Of a refused row `_key` and `_hash` mean nothing: under a condition Spark would compute each value's text twice.
+    `_key` and `_hash` of a truncate are NULL, and `_hash` of a change that lacks values. Of a refused row they mean
+    nothing: under a condition Spark would compute each value's text twice.
 
     A change's version is its topic's epoch and its offset; a file row's is the contract's version column (times in
     microseconds), 0 without one.
@@ -29,15 +31,28 @@ def add_key(frame: DataFrame, stream: Stream, epoch: int) -> DataFrame:
 @lru_cache(maxsize=256)
 def _step(stream: Stream, epoch: int) -> tuple[str, ...]:
     keyed = [stream.column(key) for key in stream.key]
+    key_types = [(column.name, parse_type(column.spark_type)) for column in keyed]
+    key, content, moved = key_spark(keyed), row_hash_spark(stream), ""
+    if stream.is_cdc:
+        key = _unless("_op = 't'", key)
+        content = _unless("_op = 't' or _unavailable is not null", content)
+        values = (f"{text(key)}, {value_sql(f'try_element_at(_moved, {text(key)})', kind)}" for key, kind in key_types)
+        moved = let("k", f"named_struct({', '.join(values)})", key_spark(keyed, "k"))
     computed = {
+        "_moved_key": f"if(_moved is null, null, {moved}) as _moved_key",
         "_version": f"{_version(stream, epoch)} as _version",
-        "_key": f"{key_spark(keyed)} as _key",
-        "_hash": f"{row_hash_spark(stream)} as _hash",
+        "_key": f"{key} as _key",
+        "_hash": f"{content} as _hash",
     }
     columns = [column for column, _ in history_columns(stream) if column != "_ingested_at"]
     # Of most rows nobody needs the raw bytes any more: they would only be shuffled.
     raw = "if(_refusal is null, null, _raw) as _raw"
     return (*(computed.get(column, name(column)) for column in columns), raw, *CARRIED)
+
+
+def _unless(condition: str, value: str) -> str:
+    # Not `if`: within a branch Spark does not share what occurs twice.
+    return f"get(array({value}), if({condition}, null, 0))"
 
 
 def _version(stream: Stream, epoch: int) -> str:

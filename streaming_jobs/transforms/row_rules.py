@@ -36,6 +36,13 @@ def judge(rule: Rule) -> list[tuple[str, str]]:
 
 
 @lru_cache(maxsize=1024)
+def rule_columns(rule: Rule) -> frozenset[str]:
+    """The names in the rule's expression: columns, and the fields of nested ones."""
+    tree = sqlglot.parse_one(f"({rule.expression})", read="spark")
+    return frozenset(part.name for column in tree.find_all(exp.Column) for part in column.parts)
+
+
+@lru_cache(maxsize=1024)
 def safe_sql(expression: str) -> tuple[str, str]:
     """The expression with `try_` forms, and a condition that is true where one of them failed (empty: none can)."""
     tree = sqlglot.parse_one(f"({expression})", read="spark")  # in brackets, so that the root can be replaced too

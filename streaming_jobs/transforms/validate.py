@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import lru_cache
 
 from pyspark.sql import DataFrame
 
 from contracts.spark_types import RESCUED, parse_type
 from contracts.stream import Column, Stream
+from contracts.unavailable import MARKER_PATTERN, may_be_unavailable
 from streaming_jobs.transforms.faithful_cast import column_text, faithful_sql, in_calendar, string_in_json, value_sql
 from streaming_jobs.transforms.local_spelling import formatted_sql, localised_sql
-from streaming_jobs.transforms.row_rules import judge
+from streaming_jobs.transforms.row_rules import judge, rule_columns
 from streaming_jobs.transforms.source_spelling import is_document, readable_sql, spelled_sql
 from streaming_jobs.transforms.sql import first_of, name, refusal, text
 
@@ -33,7 +35,8 @@ def cast_fields(frame: DataFrame, stream: Stream) -> DataFrame:
 
 
 def validate(frame: DataFrame, stream: Stream) -> DataFrame:
-    """`_refusal` where a required column is NULL or a row rule says no. A delete needs its key and nothing else."""
+    """`_refusal` where a required column is NULL or a row rule says no. A delete needs its key and
+    nothing else, a truncate nothing at all."""
     return frame.selectExpr(*_validate_step(stream, tuple(frame.columns)))
 
 
@@ -90,7 +93,10 @@ def _cast_steps(stream: Stream, columns: tuple[str, ...]) -> tuple[tuple[str, ..
 
 def _rescued(stream: Stream) -> str:
     listed = f"array({', '.join(text(column.name) for column in stream.sent_columns)})"
-    others = f"map_filter(_fields, (k, v) -> not array_contains({listed}, k))"
+    # A marker is not what such a field holds, and nothing says what it is.
+    marker = text(f"^{MARKER_PATTERN}\\z")
+    sent = f" and not coalesce(v rlike {marker}, false)" if stream.is_cdc else ""
+    others = f"map_filter(_fields, (k, v) -> not array_contains({listed}, k){sent})"
     row = "_op <> 'd' and " if stream.is_cdc else ""
     # The names as the contract orders them: the usual case, and the cheap one.
     usual = f"coalesce(map_keys(_fields) = {listed}, true)"
@@ -113,8 +119,14 @@ def _text_of(stream: Stream, column: Column) -> str:
     if not stream.is_cdc and (nulls := stream.file_source.nulls):
         value = f"if({value} in ({', '.join(text(null) for null in nulls)}), null, {value})"
     if stream.is_cdc and column.name not in stream.key:
-        value = f"if(_op = 'd', null, {value})"
+        lacking = f" or {_is_unavailable(column.name)}" if column.name in may_be_unavailable(stream) else ""
+        value = f"if(_op = 'd'{lacking}, null, {value})"
     return f"{value} as {column_text(column.name)}"
+
+
+def _is_unavailable(*columns: str) -> str:
+    listed = ", ".join(text(column) for column in columns)
+    return f"coalesce(arrays_overlap(_unavailable, array({listed})), false)"
 
 
 def _names(stream: Stream) -> str:
@@ -165,14 +177,27 @@ def _validate_step(stream: Stream, columns: tuple[str, ...]) -> tuple[str, ...]:
     missing = "'required, and NULL'"
     keys = [(f"{name(key)} is null", refusal("required", key, missing)) for key in stream.key]
     others = [
-        (f"{name(column.name)} is null", refusal("required", column.name, missing))
+        (_if_sent(stream, f"{name(column.name)} is null", [column.name]), refusal("required", column.name, missing))
         for column in stream.columns
         if column.required and column.name not in stream.key
     ]
     if stream.partition_by and stream.partition_by not in stream.key:
         others.append((f"{name(stream.partition_by)} is null", refusal("required", stream.partition_by, missing)))
-    rules = [finding for rule in stream.rules for finding in judge(rule)]
+    rules = [
+        (_if_sent(stream, condition, rule_columns(rule)), found)
+        for rule in stream.rules
+        for condition, found in judge(rule)
+    ]
     complete = first_of(keys + others + rules)
-    found = f"if(_op = 'd', {first_of(keys)}, {complete})" if stream.is_cdc else complete
+    found = complete
+    if stream.is_cdc:
+        found = f"case when _op = 't' then null when _op = 'd' then {first_of(keys)} else {complete} end"
     kept = (name(column) for column in columns if column != "_refusal")
     return (*kept, f"coalesce(_refusal, if(_no_row, null, {found})) as _refusal")
+
+
+def _if_sent(stream: Stream, condition: str, columns: Collection[str]) -> str:
+    """The condition, where a change has the values that it asks for. One that was not sent did not change: it was
+    judged when it was sent."""
+    lacking = [column for column in may_be_unavailable(stream) if column in columns]
+    return f"({condition}) and not {_is_unavailable(*lacking)}" if lacking else condition

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import random
+import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from pyspark.sql import SparkSession
@@ -20,7 +22,7 @@ from streaming_jobs.state import Snapshot, complete_snapshot, merge_state
 pytestmark = [pytest.mark.spark, pytest.mark.timeout(400)]
 EPOCH = 10**15
 AT = datetime(2026, 1, 1, tzinfo=UTC)
-Change = tuple[int, str, int, str | None, str | None]
+Change = tuple[int, str, int | None, str | None, str | None]
 """(offset, op, id, name, snapshot marker)"""
 
 
@@ -34,14 +36,11 @@ class Table:
         self.stream = Stream(pipeline, name, f"x.public.{name}", TableSource("public", name), columns, ("id",))
         self.path = table_path(self.lake_url, pipeline, name)
         create_table(spark, self.stream.history, self.path, history_columns(self.stream))
-        state = f"{name}_state"
-        create_table(
-            spark, f"{pipeline}_lake.{state}", table_path(self.lake_url, pipeline, state), state_columns(self.stream)
-        )
+        self._create_state()
 
     def add(self, changes: Sequence[Change], kind: str = "batch") -> None:
         rows = [
-            (key, name, op, EPOCH + offset, str(key).encode(), str(name).encode(), "x", 0, offset, AT, AT, marker)
+            (key, name, op, EPOCH + offset, *_digests(key, name), "x", 0, offset, AT, AT, marker, None, None)
             for offset, op, key, name, marker in changes
         ]
         offsets = [change[0] for change in changes]
@@ -55,6 +54,15 @@ class Table:
     def merge(self) -> None:
         merge_state(self.spark, self.stream, self.lake_url)
 
+    def forget_state(self) -> None:
+        self.spark.sql(f"drop table {self.stream.history}_state")
+        shutil.rmtree(urlsplit(f"{self.path}_state").path)
+        self._create_state()
+
+    def _create_state(self) -> None:
+        name = f"{self.stream.history}_state"
+        create_table(self.spark, name, f"{self.path}_state", state_columns(self.stream))
+
     def state(self) -> dict[int, tuple[str | None, int, bool]]:
         rows = self.spark.table(f"{self.stream.history}_state").collect()
         assert len(rows) == len({bytes(row["_key"]) for row in rows})
@@ -66,11 +74,18 @@ class Table:
         return {row["id"]: row["name"] for row in rows}
 
 
+def _digests(key: int | None, name: str | None) -> tuple[bytes | None, bytes | None]:
+    return (None, None) if key is None else (str(key).encode(), str(name).encode())
+
+
 def _expected(changes: Sequence[Change]) -> dict[int, tuple[str | None, int, bool]]:
-    newest: dict[int, Change] = {}
-    for change in sorted(changes):
-        newest[change[2]] = change
-    return {key: (change[3], change[0], change[1] == "d") for key, change in newest.items()}
+    newest: dict[int, tuple[str | None, int, bool]] = {}
+    for offset, op, key, name, _ in sorted(changes):
+        if key is None:
+            newest |= dict.fromkeys(newest, (None, offset, True))
+        else:
+            newest[key] = (name, offset, op == "d")
+    return newest
 
 
 @pytest.mark.parametrize("seed", [1])
@@ -91,6 +106,46 @@ def test_any_order_and_split_gives_the_same_state(spark: SparkSession, tmp_path:
     table.merge()
     assert table.state() == _expected(changes)
     assert table.current() == {key: name for key, (name, _, dead) in _expected(changes).items() if not dead}
+
+
+def test_a_truncate_deletes_what_is_older_whenever_it_is_merged(spark: SparkSession, tmp_path: Path) -> None:
+    changes: list[Change] = [(0, "c", 1, "a", None), (1, "c", 2, "b", None), (3, "t", None, None, None)]
+    changes += [(5, "c", 2, "b2", None), (6, "t", None, None, None), (7, "c", 3, "c", None)]
+    alive = {3: "c"}
+    for number, order in enumerate(([0, 1, 2, 3, 4, 5], [5, 4, 0, 2, 1, 3], [0, 1, 5, 3, 4, 2])):
+        table = Table(spark, tmp_path, f"people{number}")
+        seen = -1
+        for change in (changes[place] for place in order):
+            table.add([change], kind="batch" if change[0] > seen else "replay")
+            seen = max(seen, change[0])
+            table.merge()
+        assert table.state() == _expected(changes)
+        assert table.current() == alive
+
+
+def test_current_sees_a_truncate_before_the_merge_and_a_new_state_table_after_it(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    table = Table(spark, tmp_path, "people")
+    table.add([(0, "c", 1, "a", None), (1, "c", 2, "b", None)])
+    table.merge()
+    table.add([(2, "u", 1, "a2", None), (3, "t", None, None, None), (4, "c", 2, "b2", None)])
+    assert table.current() == {2: "b2"}
+    table.merge()
+    assert table.current() == {2: "b2"}
+    table.add([(5, "t", None, None, None)])
+    assert table.current() == {}
+    before = spark.table(f"{table.stream.history}_state").agg({"_merged": "max"}).first()
+    table.merge()
+    told = spark.table(f"{table.stream.history}_state").where("id = 2").first()
+    assert before
+    assert told
+    assert (told["_deleted"], told["_version"] - EPOCH, told["_merged"] > before[0]) == (True, 5, True)
+    # The history alone says it all: a state table that is made anew is the same.
+    held = table.state()
+    table.forget_state()
+    table.merge()
+    assert table.state() == held
 
 
 def test_a_late_update_does_not_bring_a_deleted_row_back(spark: SparkSession, tmp_path: Path) -> None:
@@ -130,7 +185,7 @@ def test_ghosts_of_an_interrupted_snapshot_are_swept_by_the_next_complete_one(
     before = spark.table(f"{table.stream.history}_state").agg({"_merged": "max"}).first()
     table.merge()
     assert table.current() == {1: "a", 3: "c2", 5: "e", 6: "f"}
-    assert table.state()[2] == ("ghost", 3, True)  # below the snapshot's other rows, above all that was before
+    assert table.state()[2] == (None, 3, True)  # below the snapshot's other rows, above all that was before
     swept = spark.table(f"{table.stream.history}_state").where("id = 2").first()
     assert before
     assert swept

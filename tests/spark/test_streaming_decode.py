@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
@@ -13,6 +14,7 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from contracts.expressions import check_row_rule
 from contracts.spark_types import parse_type
 from contracts.stream import Column, FileSource, Rule, Stream, TableSource
+from contracts.unavailable import new_marker
 from contracts.wire import RowKey, encode_row_key
 from streaming_jobs.transforms.decode_change import decode_change
 from streaming_jobs.transforms.decode_file_row import decode_file_row, open_records
@@ -283,7 +285,7 @@ def test_changes(spark: SparkSession) -> None:
         (b"k", envelope("c", None, row) + b"{}"),
     ]
     found = judged(CDC, records(spark, pairs))
-    assert [r._no_row for r in found] == [False] * 4 + [True] * 3 + [False] * 7
+    assert [r._no_row for r in found] == [False] * 4 + [True, False, True] + [False] * 7
     assert refusals(found) == [None] * 7 + [
         ("operation", ""),
         ("operation", ""),
@@ -301,7 +303,67 @@ def test_changes(spark: SparkSession) -> None:
     ]
     assert (found[3].id, found[3].price, found[3].note) == (1, None, None)
     assert found[1]._key == found[3]._key
+    truncate = found[5]
+    assert (truncate._op, truncate._version, truncate._key, truncate._hash) == ("t", 10**15 + 5, None, None)
     assert found[1]._event_time == datetime(2023, 11, 14, 22, 13, 20, 123456)
+
+
+LARGE = Stream(
+    "p",
+    "docs",
+    "p.s.docs",
+    TableSource("s", "docs"),
+    (
+        Column("id", "bigint", required=True),
+        Column("code", "string", required=True),
+        Column("n", "int"),
+        Column("note", "string", required=True),
+        Column("data", "binary"),
+        Column("extra", "struct<a:int>", json=True),
+        Column("amount", "decimal(30,2)"),
+    ),
+    ("id", "code"),
+    rules=(Rule("filled", "note is not null and length(note) > n", "note"), Rule("positive", "n > 0", "n")),
+)
+
+
+def test_a_value_that_was_not_sent_is_told_from_null_and_from_every_value(spark: SparkSession) -> None:
+    marker = new_marker()
+    blob = base64.b64encode(marker.encode()).decode()
+    data = base64.b64encode(bytes(range(200))).decode()
+    row = {"id": 1, "code": "a", "n": 1, "note": "text", "data": data, "extra": '{"a":1}', "amount": "1.50"}
+    lacking = row | {"note": marker, "data": blob, "extra": marker, "amount": marker}
+    old, new = (json.dumps({"id": 1, "code": code}).encode() for code in "ab")
+    pairs: list[tuple[bytes, dict[str, bytes]]] = [
+        (envelope("u", None, lacking), {}),
+        (envelope("c", None, lacking | {"code": "b"}), {"x": b"1", "__debezium.oldkey": old}),
+        (envelope("d", {"id": 1, "code": "a"}, None), {"__debezium.newkey": new}),
+        (envelope("u", None, row | {"note": marker, "n": 0}), {}),
+        (envelope("u", None, row | {"note": marker + "0"}), {}),
+        (envelope("c", None, row | {"note": marker}), {}),  # an insert sends everything: this is somebody's text
+        (envelope("u", None, row | {"data": base64.b64encode(marker.encode() + b"0").decode()}), {}),
+        (envelope("u", None, row | {"note": None}), {}),
+    ]
+    values = [(b"k", value, "t", 0, n, SENT, [*headers.items()] or None) for n, (value, headers) in enumerate(pairs)]
+    found = judged(LARGE, spark.createDataFrame(values, f"{RECORD}, headers array<struct<key:string,value:binary>>"))
+    assert refusals(found) == [None, None, None, ("positive", "n"), None, None, None, ("required", "note")]
+    assert [r._unavailable and sorted(r._unavailable) for r in found] == [
+        ["amount", "data", "extra", "note"],
+        ["amount", "data", "extra", "note"],
+        None,
+        ["note"],
+        None,
+        None,
+        None,
+        None,
+    ]
+    first = found[0]
+    assert (first.n, first.note, first.data, first.extra, first.amount, first._hash) == (1, *[None] * 5)
+    assert found[5].note == marker
+    assert bytes(found[5].data) == bytes(range(200))
+    assert [r._hash is None for r in found[:7]] == [True, True, False, True, False, False, False]
+    assert (found[1]._moved_key, found[2]._moved_key) == (found[0]._key, found[1]._key)
+    assert [r._moved_key for r in found[3:]] == [None] * 5
 
 
 def test_no_step_asks_spark_to_run(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:

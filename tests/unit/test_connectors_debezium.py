@@ -12,6 +12,7 @@ from connectors import debezium, password
 from contracts.endpoints import PostgresEndpoint
 from contracts.errors import ContractError
 from contracts.stream import Column, Pipeline, Stream, TableSource
+from contracts.unavailable import is_marker, new_marker
 
 REPLICATOR = PostgresEndpoint("db", 5432, "shop", "replicator", SecretStr("hunter2"))
 REFERENCE = "${directory:/data/secrets/shop:replicator_password}"
@@ -64,6 +65,8 @@ def test_an_override_as_the_documentation_shows_it_is_taken(tmp_path: Path) -> N
     [
         ("decimal.handling.mode", "double"),
         ("skipped.operations", "t"),
+        ("header.converter", "org.apache.kafka.connect.storage.SimpleHeaderConverter"),
+        ("unavailable.value.placeholder", "__debezium_unavailable_value"),
         ("exactly.once.support", "requested"),
         ("table.include.list", "other.table"),
         ("database.password", "hunter2"),
@@ -88,7 +91,11 @@ def test_the_placeholder_is_random_once_and_then_kept(tmp_path: Path) -> None:
     assert first != debezium.placeholder(None, kept)
     kept.write_text(first + "\n")
     assert debezium.placeholder(None, kept) == first
-    assert debezium.placeholder({"unavailable.value.placeholder": "running"}, kept) == "running"
+    running = new_marker()
+    assert debezium.placeholder({"unavailable.value.placeholder": running}, kept) == running
+    assert debezium.placeholder({"unavailable.value.placeholder": "of somebody else"}, kept) == first
+    kept.write_text("older\n")
+    assert is_marker(debezium.placeholder(None, kept))
 
 
 def test_the_password_file_is_for_its_owner_alone(tmp_path: Path) -> None:

@@ -22,8 +22,10 @@ STREAM = Stream(
 )
 
 
-def found(name: str, type_: str, *, key: bool = False, array: bool = False, toast: bool = False) -> CatalogColumn:
-    return CatalogColumn(name, type_, type_, is_array=array, toastable=toast, in_key=key, in_identity=False)
+def found(
+    name: str, type_: str, *, key: bool = False, array: bool = False, toast: bool = False, base: str = ""
+) -> CatalogColumn:
+    return CatalogColumn(name, type_, base or type_, is_array=array, toastable=toast, in_key=key, in_identity=False)
 
 
 def table(*columns: CatalogColumn, identity: str = "d") -> CatalogTable:
@@ -87,11 +89,26 @@ def test_a_required_column_that_went_is_refused_also_under_evolve() -> None:
     assert (refused.column, "refused as required" in refused.what) == ("size", True)
 
 
-def test_large_text_is_a_warning() -> None:
-    note = found("note", "text", toast=True)
-    findings = compare(STREAM, table(ID, found("tags", "text[]", array=True), note))
-    assert {finding.level for finding in findings} == {"warning"}
-    assert "note" in "".join(map(str, findings))
+@pytest.mark.parametrize(
+    ("type_", "base", "marked"),
+    [
+        ("text", "text", True),
+        ("character varying(9000)", "varchar", True),
+        ("bytea", "bytea", True),
+        ("jsonb", "jsonb", True),
+        ("numeric(30,10)", "numeric", True),
+        ("inet", "inet", True),
+        ("email", "text", True),  # a domain
+        ("hstore", "hstore", False),
+        ("bit varying", "varbit", False),
+        ("polygon", "polygon", False),
+        ("vector(1536)", "vector", False),
+    ],
+)
+def test_only_what_carries_our_marker_does_without_replica_identity_full(type_: str, base: str, marked: bool) -> None:
+    note = found("note", type_, toast=True, base=base)
+    refused = [finding.column for finding in refusals(table(ID, found("tags", "text[]", array=True), note))]
+    assert refused == ([] if marked else ["note"])
 
 
 @pytest.mark.parametrize(

@@ -285,7 +285,12 @@ def test_the_lakes_columns_follow_the_contract() -> None:
     names = [name for name, _ in history_columns(pipeline.stream("quiz_attempts"))]
     assert names[:2] == ["attempt_id", "student_id"]
     assert names[-3:] == ["_file", "_file_hash", "_line"]
-    assert [name for name, _ in history_columns(pipeline.stream("courses"))][-2:] == ["_ingested_at", "_snapshot"]
+    assert [name for name, _ in history_columns(pipeline.stream("courses"))][-4:] == [
+        "_ingested_at",
+        "_snapshot",
+        "_unavailable",
+        "_moved_key",
+    ]
     assert [name for name, _ in current_columns(pipeline.stream("courses"))][-4:] == [
         "_key",
         "_version",

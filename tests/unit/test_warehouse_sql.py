@@ -48,7 +48,8 @@ def _check_merge(tree: exp.Merge, table: str) -> None:
         if when.args["matched"]:
             condition = when.args["condition"]
             assert condition is not None, f"{table}: a MERGE that updates without looking at versions"
-            assert condition.sql() == "s._version > t._version"
+            # Of one version more may be known later: values that the source did not send.
+            assert condition.sql() == "s._version >= t._version"
 
 
 @pytest.mark.parametrize("table", WAREHOUSE.tables, ids=lambda table: table.name)

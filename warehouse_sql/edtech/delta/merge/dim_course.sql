@@ -1,8 +1,9 @@
--- A row changes only if its version is newer: safe twice and in any order. An inferred member has version -1.
+-- A row changes unless its version is older: safe twice and in any order. An inferred member
+-- has version -1. A value that the source did not send may be found later, in the same version.
 merge into dim_course as t
 using staging_dim_course as s
 on t.course_key = s.course_key
-when matched and s._version > t._version then update set
+when matched and s._version >= t._version then update set
   course_id = s.course_id,
   course_name = s.course_name,
   instructor_id = s.instructor_id,

@@ -1,8 +1,9 @@
--- A row changes only if its version is newer: safe twice and in any order. An inferred member has version -1.
+-- A row changes unless its version is older: safe twice and in any order. An inferred member
+-- has version -1. A value that the source did not send may be found later, in the same version.
 merge into dim_student as t
 using staging_dim_student as s
 on t.student_key = s.student_key
-when matched and s._version > t._version then update set
+when matched and s._version >= t._version then update set
   student_id = s.student_id,
   student_name = s.student_name,
   email = s.email,

@@ -1,0 +1,170 @@
+"""Large values that nobody touched, changed keys and TRUNCATE, through the real Debezium: the lake is the source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg2
+import pytest
+from pyspark.sql import SparkSession
+
+from connectors import marker
+from connectors.plan import apply, plan
+from connectors.removal import remove
+from contracts.canonical import table_fingerprint_postgres, table_fingerprint_spark
+from contracts.endpoints import Endpoints
+from contracts.settings import Settings
+from contracts.stream import Column, Pipeline, Stream, TableSource
+from streaming_jobs.ingest import ingest
+from streaming_jobs.lake import create_derived
+from streaming_jobs.positions import describe
+from streaming_jobs.ranges import Range
+from streaming_jobs.state import create_views, merge_state
+from streaming_jobs.tables import create_tables
+
+DDL = """
+create schema {name}; set search_path = {name};
+create function large() returns text language sql volatile as
+  $$ select string_agg(md5(random()::text), '') from generate_series(1, 400) $$;
+create table docs (id bigint primary key, n int not null, note text not null, doc jsonb, data bytea);
+create table notes (id bigint primary key, doc_id bigint references docs on update cascade);
+create table lists (id bigint primary key, n int, tags text[], nums int[]);
+insert into docs select i, i, large(), jsonb_build_object('k', large()), decode(large(), 'hex')
+  from generate_series(1, 3) i;
+insert into notes select i, i from generate_series(1, 3) i;
+insert into lists select i, i, array[large(), null], array(select generate_series(1, 4000))
+  from generate_series(1, 2) i;
+"""
+COLUMNS = {
+    "docs": (
+        Column("id", "bigint", required=True),
+        Column("n", "int", required=True),
+        Column("note", "string", required=True),
+        Column("doc", "struct<k:string>", json=True),
+        Column("data", "binary"),
+    ),
+    "notes": (Column("id", "bigint", required=True), Column("doc_id", "bigint")),
+    "lists": (
+        Column("id", "bigint", required=True),
+        Column("n", "int"),
+        Column("tags", "array<string>"),
+        Column("nums", "array<int>"),
+    ),
+}
+
+
+class Library:
+    """Three tables of a source, their topics and their lake."""
+
+    def __init__(self, spark: SparkSession, endpoints: Endpoints, settings: Settings, folder: Path) -> None:
+        self.name = f"lib_{uuid4().hex[:8]}"
+        self.spark, self.endpoints, self.settings = spark, endpoints, settings
+        self.lake_url = f"{endpoints.hdfs_url}/lake"
+        streams = tuple(
+            Stream(
+                self.name, table, f"{self.name}.{self.name}.{table}", TableSource(self.name, table), columns, ("id",)
+            )
+            for table, columns in COLUMNS.items()
+        )
+        self.pipeline = Pipeline(self.name, streams, folder, folder, folder)
+
+    def run(self, statements: str) -> None:
+        options = f"-c search_path={self.name}"
+        with closing(psycopg2.connect(**self.endpoints.source.dsn(), options=options)) as connection:
+            with connection.cursor() as cursor:
+                cursor.execute(statements)
+            connection.commit()
+
+    def take_in(self) -> None:
+        """Read what the topics have, in one batch each."""
+        ends = marker.quiesced(self.pipeline, self.endpoints, timeout_s=120)
+        for topic in describe(self.endpoints.kafka, [stream.topic for stream in self.pipeline.streams]).values():
+            stream = next(one for one in self.pipeline.streams if one.topic == topic.name)
+            whole = Range(topic.name, topic.topic_id, 0, 0, ends[topic.name, 0])
+            ingest(self.spark, stream, [whole], self.lake_url, self.endpoints.kafka, "run", "batch", datetime.now(UTC))
+        refused = self.spark.table(f"{self.name}_lake.quarantine").select("rule", "column_name", "reason").collect()
+        assert refused == []
+
+    def merge(self) -> None:
+        for stream in self.pipeline.streams:
+            merge_state(self.spark, stream, self.lake_url)
+
+    def source(self) -> dict[str, tuple[int, int]]:
+        found = {}
+        with closing(psycopg2.connect(**self.endpoints.source.dsn())) as connection, connection.cursor() as cursor:
+            for table, columns in COLUMNS.items():
+                # The canonical text of an array is that of its JSON.
+                read = ", ".join(
+                    f'to_jsonb("{c.name}") as "{c.name}"' if "<" in c.spark_type else c.name for c in columns
+                )
+                rows = f"(select {read} from {self.name}.{table}) as t"
+                cursor.execute(f"select {table_fingerprint_postgres(columns)} from {rows}")
+                number, fingerprint = cursor.fetchone() or (0, 0)
+                found[table] = (int(number), int(fingerprint))
+        return found
+
+    def lake(self) -> dict[str, tuple[int, int]]:
+        found = {}
+        for stream in self.pipeline.streams:
+            query = f"select {table_fingerprint_spark(stream.columns)} from {stream.history}_current"
+            row = self.spark.sql(query).collect()[0]
+            found[stream.name] = (int(row["row_count"]), int(row["fingerprint"]))
+        return found
+
+    def lacking(self, table: str) -> list[tuple[str, list[str]]]:
+        rows = self.spark.table(f"{self.name}_lake.{table}").where("_unavailable is not null").orderBy("_version")
+        return [(row["_op"], sorted(row["_unavailable"])) for row in rows.collect()]
+
+
+@pytest.fixture
+def library(spark: SparkSession, endpoints: Endpoints, deployment: Settings, tmp_path: Path) -> Iterator[Library]:
+    library = Library(spark, endpoints, deployment, tmp_path)
+    library.run(DDL.format(name=library.name))
+    yield library
+    remove(library.pipeline, endpoints, with_topics=True)
+    library.run(f"drop schema {library.name} cascade")
+    spark.sql(f"drop schema if exists {library.name}_lake cascade")
+
+
+def test_untouched_large_values_changed_keys_and_truncates_arrive_as_they_are(library: Library) -> None:
+    refused = plan(library.pipeline, library.endpoints, library.settings).refusals
+    alter = f"ALTER TABLE {library.name}.lists REPLICA IDENTITY FULL;"
+    assert [alter in text for text in refused] == [True, True]  # tags and nums
+    library.run(alter)
+    apply(plan(library.pipeline, library.endpoints, library.settings))
+    create_tables(library.spark, library.pipeline, library.lake_url)
+    create_derived(library.spark, library.pipeline, library.lake_url)
+    create_views(library.spark, library.pipeline)
+
+    library.run("insert into docs values (4, 4, large(), null, ''); update docs set n = n + 10 where id in (1, 4)")
+    library.run("update docs set n = 11, doc = null where id = 1; update lists set n = n + 10")
+    library.take_in()
+    assert library.lake() == library.source()  # before the merge
+    library.merge()
+    assert library.lake() == library.source()
+    assert library.lacking("docs") == [("u", ["data", "doc", "note"]), ("u", ["note"]), ("u", ["data", "note"])]
+
+    # Changed keys, of which one is given to another row at once; notes follow.
+    library.run("update docs set id = 20, n = 0 where id = 2; insert into docs values (2, 2, large(), null, null)")
+    library.run("update docs set id = 30, note = large() where id = 3; update docs set id = 300, n = 3 where id = 30")
+    library.take_in()
+    library.merge()
+    assert library.lake() == library.source()
+    moved = [("c", ["data", "doc", "note"]), ("c", ["data", "doc"]), ("c", ["data", "doc", "note"])]
+    assert library.lacking("docs")[3:] == moved
+
+    library.run("truncate lists; insert into lists values (9, 9, '{a}', '{1}'); update docs set n = 12 where id = 1")
+    library.take_in()
+    assert library.lake() == library.source()
+    library.merge()
+    library.run("truncate docs cascade; insert into docs values (1, 1, large(), null, null); update docs set n = 2")
+    library.take_in()
+    before_the_merge, source = library.lake(), library.source()
+    assert before_the_merge == source
+    assert {table: rows for table, (rows, _) in source.items()} == {"docs": 1, "notes": 0, "lists": 1}
+    library.merge()
+    assert library.lake() == source
