@@ -53,6 +53,7 @@ def start(endpoints: Endpoints, pipeline: Pipeline) -> None:
         connect.wait_not_failed(name)
         snapshots.wait_works(endpoints.kafka, pipeline, connect, told=told)
     nudge(endpoints)
+    _read_what_was_skipped(endpoints, pipeline)
 
 
 def begin_again(
@@ -76,8 +77,21 @@ def begin_again(
                     next_step="see who reads it in pg_replication_slots, then `headrace apply` again",
                 )
             time.sleep(0.2)
+        # Before it is forgotten: a kill in the first moments of the read would leave nothing that says it is needed.
+        table_reads.all_anew(endpoints.kafka, pipeline)
         connect.forget(name)
     put(endpoints, pipeline, config, kept_in)
+    _read_what_was_skipped(endpoints, pipeline)
+
+
+def _read_what_was_skipped(endpoints: Endpoints, pipeline: Pipeline) -> None:
+    """Debezium stores a position with the news that its first read began. If it dies before the first row is stored, it
+    takes that for the position after a read, and skips the read for ever."""
+    reads = snapshots.reads(endpoints.kafka, pipeline)
+    with Connect(endpoints.connect_url) as connect:
+        config = connect.config(debezium.connector_name(pipeline)) or {}
+    if tables := snapshots.missing(pipeline, reads, config):
+        snapshots.request(endpoints, pipeline, tables)
 
 
 def lost(endpoints: Endpoints, pipeline: Pipeline, connect: Connect, slot: str) -> str:

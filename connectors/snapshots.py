@@ -22,7 +22,7 @@ from kafka import KafkaProducer
 from connectors import debezium, marker
 from connectors.rest import Connect
 from connectors.source import outlast_open_transactions
-from connectors.table_reads import Note, Notes, ends_before_read
+from connectors.table_reads import Note, Notes, ends_before_read, is_anew
 from contracts.endpoints import Endpoints
 from contracts.errors import ServiceUnavailable
 from contracts.stream import Pipeline
@@ -66,6 +66,9 @@ def reads_of(notes: Iterable[Note]) -> Reads:
     since: dict[str, int] = {}
     last, begun, told, begun_ms = "", 0, 0, 0
     for note in notes:
+        if is_anew(note):
+            done.clear()
+            since.clear()
         if note.get("aggregate_type") != "Initial Snapshot":
             continue
         last = str(note.get("type", ""))

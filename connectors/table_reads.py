@@ -27,6 +27,7 @@ Note = Mapping[str, Any]
 
 OURS = "headrace"
 _BEFORE, _PART, _PART_ENDED, _SOURCE = "BEFORE_READ", "PART_REQUESTED", "PART_ENDED", "SOURCE"
+_ANEW = "ALL_ANEW"
 
 
 class Notes:
@@ -107,6 +108,16 @@ class Source:
 def ends_before_read(kafka: str, pipeline: Pipeline) -> None:
     """Notes where the topics end; call it before anything that makes the connector read tables."""
     _write(kafka, pipeline, _BEFORE, {"ends": ends(kafka, pipeline)})
+
+
+def all_anew(kafka: str, pipeline: Pipeline) -> None:
+    """Notes that what was read until now does not count any more: every table must be read."""
+    _write(kafka, pipeline, _ANEW, {})
+
+
+def is_anew(note: Note) -> bool:
+    """Whether this is such a note."""
+    return _ours(note, _ANEW)
 
 
 def part_requested(kafka: str, pipeline: Pipeline, table: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from connectors.lost_slot import Slot, judge
 from connectors.reread import _outcome
+from connectors.snapshots import reads_of
 from connectors.table_reads import Note, Source, known_source, open_parts, table_reads
 from contracts.table_reads import FewRows, Place, TableReads
 
@@ -79,6 +80,16 @@ def test_a_read_of_a_part_that_found_nothing_says_nothing() -> None:
 )
 def test_what_became_of_a_read(notes: list[Note], state: str) -> None:
     assert _outcome(notes, TABLE) == (state, 7 if state == "done" else 0)
+
+
+def test_what_was_read_before_all_begins_anew_does_not_count() -> None:
+    anew = ours("ALL_ANEW")
+    read = [STARTED, scanned(7), COMPLETED]
+    assert reads_of(read).done == {TABLE}
+    # Debezium died between the news that it reads and the first row: it never reads by itself then.
+    found = reads_of([*read, anew, STARTED, told("SKIPPED")])
+    assert (found.done, found.under_way) == (frozenset(), False)
+    assert reads_of([*read, anew, *read]).done == {TABLE}
 
 
 def test_the_server_that_was_noted_last_is_known() -> None:
