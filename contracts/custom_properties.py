@@ -89,6 +89,7 @@ class ColumnProperties(_Properties):
     """Of a column: what its source calls it, how its values are written, where they come from."""
 
     source_type: str = ""
+    lossy: bool = False
     json_: Annotated[bool, Field(alias="json")] = False
     from_file_name: bool = False
     from_batch_date: bool = False

@@ -11,6 +11,7 @@ from contracts.stream import Column, Stream
 from streaming_jobs.transforms.faithful_cast import column_text, faithful_sql, in_calendar, string_in_json, value_sql
 from streaming_jobs.transforms.local_spelling import formatted_sql, localised_sql
 from streaming_jobs.transforms.row_rules import judge
+from streaming_jobs.transforms.source_spelling import as_source_writes, misunderstood
 from streaming_jobs.transforms.sql import first_of, name, refusal, text
 
 EVOLUTION_RULES = ("undeclared_field", "missing_field")
@@ -79,6 +80,8 @@ def _cast_steps(stream: Stream, columns: tuple[str, ...]) -> tuple[tuple[str, ..
         "_refusal",
     )
     findings = [_unfaithful(stream, column) for column in stream.columns]
+    if stream.is_cdc:
+        findings += [each for column in stream.columns for each in misunderstood(column_text(column.name), column)]
     judged = (
         *kept,
         *(name(column.name) for column in stream.columns),
@@ -111,6 +114,8 @@ def _text_of(stream: Stream, column: Column) -> str:
     value = f"try_element_at(_fields, {text(column.name)})"
     if not stream.is_cdc and (nulls := stream.file_source.nulls):
         value = f"if({value} in ({', '.join(text(null) for null in nulls)}), null, {value})"
+    if stream.is_cdc:
+        value = as_source_writes(value, column)
     if stream.is_cdc and column.name not in stream.key:
         value = f"if(_op = 'd', null, {value})"
     return f"{value} as {column_text(column.name)}"
