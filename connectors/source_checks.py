@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from psycopg2.extensions import connection as Connection
 
 from connectors.finding import Finding
 from connectors.server_checks import check_role, check_server
 from connectors.source import cdc_tables
+from connectors.source_catalog import SourceTable, read_tables
 from connectors.source_types import fits, same_type
+from connectors.type_checks import check_rows, check_types
 from contracts.stream import Pipeline, Stream
 
 # Postgres' types whose unchanged large value Debezium writes as our marker: those it sends as text, and bytea. Of any
@@ -60,8 +62,23 @@ def check(connection: Connection, pipeline: Pipeline, *, slot: str, role: str) -
     findings = [*check_server(connection, slot), *check_role(connection, role, cdc_tables(pipeline))]
     for stream in pipeline.cdc_streams:
         table = read_table(connection, stream.table_source.schema, stream.table_source.table)
-        findings += compare(stream, table) if table else [_absent(stream, connection.info.dbname)]
+        described = read_tables(connection, names=[stream.table_source.qualified])
+        if table is None or not described:
+            findings.append(_absent(stream, connection.info.dbname))
+            continue
+        findings += compare(stream, _of_base_types(table, described[0]))
+        findings += [*check_types(stream, described[0]), *check_rows(connection, stream, described[0], slot)]
     return findings
+
+
+def _of_base_types(table: CatalogTable, described: SourceTable) -> CatalogTable:
+    """The table with its domains' base types: what they hold, and whether it is an array."""
+    types = {column.name: column.type for column in described.columns}
+    columns = {
+        name: replace(column, type=types[name], is_array=column.is_array or types[name].endswith("[]"))
+        for name, column in table.columns.items()
+    }
+    return replace(table, columns=columns)
 
 
 def _absent(stream: Stream, database: str) -> Finding:

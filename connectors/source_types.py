@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
@@ -10,9 +11,13 @@ from sqlglot.errors import SqlglotError
 from contracts.stream import Column
 
 _INTEGER_BITS = {"smallint": 16, "integer": 32, "bigint": 64, "tinyint": 8, "int": 32, "long": 64, "short": 16}
+_INTEGER_BITS["oid"] = 33  # without a sign
 _TEXT = {"text", "character varying", "character", "uuid", "json", "jsonb", "xml", "inet", "cidr", "citext", "name"}
-_TIMES = {
+_OTHERS = {
     "boolean": {"boolean"},
+    "bit": {"boolean"},
+    "vector": {"array<float>", "array<double>"},
+    "halfvec": {"array<float>", "array<double>"},
     "date": {"date"},
     "timestamp with time zone": {"timestamp"},
     "timestamp without time zone": {"timestamp", "timestamp_ntz"},
@@ -47,16 +52,19 @@ def fits(found: str, column: Column) -> bool:
     if column.json:
         return base in _TEXT
     if base.endswith("[]"):
-        return spark.startswith("array<")
+        element = replace(column, spark_type=spark.removeprefix("array<").removesuffix(">"))
+        return spark.startswith("array<") and fits(found.removesuffix("[]"), element)
     if base in _INTEGER_BITS and spark in _INTEGER_BITS:
         return _INTEGER_BITS[base] <= _INTEGER_BITS[spark]
     if spark.startswith("decimal"):
         return _fits_decimal(base, arguments, spark)
-    return spark in _TIMES.get(base, set())
+    return spark in _OTHERS.get(base, set())
 
 
 def _fits_decimal(base: str, arguments: list[int], spark: str) -> bool:
     precision, scale = ([*map(int, re.findall(r"\d+", spark)), 0, 0])[:2] if "(" in spark else (10, 0)
+    if base == "money":
+        return scale >= 2 and precision - scale >= 17
     if base in _INTEGER_BITS:
         return precision - scale >= len(str(2 ** (_INTEGER_BITS[base] - 1)))
     if base != "numeric":

@@ -47,7 +47,10 @@ def content_text_spark(columns: Sequence[Column], alias: str = "") -> str:
 def content_text_postgres(columns: Sequence[Column], alias: str = "") -> str:
     """Postgres SQL for the same text."""
     table = f"{alias}." if alias else ""
-    parts = (canonical_postgres.part(f'{table}"{c.name}"', parse_type(c.spark_type)) for c in columns)
+    parts = (
+        canonical_postgres.part(canonical_postgres.as_declared(f'{table}"{c.name}"', c), parse_type(c.spark_type))
+        for c in columns
+    )
     return f"('{TAG}' || {' || '.join(parts)})"
 
 

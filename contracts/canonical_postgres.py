@@ -6,14 +6,18 @@ by field, so that neither the order of JSON keys nor the spelling of numbers mat
 
 from __future__ import annotations
 
-from contracts.spark_types import INTEGERS, SparkType
+import re
+
+from contracts.spark_types import INTEGERS, SparkType, parse_type
+from contracts.stream import Column
 
 
 def value_text(expression: str, spark_type: SparkType, depth: int = 0) -> str:
     """Postgres SQL for the text of a value of the declared type, NULL for NULL."""
     name = spark_type.name
     if name == "string":
-        return f"({expression})::text"
+        # As it is printed; a cast of its own would write inet with a mask and char(n) without blanks.
+        return f"case when ({expression}) is not null then concat({expression}) end"
     if name in INTEGERS:
         return f"({expression})::bigint::text"
     if name == "boolean":
@@ -21,17 +25,67 @@ def value_text(expression: str, spark_type: SparkType, depth: int = 0) -> str:
     if name == "decimal":
         return f"({expression})::numeric({spark_type.precision},{spark_type.scale})::text"
     if name == "date":
-        return f"to_char(({expression})::date, 'YYYY-MM-DD')"
+        day = f"({expression})::date"
+        return _in_calendar(day, f"to_char({day}, 'YYYY-MM-DD')")
     if name == "timestamp":
-        utc = f"({expression})::timestamptz at time zone 'UTC'"
-        return f"""to_char({utc}, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+        utc = f"(({expression})::timestamptz at time zone 'UTC')"
+        return _in_calendar(utc, f"""to_char({utc}, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')""")
     if name == "timestamp_ntz":
-        return f"""to_char(({expression})::timestamp, 'YYYY-MM-DD"T"HH24:MI:SS.US')"""
-    if name in ("double", "float"):
+        local = f"({expression})::timestamp"
+        return _in_calendar(local, f"""to_char({local}, 'YYYY-MM-DD"T"HH24:MI:SS.US')""")
+    if name == "double":
         return _double_text(f"({expression})::float8")
+    if name == "float":
+        return _double_text(f"({expression})::float4::float8")
     if name == "binary":
-        return f"encode({expression}, 'hex')"
+        return f"encode(({expression})::bytea, 'hex')"
     return _nested_text(f"({expression})::jsonb", spark_type, depth)
+
+
+def _in_calendar(value: str, text: str) -> str:
+    """`text`; but Postgres' own of what no lake holds: it would give a day BC as that AD, and infinity as NULL."""
+    return f"case when {value} >= '0001-01-01' and {value} < '10000-01-01' then {text} else ({value})::text end"
+
+
+def as_declared(expression: str, column: Column) -> str:
+    """Postgres SQL for a column's value in a type that `value_text` reads as its Spark type, where its own is not.
+
+    `column.source_type` says what it is at the source.
+    """
+    base = " ".join(re.sub(r"\([^)]*\)", "", column.source_type.lower()).split())
+    spark_type = parse_type(column.spark_type)
+    if spark_type.is_nested and not column.json:
+        if base in ("vector", "halfvec"):
+            return f"to_jsonb(({expression})::float4[])"
+        if base in ("json[]", "jsonb[]"):
+            return f"to_jsonb(({expression})::text[])"
+        if base == "time with time zone[]":
+            each = as_declared("e", Column("e", "string", source_type="time with time zone"))
+            return (
+                f"case when {expression} is not null then coalesce((select jsonb_agg({each} order by n) "
+                f"from unnest({expression}) with ordinality u(e, n)), '[]') end"
+            )
+        if base.endswith("[]"):
+            # Of an array of arrays, whose row is quarantined, nothing may be read as an element's type.
+            return f"case when array_ndims({expression}) > 1 then null else to_jsonb({expression}) end"
+        return f"to_jsonb({expression})"
+    if base == "bit" and spark_type.name == "boolean":
+        return f"({expression})::int::boolean"
+    if base == "time with time zone":
+        utc = f"((({expression}) at time zone 'UTC')::time::text || 'Z')"
+        return f"case when {expression} = '24:00+00' then '24:00:00Z' else {utc} end"
+    if base.startswith("interval") and not base.endswith("[]") and spark_type.name == "string":
+        return _iso_interval(f"({expression})")
+    return expression
+
+
+def _iso_interval(value: str) -> str:
+    """As Debezium writes it: all six parts, each with its sign."""
+    names = {"year": "Y", "month": "M", "day": "DT", "hour": "H", "minute": "M"}
+    wholes = ", ".join(f"extract({part} from {value})::bigint, '{letter}'" for part, letter in names.items())
+    text = f"concat('P', {wholes}, trim_scale(extract(second from {value})::numeric), 'S')"
+    # Debezium has no word for infinity (Postgres 17), of which there are no parts here.
+    return f"case when isfinite({value}) then {text} else ({value})::text end"
 
 
 def _double_text(value: str) -> str:

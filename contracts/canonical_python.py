@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -92,6 +93,11 @@ def _double(value: object) -> str:
     return f"{lead}.{fraction.rstrip('0') or '0'}p{int(exponent)}"
 
 
+def _float(value: object) -> str:
+    assert isinstance(value, int | float | Decimal)
+    return _double(struct.unpack("f", struct.pack("f", value))[0])
+
+
 def _binary(value: object) -> str:
     assert isinstance(value, bytes | bytearray)
     return value.hex()
@@ -104,7 +110,7 @@ _SIMPLE: Mapping[str, Text] = {
     "timestamp": _timestamp,
     "timestamp_ntz": _timestamp_ntz,
     "double": _double,
-    "float": _double,
+    "float": _float,
     "binary": _binary,
 }
 

@@ -91,6 +91,7 @@ def _columns(document: YamlDocument, place: Place, schema: SchemaObject) -> Iter
             from_line=ours.from_line,
             format=ours.format_,
             source_type=ours.source_type,
+            lossy=ours.lossy,
             pii="pii" in {(found.classification or "").lower(), *(tag.lower() for tag in found.tags or ())},
             description=(found.description or "").strip(),
             field=ours.field,

@@ -91,6 +91,7 @@ class ColumnProperties(_Properties):
 
     source_type: str = ""
     field: str = ""
+    lossy: bool = False
     json_: Annotated[bool, Field(alias="json")] = False
     from_file_name: bool = False
     from_batch_date: bool = False

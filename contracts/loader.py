@@ -201,6 +201,10 @@ def _source(document: YamlDocument, found: StreamProperties, columns: tuple[Colu
     schema, dot, table = found.table.partition(".")
     if not (schema and dot and table) or "." in table:
         raise document.error(f"`headrace.table` is `{found.table}`", at, "`schema.table`")
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", found.table) and not found.topic:
+        raise document.error(
+            f"`headrace.table` is `{found.table}`, of which Kafka has no topic", at, "rename the table"
+        )
     if of_files := [name for name in found.model_fields_set if name.startswith(("file_", "log_"))]:
         raise document.error(f"a table has no `headrace.{camel(min(of_files))}`", at)
     for column in columns:
@@ -226,7 +230,10 @@ def _check_stream(
             raise document.error(f"version column `{column.name}` is {column.spark_type}", at, "a timestamp or integer")
     as_json = source.row_format == "json" if isinstance(source, FileSource) else source.system == "mongodb"
     for column in columns:
-        if not as_json and not column.json and parse_type(column.spark_type).is_nested:
+        kind = parse_type(column.spark_type)
+        if kind.name == "array" and isinstance(source, TableSource) and source.system == "postgres" and not column.json:
+            continue  # an array of the database's own
+        if not as_json and not column.json and kind.is_nested:
             raise document.error(
                 f"column `{column.name}` is {column.spark_type}, which arrives here as text",
                 at,

@@ -26,7 +26,9 @@ class Column:
 
     `spark_type` is Spark SQL's own spelling (`decimal(5,2)`, `map<string,string>`). `json` says that the source sends
     this column as a string that holds JSON of that type. `format` is the pattern of a date or timestamp, in the letters
-    of Java's DateTimeFormatter; empty for ISO 8601. `field` is what a document calls it, if that is another name.
+    of Java's DateTimeFormatter; empty for ISO 8601. `source_type` is the database's own spelling of its type. `lossy`
+    says that the contract knows which of its values the way here alters. `field` is what a document calls it, if that
+    is another name.
 
     Not a field of the row are: with `from_file_name` the group of that name in the stream's file pattern, with
     `from_batch_date` the date for which the file was pushed, with `from_line` the row's line.
@@ -41,6 +43,7 @@ class Column:
     from_line: bool = False
     format: str = ""
     source_type: str = ""
+    lossy: bool = False
     pii: bool = False
     description: str = ""
     field: str = ""

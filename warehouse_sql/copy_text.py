@@ -36,6 +36,8 @@ def _text(field: T.StructField) -> Column:
         return F.concat(F.lit("\\\\x"), F.lower(F.hex(column)))
     if isinstance(field.dataType, T.TimestampType):
         return F.date_format(column, "yyyy-MM-dd'T'HH:mm:ss.SSSSSS'Z'")
+    if isinstance(field.dataType, T.TimestampNTZType):
+        return F.date_format(column, "yyyy-MM-dd'T'HH:mm:ss.SSSSSS")
     if isinstance(field.dataType, _PLAIN):
         return column.cast("string")
     raise Fatal(

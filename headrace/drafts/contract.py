@@ -33,6 +33,16 @@ class Entry:
     pii_guess: str = ""
     is_unit: bool = False
     properties: tuple[Property, ...] = ()
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Columns that name a row of another stream by its columns, as ODCS' relationships say it."""
+
+    columns: tuple[str, ...]
+    stream: str
+    referred: tuple[str, ...]
 
 
 def contract_text(
@@ -41,11 +51,18 @@ def contract_text(
     properties: Sequence[Property],
     entries: Sequence[Entry],
     *,
-    rows: int,
+    origin: str,
     checks: Sequence[str],
+    kind: str = "file",
+    description: str = "",
+    references: Sequence[Reference] = (),
 ) -> str:
-    """A contract for `contracts.loader.load_stream`."""
-    return "\n".join(_lines(pipeline, stream, properties, entries, rows, checks)) + "\n"
+    """A contract for `contracts.loader.load_stream`; its first lines say where it comes from and what to check."""
+    until = "the first push" if kind == "file" else "`headrace apply`"
+    head = [f"# Written by `headrace init` from {origin}. Check before {until}:"]
+    head += [f"# - {check}" for check in checks or ("who owns it, and how fresh it must be",)]
+    body = _lines(pipeline, stream, properties, entries, kind, description, references)
+    return "\n".join([*head, *body]) + "\n"
 
 
 def _lines(
@@ -53,11 +70,10 @@ def _lines(
     stream: str,
     properties: Sequence[Property],
     entries: Sequence[Entry],
-    rows: int,
-    checks: Sequence[str],
+    kind: str,
+    description: str,
+    references: Sequence[Reference],
 ) -> Iterator[str]:
-    yield f"# Written by `headrace init --from-file` from a sample of {rows:,} rows. Check before the first push:"
-    yield from (f"# - {check}" for check in checks)
     yield "# Every line with `guess` is one; take the comment away when you have checked it."
     yield "apiVersion: v3.1.0"
     yield "kind: DataContract"
@@ -69,10 +85,23 @@ def _lines(
     yield from (_property(each, "  ") for each in properties)
     yield "schema:"
     yield f"  - name: {_scalar(stream)}"
-    yield "    physicalType: file"
+    yield f"    physicalType: {kind}"
+    if description:
+        yield f"    description: {_scalar(description)}"
     yield "    properties:"
     for entry in entries:
         yield from _entry(entry)
+    if references:
+        yield "    relationships:"
+    for reference in references:
+        yield "      - type: foreignKey"
+        yield f"        from: {_ends(stream, reference.columns)}"
+        yield f"        to: {_ends(reference.stream, reference.referred)}"
+
+
+def _ends(stream: str, columns: Sequence[str]) -> str:
+    ends = [_scalar(f"{stream}.{column}") for column in columns]
+    return ends[0] if len(ends) == 1 else f"[{', '.join(ends)}]"
 
 
 def _entry(entry: Entry) -> Iterator[str]:
@@ -91,6 +120,8 @@ def _entry(entry: Entry) -> Iterator[str]:
         yield f"{inner}partitionKeyPosition: 1"
     if entry.pii_guess:
         yield f"{inner}classification: pii{_guess(entry.pii_guess)}"
+    if entry.description:
+        yield f"{inner}description: {_scalar(entry.description)}"
     if entry.properties:
         yield f"{inner}customProperties:"
         yield from (_property(each, f"{inner}  ") for each in entry.properties)

@@ -60,10 +60,11 @@ def draft_contract(
     entries = [_entry(column, table.rows, chosen, guess) for column in table.columns]
     if line in chosen:
         entries.append(_outside(line, "bigint", "fromLine", chosen, guess))
-    origin = "fromFileName" if pattern.has_unit else "fromBatchDate"
-    entries.append(_outside(unit, "date", origin, chosen, guess, is_unit=True))
+    place = "fromFileName" if pattern.has_unit else "fromBatchDate"
+    entries.append(_outside(unit, "date", place, chosen, guess, is_unit=True))
     checks = (key_check, *pattern.checks, *table.checks)
-    text = contract_text(pipeline, found, _properties(table, pattern, unit), entries, rows=table.rows, checks=checks)
+    origin = f"a sample of {table.rows:,} rows"
+    text = contract_text(pipeline, found, _properties(table, pattern, unit), entries, origin=origin, checks=checks)
     return Draft(found, text)
 
 

@@ -95,7 +95,7 @@ def stream_name(file_name: str, given: str = "") -> str:
         Fatal: it may not name a stream.
     """
     if given:
-        if not _names_a_stream(given):
+        if not names_a_stream(given):
             raise Fatal(
                 f"`{given}` may not name a stream", next_step="lower-case letters, digits and _, a letter first"
             )
@@ -103,10 +103,11 @@ def stream_name(file_name: str, given: str = "") -> str:
     stem = file_name.split(".")[0]
     words = re.sub(r"[^a-z0-9]+", "_", _ISO.sub("_", stem).lower())
     name = re.sub(r"(_\d+)+(?=_|$)|^\d+", "", words).strip("_")
-    if not _names_a_stream(name):
+    if not names_a_stream(name):
         raise Fatal("the file's name gives no name for the stream", next_step="--stream NAME")
     return name
 
 
-def _names_a_stream(name: str) -> bool:
+def names_a_stream(name: str) -> bool:
+    """Whether a stream may have this name."""
     return bool(NAME.fullmatch(name)) and name not in RESERVED and not name.endswith(RESERVED_ENDINGS)

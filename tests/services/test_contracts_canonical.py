@@ -36,6 +36,15 @@ def test_postgres_gives_the_golden_texts(endpoints: Endpoints) -> None:
     assert not wrong
 
 
+def test_a_day_that_no_lake_holds_is_neither_null_nor_another_day(endpoints: Endpoints) -> None:
+    """A first read sends 44 BC as 44 AD: `verify` must see it."""
+    text = canonical_postgres.part("v", parse_type("date"))
+    days = ["0044-03-15 BC", "0044-03-15", "infinity", "-infinity", None, "10000-01-01", "1000-01-01"]
+    with psycopg2.connect(**endpoints.source.dsn()) as connection, connection.cursor() as cursor:
+        cursor.execute(f"select count(distinct {text}) from unnest(%s::date[]) as days (v)", (days,))
+        assert cursor.fetchone() == (len(days),)
+
+
 def test_a_json_null_is_null_and_neither_key_order_nor_number_spelling_matters(endpoints: Endpoints) -> None:
     spark_type = parse_type("struct<a:decimal(6,2),b:array<int>,c:map<string,string>>")
     text = canonical_postgres.part("v", spark_type)

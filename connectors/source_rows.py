@@ -1,0 +1,59 @@
+"""What only a look at the source's rows and partitions can tell, beyond the columns of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import psycopg2
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
+
+LOOK_MS = 10_000
+
+
+def has_dates_before_christ(connection: Connection, schema: str, table: str, columns: Sequence[str]) -> bool | None:
+    """Whether one of these columns of type date holds a day BC: a first read sends it as the day of the same number
+    AD, which nothing later can tell. None if ten seconds were too short to look. Infinity is none, it is recognised."""
+    test = sql.SQL(" OR ").join(
+        sql.SQL("({0} < '0001-01-01' AND isfinite({0}))").format(sql.Identifier(column)) for column in columns
+    )
+    statement = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {})").format(sql.Identifier(schema, table), test)
+    with connection.cursor() as cursor:
+        cursor.execute("SAVEPOINT look")
+        try:
+            cursor.execute("SELECT set_config('statement_timeout', %s, true)", (str(LOOK_MS),))
+            cursor.execute(statement)
+            found = cursor.fetchone()
+        except (psycopg2.errors.QueryCanceled, psycopg2.errors.InsufficientPrivilege):
+            found = None
+        cursor.execute("ROLLBACK TO SAVEPOINT look; SET LOCAL statement_timeout TO DEFAULT")
+    return bool(found[0]) if found else None
+
+
+def is_published(connection: Connection, publication: str, schema: str, table: str) -> bool:
+    """Whether the publication has the table already, so that it was read."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_publication_tables WHERE (pubname, schemaname, tablename) = (%s, %s, %s))",
+            (publication, schema, table),
+        )
+        row = cursor.fetchone()
+    return bool(row and row[0])
+
+
+def partitions_of_other_identity(connection: Connection, schema: str, table: str) -> list[str]:
+    """The partitions, quoted, whose rows are logged with another replica identity than the partitioned table's own,
+    which they do not inherit; none of a plain table."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT leaf.relid::regclass::text
+            FROM pg_class root JOIN pg_namespace n ON n.oid = root.relnamespace,
+                 pg_partition_tree(root.oid) leaf JOIN pg_class c ON c.oid = leaf.relid
+            WHERE n.nspname = %s AND root.relname = %s AND root.relkind = 'p'
+              AND leaf.isleaf AND c.relreplident <> root.relreplident
+            ORDER BY 1
+            """,
+            (schema, table),
+        )
+        return [name for (name,) in cursor.fetchall()]

@@ -1,0 +1,57 @@
+"""Whether a table's types and rows are such that Debezium sends their values, and as what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from psycopg2.extensions import connection as Connection
+
+from connectors import source_rows
+from connectors.declared_types import NotCarried, declare
+from connectors.finding import Finding
+from connectors.source_catalog import SourceTable
+from contracts.stream import Stream
+
+_IDENTITIES = {"f": "FULL", "n": "NOTHING", "d": "DEFAULT", "i": "USING INDEX …"}
+
+
+def check_types(stream: Stream, table: SourceTable) -> Iterator[Finding]:
+    """Columns whose values Debezium does not send, or sends as others that look as good."""
+    for column in stream.columns:
+        found = next((one for one in table.columns if one.name == column.name), None)
+        if found is None:
+            continue
+        carried = declare(found.type, found.kind)
+        if isinstance(carried, NotCarried):
+            what, fix = f"{carried.why}: the column cannot be declared", f"{stream.file}: remove it"
+            if not carried.left_out:
+                fix += ", and exclude it with column.exclude.list in postgres.json"
+        elif carried.lossy and not column.lossy:
+            what, fix = carried.lossy, f"{stream.file}: headrace.lossy: true, if that may be"
+        else:
+            continue
+        yield Finding("refusal", what, table.qualified, column.name, column.spark_type, found.type, fix)
+
+
+def check_rows(connection: Connection, stream: Stream, table: SourceTable, publication: str) -> Iterator[Finding]:
+    """Partitions that log otherwise than their table, and days that the first read of a table would alter."""
+    if others := source_rows.partitions_of_other_identity(connection, table.schema, table.name):
+        identity = _IDENTITIES[table.identity]
+        fix = "\n  ".join(f"ALTER TABLE {other} REPLICA IDENTITY {identity};" for other in others)
+        yield Finding("refusal", "partitions do not have its replica identity", table.qualified, fix=fix)
+    declared = {column.name for column in stream.columns}
+    days = [column.name for column in table.columns if column.type == "date" and column.name in declared]
+    if not days or source_rows.is_published(connection, publication, table.schema, table.name):
+        return
+    found = source_rows.has_dates_before_christ(connection, table.schema, table.name, days)
+    if found is not False:
+        what = (
+            "there are dates BC, which" if found else "it took too long to look for dates BC; if there are any, these"
+        )
+        yield Finding(
+            "refusal" if found else "warning",
+            f"{what} a first read sends as the same days AD",
+            table.qualified,
+            ", ".join(days),
+            fix="ALTER COLUMN … TYPE timestamp, which arrives as what it is; or correct the rows",
+        )

@@ -1,0 +1,166 @@
+"""From a database's catalog to the contracts of its tables: one per table, or the reason why there can be none."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from connectors.declared_types import Declared, NotCarried, declare
+from connectors.source_catalog import SourceColumn, SourceTable
+from contracts.canonical import UNFIT_FOR_KEYS
+from contracts.spark_types import parse_type
+from headrace.drafts.contract import Entry, Reference, contract_text
+from headrace.drafts.draft import Draft
+from headrace.drafts.guess import guess_pii
+from headrace.drafts.model import COLUMN_NAME, FoundColumn, Property, Typed
+from headrace.drafts.name import names_a_stream
+
+TOPIC_NAME = r"[A-Za-z0-9_-]+"
+_UNQUOTED = re.compile(r"[a-z_][a-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A table of which no contract was made: why, and what to type or to write."""
+
+    table: str
+    why: str
+    fix: str
+
+
+def draft_tables(
+    tables: Sequence[SourceTable], pipeline: str, excluded: Sequence[str] = ()
+) -> tuple[dict[str, Draft], list[Refused]]:
+    """A contract by `schema.table`, and the tables that cannot have one.
+
+    `excluded`: regular expressions of `schema.table.column` that the connector leaves out (`column.exclude.list`).
+    """
+    streams = _streams(tables)
+    drafts: dict[str, Draft] = {}
+    refused: list[Refused] = []
+    for table in tables:
+        made = _draft(table, pipeline, streams, excluded)
+        if isinstance(made, Draft):
+            drafts[table.qualified] = made
+        else:
+            refused.append(made)
+    return drafts, refused
+
+
+def _streams(tables: Sequence[SourceTable]) -> dict[str, str]:
+    """The stream's name of each table: the table's, with its schema where two share one."""
+    count = Counter(table.name.lower() for table in tables)
+    return {
+        table.qualified: table.name.lower()
+        if count[table.name.lower()] == 1
+        else f"{table.schema}_{table.name}".lower()
+        for table in tables
+    }
+
+
+def _draft(table: SourceTable, pipeline: str, streams: Mapping[str, str], excluded: Sequence[str]) -> Draft | Refused:
+    stream = streams[table.qualified]
+    if refused := _unfit(table, stream, streams):
+        return refused
+    checks: list[str] = []
+    entries: list[Entry] = []
+    for column in table.columns:
+        if any(re.fullmatch(one, f"{table.qualified}.{column.name}", re.IGNORECASE) for one in excluded):
+            checks.append(f"{column.name} is left out: the connector excludes it")
+            continue
+        found = declare(column.type, column.kind)
+        if column.virtual:
+            found = NotCarried("it is computed when it is read", left_out=True)
+        if isinstance(found, NotCarried) and found.left_out and not column.key:
+            checks.append(f"{column.name} ({column.type}) is left out: {found.why}")
+            continue
+        if refusal := _unfit_column(table, column, found):
+            return refusal
+        assert isinstance(found, Declared)
+        if found.lossy:
+            checks.append(f"{column.name} ({column.type}): {found.lossy}")
+        entries.append(_entry(column, found))
+    references = [
+        Reference(key.columns, other, key.referred)
+        for key in table.foreign_keys
+        if (other := streams.get(f"{key.schema}.{key.table}", key.table.lower()))
+        and {*key.columns} <= {entry.name for entry in entries}
+        and all(re.fullmatch(COLUMN_NAME, name) for name in (other, *key.referred))
+    ]
+    text = contract_text(
+        pipeline,
+        stream,
+        [Property("table", table.qualified)],
+        entries,
+        origin=f"the table {table.qualified}",
+        checks=checks,
+        kind="table",
+        description=table.description,
+        references=references,
+    )
+    return Draft(stream, text)
+
+
+def _unfit(table: SourceTable, stream: str, streams: Mapping[str, str]) -> Refused | None:
+    name = table.qualified
+    if table.kind not in ("r", "p"):
+        kind = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}[table.kind]
+        return Refused(name, f"it is {kind}, whose changes no log holds", "name the tables behind it")
+    if table.is_partition:
+        return Refused(name, "it is a partition", "name the partitioned table: one stream carries all partitions")
+    if not all(re.fullmatch(TOPIC_NAME, part) for part in (table.schema, table.name)):
+        fix = f"ALTER TABLE {_quoted(table.schema, table.name)} RENAME TO …;"
+        return Refused(name, "Kafka has no topic of that name: letters, digits, _ and - alone", fix)
+    if not names_a_stream(stream) or list(streams.values()).count(stream) > 1:
+        fix = f"ALTER TABLE {_quoted(table.schema, table.name)} RENAME TO …;"
+        return Refused(name, f"`{stream}` may not name a stream (or another table's has that name)", fix)
+    if not table.key:
+        return Refused(name, "it has no primary key: nothing says which row a change is of", _make_key(table))
+    return None
+
+
+def _make_key(table: SourceTable) -> str:
+    alter = f"ALTER TABLE {_quoted(table.schema, table.name)}"
+    if table.unique_index:
+        return f"{alter} REPLICA IDENTITY USING INDEX {_quoted(table.unique_index)};"
+    return f"{alter} ADD PRIMARY KEY (…);"
+
+
+def _unfit_column(table: SourceTable, column: SourceColumn, found: Declared | NotCarried) -> Refused | None:
+    name = f"{table.qualified}.{column.name}"
+    exclude = f'"column.exclude.list": "{re.escape(name)}"'.replace("\\", "\\\\")
+    leave_out = f"or leave it out: {exclude} in the pipeline's connectors/postgres.json"
+    if not re.fullmatch(COLUMN_NAME, column.name):
+        change = f"ALTER TABLE {_quoted(table.schema, table.name)} RENAME COLUMN {_quoted(column.name)} TO …;"
+        why = f"column `{column.name}`: a contract's columns are lower-case letters, digits and _, a letter first"
+        return Refused(table.qualified, why, f"{change}  -- {leave_out}")
+    if isinstance(found, NotCarried):
+        why = f"column {column.name} is {column.type}: {found.why}"
+        fix = "give the table another key" if column.key else f"another type at the source, like text, {leave_out}"
+        return Refused(table.qualified, why, fix)
+    if column.key and (parse_type(found.spark_type).contains(*UNFIT_FOR_KEYS) or found.lossy):
+        why = f"key column {column.name} is {column.type}, whose values do not print alike everywhere"
+        return Refused(table.qualified, why, "a key of integers, decimals, texts, booleans, dates or timestamps")
+    return None
+
+
+def _entry(column: SourceColumn, found: Declared) -> Entry:
+    properties = [Property("sourceType", column.type)]
+    if found.lossy:
+        properties.append(Property("lossy", True, found.lossy))
+    return Entry(
+        column.name,
+        found.spark_type,
+        type_guess=found.note,
+        key=column.key,
+        required=column.required or column.key > 0,
+        pii_guess=guess_pii(FoundColumn(column.name, Typed(found.spark_type), ())),
+        properties=tuple(properties),
+        description=column.description,
+    )
+
+
+def _quoted(*names: str) -> str:
+    return ".".join(name if _UNQUOTED.fullmatch(name) else '"' + name.replace('"', '""') + '"' for name in names)

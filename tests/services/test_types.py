@@ -1,0 +1,186 @@
+"""Every Postgres type through the real parts: `docs/types.md` is what this test sees, and nothing is altered unseen.
+
+The contracts are those that `init` writes; each value is a row, once read by the first read, once sent as a change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg2
+import pytest
+from pyspark.sql import SparkSession
+
+from connectors.declared_types import Declared, NotCarried, declare
+from connectors.plan import plan
+from contracts.canonical import content_text_postgres
+from contracts.endpoints import Endpoints
+from contracts.settings import Settings
+from contracts.spark_types import parse_type
+from contracts.stream import Column, Stream
+from tests.services.type_cases import NOT_HERE, TABLES
+from tests.services.type_lake import CHANGED, Types, as_json, column_of, flat
+from warehouse_sql.copy_text import CopyReader
+from warehouse_sql.hive import query
+
+pytestmark = pytest.mark.timeout(800)  # the wide tables' code is compiled by the first test
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "types.md"
+WAREHOUSE = {"string": "text", "timestamp": "timestamptz", "timestamp_ntz": "timestamp", "tinyint": "smallint"}
+WAREHOUSE |= {"double": "float8", "float": "float4", "binary": "bytea"}
+
+
+@pytest.fixture(scope="module")
+def types(
+    spark: SparkSession, endpoints: Endpoints, deployment: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Types]:
+    types = Types(spark, endpoints, deployment, tmp_path_factory.mktemp("types"))
+    try:
+        types.make()
+        yield types
+    finally:
+        types.drop()
+
+
+def test_every_value_arrives_as_it_is_or_is_refused_or_its_loss_is_declared(types: Types) -> None:
+    wrong = []
+    for value in types.values:
+        found = types.columns[value.table, value.column]
+        carried = declare(found.type, found.kind)
+        for base, way in ((0, "first read"), (CHANGED, "change")):
+            one = types.seen[value.table, value.id + base]
+            if isinstance(carried, NotCarried):
+                good = one.sent == "nothing" and one.lake == "NULL"
+            else:
+                good = bool(one.refused) or (one.equal and one.back) or bool(carried.lossy)
+            if not good:
+                wrong.append((value, way, one))
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+def test_plan_refuses_the_types_that_init_refuses(types: Types) -> None:
+    kinds = {
+        f"{table}_{number}": kind
+        for table, each in TABLES.items()
+        for number, kind in enumerate(kind for kind, values in each.items() if not values)
+    }
+    assert set(types.refused) == set(kinds)
+    first = types.pipeline.streams[0]
+    streams = []
+    for table, kind in kinds.items():
+        declared = (Column("id", "bigint", required=True), Column(column_of(kind), "string"))
+        table_source = replace(first.table_source, table=table)
+        topic = f"{types.name}.{table_source.qualified}"
+        streams.append(Stream(types.name, table, topic, table_source, declared, ("id",)))
+    planned = plan(replace(types.pipeline, streams=tuple(streams)), types.endpoints, types.settings)
+    refused = [text for text in planned.refusals if "the column cannot be declared" in text]
+    assert len(refused) == len(kinds)
+    for table, kind in kinds.items():
+        assert any(text.startswith(f"{types.name}.{table}.{column_of(kind)}: ") for text in refused), kind
+
+
+def test_hiveserver2_reads_the_same(types: Types) -> None:
+    for stream in types.pipeline.streams:
+        _, rows = query(types.endpoints, f"select id, {as_json(stream)} from {stream.history}_current")
+        assert dict(map(tuple, rows)) == {row["id"]: row["json"] for row in types.current[stream.name]}
+
+
+def test_the_postgres_warehouse_holds_the_same(types: Types) -> None:
+    """As a merge publishes it: COPY, of the columns that are not nested."""
+    for stream in types.pipeline.streams:
+        plain = flat(stream)
+        spelled = {c.name: parse_type(c.spark_type) for c in plain}
+        listed = ", ".join(f"{n} {WAREHOUSE.get(t.name, t.simple())}" for n, t in spelled.items())
+        with psycopg2.connect(**types.endpoints.warehouse.dsn()) as connection, connection.cursor() as cursor:
+            cursor.execute(f"set time zone 'UTC'; create temporary table copied ({listed}) on commit drop")
+            reader = CopyReader(types.spark.table(f"{stream.history}_current").select(*spelled), "copied")
+            cursor.copy_expert(f"copy copied ({', '.join(spelled)}) from stdin", reader)
+            cursor.execute(f"select id, {content_text_postgres(plain)} from copied")
+            copied = dict(cursor.fetchall())
+            connection.rollback()
+        connection.close()
+        assert copied == {row["id"]: row["flat"] for row in types.current[stream.name]}
+
+
+def test_the_document_is_what_was_seen(types: Types, tmp_path: Path) -> None:
+    written = tmp_path / "types.md"
+    written.write_text("\n".join(_document(types)) + "\n", encoding="utf-8")
+    hint = f"docs/types.md is not what was seen: cp {written} {DOCUMENT}"
+    assert DOCUMENT.is_file(), hint
+    assert DOCUMENT.read_text(encoding="utf-8") == written.read_text(encoding="utf-8"), hint
+
+
+HEAD = """# Postgres types
+
+Written by `tests/services/test_types.py`, which sends every value below through the real parts twice (first read and
+change) and fails if this file is not what it saw. The contract is the one that `headrace init --from-postgres` writes.
+
+- **exact**: what the lake holds, cast back to the column's type at the source, prints as the column does, and `verify`
+  gives both sides one hash (for arrays, `vector` and `bit(1)` the hash alone). Where the lake's text is not letter by
+  letter that of `column::text`, it says so.
+- **lossy as declared**: the values named arrive as others. `plan` refuses the column until the contract says
+  `headrace.lossy: true`; `verify` sees the difference, but for the zone of `timetz`.
+- **quarantined**: a value that the Spark type cannot hold, or that Debezium sends as another value's text, is refused
+  with its row; the others of the column are exact.
+- **left out**: Debezium does not send the column; `init` leaves it out of the contract, `plan` refuses it there.
+- **refused**: `init` and `plan` refuse the column: Debezium would send something else than the value.
+
+The same rows are compared as HiveServer2 reads them and, but for arrays, as COPY writes them into a Postgres table.
+A date BC is looked for by `plan` before a table's first read, which would send it as the same day AD, and is refused
+there; in a change it is quarantined.
+"""
+
+
+def _document(types: Types) -> Iterator[str]:
+    yield HEAD
+    for table, kinds in TABLES.items():
+        yield f"## {table.capitalize()}\n"
+        yield "| Postgres | in the contract | | Debezium sends | the lake holds | values that do not arrive |"
+        yield "| --- | --- | --- | --- | --- | --- |"
+        number = 0
+        for kind, values in kinds.items():
+            if values:
+                yield _line(types, table, kind)
+            else:
+                why = types.refused[f"{table}_{number}"].partition(": ")[2]
+                yield f"| {_code(kind)} | | refused | | | {why} |"
+                number += 1
+        yield ""
+    yield "## Not run here\n"
+    for kind, why in NOT_HERE.items():
+        yield f"- {kind}: {why}. Declared as texts."
+
+
+def _line(types: Types, table: str, kind: str) -> str:
+    found = types.columns[table, column_of(kind)]
+    carried = declare(found.type, found.kind)
+    if isinstance(carried, NotCarried):
+        return f"| {_code(kind)} | | left out | | | {carried.why} |"
+    ours = [value for value in types.values if value.table == table and value.type == kind]
+    first, notes, arrived, other = types.seen[table, ours[0].id], [], False, False
+    for value in ours:
+        ways = [types.seen[table, value.id + base] for base in (0, CHANGED)]
+        if ways[0].refused or ways[1].refused:
+            where = (
+                "" if all(way.refused for way in ways) else " in a first read" if ways[0].refused else " in a change"
+            )
+            notes.append(f"{_code(value.text)} quarantined{where}")
+        elif not all(way.equal and way.back for way in ways):
+            notes.append(f"{_code(value.text)} arrives as {_code(ways[0].lake)}")
+        else:
+            arrived = True
+            other = other or any(way.lake != value.text for way in ways)
+    assert isinstance(carried, Declared)
+    verdict = "lossy as declared" if carried.lossy else "exact" if arrived else "quarantined"
+    spelled = f"{_code(first.lake)}{' for ' + _code(ours[0].text) if first.lake != ours[0].text else ''}"
+    verdict += ", other text" if other else ""
+    cells = (_code(kind), _code(carried.spark_type), verdict, _code(first.sent), spelled, "; ".join(notes))
+    return f"| {' | '.join(cells)} |"
+
+
+def _code(text: str) -> str:
+    short = text if len(text) <= 60 else f"{text[:40]}…"
+    plain = short.replace("|", "\\|").replace("\n", "\\n").replace("\t", "\\t").replace("`", "'")
+    return f"`{plain}`" if plain else "empty"
