@@ -33,8 +33,9 @@ def is_marker(text: str) -> bool:
 
 
 def may_be_unavailable(stream: Stream) -> tuple[str, ...]:
-    """The columns of a table's stream whose value a change may lack. A key's is always sent."""
-    if not stream.is_cdc:
+    """The columns of a table's stream whose value a change may lack. A key's is always sent, and MariaDB and MongoDB
+    send all of a row."""
+    if not stream.is_cdc or stream.table_source.system != "postgres":
         return ()
     return tuple(
         column.name

@@ -109,6 +109,8 @@ def _steps(stream: Stream) -> tuple[tuple[str, ...], ...]:
         "coalesce(timestamp_millis(coalesce(_change.source.ts_ms, _change.ts_ms)), _sent_at) as _event_time",
         "_change.op as _op",
         "nullif(_change.source.snapshot, 'false') as _snapshot",
+        "cast(null as array<string>) as _unavailable",
+        "cast(null as map<string,string>) as _moved",
         f"if(_change.op = 'd', map({text(key)}, _id), {_renamed(stream)}) as _fields",
         f"(_raw is null or coalesce(_change.op in {_OTHER_OPS}, false)) as _no_row",
         f"{broken} as _refusal",
