@@ -89,4 +89,4 @@ def _expression(dialect: Dialect, fields: int) -> str:
 
 
 def _escaped(character: str) -> str:
-    return rf"\x{{{ord(character):x}}}"
+    return rf"\x{{{ord(character):x}}}" if character else ""

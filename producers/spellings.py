@@ -115,9 +115,7 @@ def _shape(pattern: str) -> re.Pattern[str]:
             parts.append(re.escape(other or (quoted or "").replace("''", "'") or "'"))
         elif letter in "EaZXxV" or (letter == "M" and len(found[0]) > 2):
             parts.append(".*")
-        elif letter == "y":
-            parts.append("[+-]?[0-9]{4,}")
-        elif letter == "S" or len(found[0]) == 1:
+        elif letter in "yS" or len(found[0]) == 1:
             parts.append("[+-]?[0-9]+")
         else:
             parts.append("[0-9]{2}")

@@ -63,3 +63,13 @@ def test_a_line_end_within_a_quoted_name_belongs_to_the_name(tmp_path: Path, hea
 @pytest.mark.parametrize("content", [b"id,amount\r1,2\r", b'id,"a"\r1,2\r', b'id,5" a\r1,7" b\r', b'id,5"\r,"x"'])
 def test_carriage_returns_between_rows_are_refused(tmp_path: Path, content: bytes) -> None:
     assert "carriage returns alone" in scanned(tmp_path, content + b"\n").wrong
+
+
+def test_a_file_in_which_nothing_quotes_is_read(tmp_path: Path) -> None:
+    source = FileSource(".*", "csv", delimiter="|", quote="")
+    columns = (Column("id", "string"), Column("amount", "string"))
+    stream = Stream("shop", "orders", "shop.files.orders", source, columns, ("id",))
+    (tmp_path / "file").write_bytes(b'id|amount\n1|5"\n2|"x\n')
+    with (tmp_path / "file").open("rb") as opened:
+        found = scan(opened, stream)
+    assert (found.wrong, found.rows) == ("", 2)
