@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import get_args
 
 from pyspark.sql import SparkSession
@@ -36,10 +37,14 @@ class Merging:
         self._app = app
         self._spark = spark
         self._merged: dict[str, int] = {}
-        parts = {system: app.pipeline.of(system) for system in get_args(System)}
-        # Each connector tells of its own reads.
-        self._notes = {system: Notes(app.endpoints.kafka, part) for system, part in parts.items() if part.cdc_streams}
         self._looked_at_targets = float("-inf")
+
+    @cached_property
+    def _notes(self) -> dict[System, Notes]:
+        """Each connector tells of its own reads."""
+        parts = {system: self._app.pipeline.of(system) for system in get_args(System)}
+        kafka = self._app.endpoints.kafka
+        return {system: Notes(kafka, part) for system, part in parts.items() if part.cdc_streams}
 
     def round(self) -> int:
         """Bring everything up to what the lake holds; returns the rows written to the star schema.
