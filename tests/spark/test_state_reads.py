@@ -46,7 +46,7 @@ def test_a_whole_read_that_found_no_row_deletes_what_lay_before_it(spark: SparkS
     found_none = TableReads(few=FewRows(Place("T", 4), 0))
     merge(table, found_none)  # no history has changed
     assert table.current() == {3: "later"}
-    assert table.state()[1] == ("a", 3, True)
+    assert table.state()[1] == (None, 3, True)
     table.add([(5, "c", 1, "again", None)])
     merge(table, found_none)
     assert table.current() == {1: "again", 3: "later"}
