@@ -56,8 +56,8 @@ def decode_file_row(frame: DataFrame, stream: Stream) -> DataFrame:
     """WIRE_COLUMNS to `_topic _partition _offset _event_time _op _file _file_hash _line _raw _fields _no_row _refusal`
     and `_text_<column>` for each column whose value is not a field of the row; of CSV and logs `_ordered` and `_bare`.
 
-    `_ordered`: the values alone, where their names are those of the contract in its order; `_fields` is NULL then. A map
-    of every row, and a search in it for every column, costs more than all that is done with the values. `_bare`: an
+    `_ordered`: the values alone, where their names are those of the contract in its order; `_fields` is NULL then. A
+    map of every row, and a search in it for every column, costs more than what is done with the values. `_bare`: an
     empty text in `_ordered` stands for NULL.
 
     CSV: RFC 4180 in the stream's dialect, line breaks within quotes kept. A field without quotes and without

@@ -62,7 +62,7 @@ def _cast_steps(stream: Stream, columns: tuple[str, ...]) -> tuple[tuple[str, ..
     ordered = "_ordered" in columns
     texts = (
         *(name(c) for c in columns if c.startswith("_text_")),
-        *(_text_of(stream, column, position if ordered else None) for position, column in enumerate(stream.sent_columns)),
+        *(_text_of(stream, column, at if ordered else None) for at, column in enumerate(stream.sent_columns)),
     )
     in_order = (*(name(c) for c in columns if c != "_ordered"), f"{_in_order(stream)} as _ordered")
     rescued = (f"{_rescued(stream)} as {RESCUED}",) if stream.rescues else ()
@@ -118,10 +118,10 @@ def _in_order(stream: Stream) -> str:
     return f"case when _ordered is not null then _ordered when _fields is not null then {found} end"
 
 
-def _text_of(stream: Stream, column: Column, position: int | None = None) -> str:
+def _text_of(stream: Stream, column: Column, at: int | None = None) -> str:
     value = spelled_sql(stream, column, f"try_element_at(_fields, {text(column.name)})")
-    if position is not None:
-        value = f"get(_ordered, {position})"
+    if at is not None:
+        value = f"get(_ordered, {at})"
         value = f"if(_bare and {value} = '', null, {value})"
     if not stream.is_cdc and (nulls := stream.file_source.nulls):
         value = f"if({value} in ({', '.join(text(null) for null in nulls)}), null, {value})"
