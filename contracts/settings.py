@@ -137,6 +137,8 @@ class RunSettings(_Part):
     maintain_every_s: Seconds = 300.0
     compact_after_files: Annotated[int, Field(gt=0)] = 200
     max_rows_per_batch: Annotated[int, Field(gt=0)] = 500_000
+    # Of large files, in chunks. Each further batch of a file is compared with all that the history has of it.
+    max_chunk_rows_per_batch: Annotated[int, Field(gt=0)] = 10_000_000
 
 
 class GuardSettings(_Part):

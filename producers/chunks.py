@@ -19,6 +19,9 @@ from producers.rows import Rows
 CUT_BYTES = 64 * 1024 * 1024
 """Of the values in a chunk; packed it has about a quarter of that."""
 
+_GROUP_ROWS = 1 << 16
+"""Of a chunk's rows, for whoever reads one chunk with several cores."""
+
 _SCHEMA = pa.schema(
     list(zip(CHUNK_COLUMNS, (pa.int64(), pa.dictionary(pa.int8(), pa.string()), pa.binary()), strict=True))
 )
@@ -103,7 +106,8 @@ def _write(attempt: Attempt, number: int, batches: list[pa.RecordBatch]) -> Cut:
         compression_level=1,
         use_dictionary=["format"],
         write_statistics=["line"],
-        write_batch_size=1 << 16,
+        write_batch_size=_GROUP_ROWS,
+        row_group_size=_GROUP_ROWS,
     )
     content = packed.getvalue()
     path = attempt.path(number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from py4j.protocol import Py4JJavaError
@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 from contracts.errors import Fatal, ServiceUnavailable
 from contracts.wire import CHUNK_COLUMNS, Chunk, decode_chunk
 from streaming_jobs.commit_log import exists
+from streaming_jobs.ranges import Range
 from streaming_jobs.transforms.decode_file_row import WIRE_COLUMNS
 
 IS_CHUNK = "coalesce(_format = 'chunk', false)"
@@ -62,6 +63,24 @@ def chunk_record(fields: Sequence[object]) -> ChunkRecord | None:
         return ChunkRecord(*place, decode_chunk(bytes(value or b"")))  # type: ignore[arg-type, call-overload, call-arg]
     except ValueError:
         return None
+
+
+def cut_at_chunks(ranges: Sequence[Range], found: Collection[ChunkRecord], max_rows: int) -> list[Range]:
+    """The ranges, each ended before the first chunk with which its share of `max_rows` would be passed; every range
+    keeps at least its first chunk, so that all of them move."""
+    cut = []
+    with_chunks = {(record.topic, record.partition) for record in found}
+    for one in ranges:
+        rows, end = 0, one.next
+        for record in sorted(found, key=lambda record: record.offset):
+            if (record.topic, record.partition) != (one.topic, one.partition):
+                continue
+            if rows and rows + record.chunk.rows > max_rows // len(with_chunks):
+                end = record.offset
+                break
+            rows += record.chunk.rows
+        cut.append(replace(one, next=end))
+    return cut
 
 
 def damaged(spark: SparkSession, lake_url: str, found: Collection[ChunkRecord]) -> set[str]:

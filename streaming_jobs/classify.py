@@ -61,9 +61,10 @@ def classify(
     *,
     replay: bool,
     without_lost: bool = False,
+    seen: Sequence[FileSeen] = (),
 ) -> Classified:
-    """Judge the records of these ranges of one stream. `without_lost` takes the record of a chunk that is lost for a
-    row, which is refused.
+    """Judge the records of these ranges of one stream; of a file stream `seen` are its `files_in` them. `without_lost`
+    takes the record of a chunk that is lost for a row, which is refused.
 
     Raises:
         ChunkLost: a chunk of a large file is not there, or not the one that was sent.
@@ -79,7 +80,6 @@ def classify(
             present = spark.read.format("delta").load(history).where(spans)
         return Classified(outcome_of_changes(rows, present), [(one.partition, "") for one in ranges])
     records = open_records(raw)
-    seen = _files_in(records)
     chunks = [chunk for file in seen for chunk in file.chunks]
     if chunks and (lost := damaged(spark, lake_url, chunks)):
         if not without_lost:
@@ -126,7 +126,7 @@ def judge_chunks(spark: SparkSession, stream: Stream, lake_url: str, chunks: Col
 
 
 @dataclass(frozen=True, slots=True)
-class _FileSeen:
+class FileSeen:
     """What a batch holds of one file in one partition; `name` with the batch date, as the records' keys have it."""
 
     partition: int
@@ -135,13 +135,15 @@ class _FileSeen:
     rows: int
     chunks: tuple[ChunkRecord, ...]
 
-    def without(self, lost: Collection[str]) -> _FileSeen:
+    def without(self, lost: Collection[str]) -> FileSeen:
         """With the records of these chunks as rows."""
         rows = self.rows - sum(one.chunk.rows - 1 for one in self.chunks if one.chunk.path in lost)
         return replace(self, rows=rows, chunks=tuple(one for one in self.chunks if one.chunk.path not in lost))
 
 
-def _files_in(records: DataFrame) -> list[_FileSeen]:
+def files_in(raw: DataFrame) -> list[FileSeen]:
+    """What these records of a file stream hold of which files."""
+    records = open_records(raw)
     fields = "_topic, _partition, _offset, _event_time, _file_hash, _name, _header, _raw"
     found = (
         records.withColumn("_chunk", F.expr(f"if({IS_CHUNK}, struct({fields}), null)"))
@@ -152,7 +154,7 @@ def _files_in(records: DataFrame) -> list[_FileSeen]:
     for partition, file_hash, name, count, listed in found.collect():
         chunks = tuple(chunk for one in listed if (chunk := chunk_record(one)))
         rows = count - len(chunks) + sum(one.chunk.rows for one in chunks)
-        seen.append(_FileSeen(partition, file_hash, name, rows, chunks))
+        seen.append(FileSeen(partition, file_hash, name, rows, chunks))
     return seen
 
 

@@ -14,7 +14,8 @@ from contracts.errors import LedgerMismatch
 from contracts.failpoints import failpoint
 from contracts.spark_types import RESCUED, RESCUED_TYPE, history_columns
 from contracts.stream import Stream
-from streaming_jobs.classify import classify
+from streaming_jobs.chunks import cut_at_chunks
+from streaming_jobs.classify import classify, files_in
 from streaming_jobs.counts import Counts, GroupCounter, commit_metadata, per_file, per_range, total
 from streaming_jobs.delta_commit import TableTransaction
 from streaming_jobs.kafka_scan import kafka_errors, read_ranges
@@ -70,6 +71,7 @@ def ingest(
     records: DataFrame | None = None,
     park: bool = True,
     without_lost: bool = False,
+    max_chunk_rows: int | None = None,
 ) -> BatchResult:
     """Bring the records of `ranges` into the history of `stream`, with their position and their counts in one commit.
 
@@ -82,6 +84,8 @@ def ingest(
     written with the version they always had, positions stay. `records` are the records of just these ranges, if the
     caller has them already; `kafka` is not read then. `park=False` accepts any share of bad rows (to resume a stream);
     later batches count their share from there on. `without_lost` goes on without chunks that are lost.
+    `max_chunk_rows` ends a range before the chunk with which its batch would have more rows: the result says which
+    ranges were taken, and the rest is for the next call.
 
     Raises:
         Conflict: another writer moved a position; repeat from the table's positions.
@@ -103,14 +107,25 @@ def ingest(
         settle(spark, stream, lake_url, unread)
     clock.lap("start")
 
-    with kafka_errors(unread, stream.name):
+    def read() -> DataFrame:
         if records is None:
             group = f"headrace-{stream.pipeline}-{stream.name}"
-            raw = read_ranges(spark, kafka, unread, group, headers=stream.is_cdc)
-        else:
-            raw = records.where(" or ".join(map(_within, unread)))
+            return read_ranges(spark, kafka, unread, group, headers=stream.is_cdc)
+        return records.where(" or ".join(map(_within, unread)))
+
+    with kafka_errors(unread, stream.name):
+        raw = read()
+        seen = [] if stream.is_cdc else files_in(raw)
+        chunks = [chunk for file in seen for chunk in file.chunks]
+        if max_chunk_rows and chunks and (cut := cut_at_chunks(unread, chunks, max_chunk_rows)) != unread:
+            unread = cut
+            raw = read()
+            seen = files_in(raw)
         found = classify(
-            spark, stream, raw, lake_url, unread, positions, replay=kind == "replay", without_lost=without_lost
+            *(spark, stream, raw, lake_url, unread, positions),
+            replay=kind == "replay",
+            without_lost=without_lost,
+            seen=seen,
         )
         classified = found.rows
         counter = GroupCounter(found.groups)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from kafka import KafkaConsumer, TopicPartition
@@ -22,6 +22,8 @@ from streaming_jobs.positions import describe, stream_position
 from streaming_jobs.ranges import Range
 
 CHUNK_OFFSETS = 500_000
+CHUNK_ROWS = 10_000_000
+"""Of large files in one commit, one chunk at least."""
 Bound = int | datetime
 """An offset, or an aware time that stands for the first record at or after it."""
 
@@ -104,7 +106,8 @@ def replay(
     chunk_offsets: int = CHUNK_OFFSETS,
     progress: Callable[[int], None] | None = None,
 ) -> Replayed:
-    """Evaluate these records again, in commits of at most `chunk_offsets` offsets; positions do not move.
+    """Evaluate these records again, in commits of at most `chunk_offsets` offsets and CHUNK_ROWS rows; positions do not
+    move.
 
     May be called again, also after a kill in the middle: what came back is then there. The streams may run
     meanwhile; a chunk that meets a batch is repeated. State, views and star schema follow with the next merge.
@@ -121,10 +124,16 @@ def replay(
             wait=wait_random(0.05, 1),
             reraise=True,
         )
-        result = attempts(ingest, spark, stream, [part], lake_url, kafka, run, "replay", now)
-        done.append(result.counts)
-        if progress is not None:
-            progress(len(part))
+        left = part
+        while len(left):
+            result = attempts(
+                *(ingest, spark, stream, [left], lake_url, kafka, run, "replay", now), max_chunk_rows=CHUNK_ROWS
+            )
+            done.append(result.counts)
+            end = min((one.next for one in result.ranges), default=part.next)
+            if progress is not None:
+                progress(end - left.first)
+            left = replace(left, first=end)
     return Replayed(stream.name, run, tuple(ranges), total(done))
 
 

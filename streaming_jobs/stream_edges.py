@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
@@ -15,7 +16,7 @@ from streaming_jobs.delta_commit import read_positions
 from streaming_jobs.ingest import ingest, write_off
 from streaming_jobs.lake import table_path
 from streaming_jobs.ranges import Range
-from streaming_jobs.stream_worker import Clock, Edges
+from streaming_jobs.stream_worker import Clock, Edges, Taken
 
 
 def lake_edges(
@@ -25,19 +26,24 @@ def lake_edges(
     run: str,
     clock: Clock,
     accepts_loss: Callable[[str], bool] = lambda _: False,
+    max_chunk_rows: int | None = None,
 ) -> Edges:
     """The edges of a run: Kafka to the tables of the pipeline's lake. `accepts_loss` says of a stream that was resumed
-    whether it goes on without what is lost."""
+    whether it goes on without what is lost; `max_chunk_rows` bounds a batch of chunks."""
     lake_url = f"{endpoints.hdfs_url}/lake"
 
-    def take_in(stream: Stream, ranges: tuple[Range, ...], accept_bad: bool) -> int:
+    def take_in(stream: Stream, ranges: tuple[Range, ...], accept_bad: bool) -> Taken:
         now = clock.now()
         result = ingest(
             *(spark, stream, ranges, lake_url, endpoints.kafka, run, "batch", now),
             park=not accept_bad,
             without_lost=accept_bad and accepts_loss(stream.name),
+            max_chunk_rows=max_chunk_rows,
         )
-        return result.counts.rows
+        # One that is not among the result's the table had already.
+        ends = {one.partition: one.next for one in result.ranges}
+        taken = tuple(replace(one, next=ends.get(one.partition, one.next)) for one in ranges)
+        return Taken(result.counts.rows, taken)
 
     def positions(stream: Stream) -> Mapping[str, int]:
         return read_positions(spark, table_path(lake_url, pipeline.name, stream.name))

@@ -45,15 +45,23 @@ class StreamReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """What one batch took in. `ranges` begin where the ones that were asked for do, and may end before them."""
+
+    rows: int
+    ranges: tuple[Range, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Edges:
     """What a worker does to the world.
 
-    `ingest` takes ranges into the history in one commit and returns the rows it saw, and with True accepts any share
-    of bad ones; `positions` are all `txn` actions of the history table; `beginnings` are the first offsets the broker
+    `ingest` takes ranges into the history in one commit and says what it took, and with True accepts any share
+    of bad rows; `positions` are all `txn` actions of the history table; `beginnings` are the first offsets the broker
     still has; `write_off` moves the table's position over offsets that are lost, and books them as such.
     """
 
-    ingest: Callable[[Stream, tuple[Range, ...], bool], int]
+    ingest: Callable[[Stream, tuple[Range, ...], bool], Taken]
     positions: Callable[[Stream], Mapping[str, int]]
     beginnings: Callable[[str, Sequence[int]], Mapping[int, int]]
     write_off: Callable[[Stream, tuple[Range, ...]], None]
@@ -202,16 +210,16 @@ class StreamWorker:
             self._parking.forget(self.stream.name)
         if not ranges:
             return
-        rows = self._edges.ingest(self.stream, ranges, bool(accepted))
+        taken = self._edges.ingest(self.stream, ranges, bool(accepted))
         with self._lock:
             if self._identity == identity and self._next is not None:
-                self._next.update({one.partition: one.next for one in ranges})
+                self._next.update({one.partition: one.next for one in taken.ranges})
             self._batches += 1
-            self._rows += rows
+            self._rows += taken.rows
             self._last_commit_at = self._clock.now().isoformat()
-        self._pace.committed(rows, started, lags=ranges != tuple(wanted))
+        self._pace.committed(taken.rows, started, lags=taken.ranges != tuple(wanted))
         took = self._clock.monotonic() - started
-        self._report(StreamReport(self.stream.name, "batch", rows=rows, ranges=ranges, took_s=took))
+        self._report(StreamReport(self.stream.name, "batch", rows=taken.rows, ranges=taken.ranges, took_s=took))
 
     def _start(self, identity: TopicIdentity) -> dict[int, int]:
         """The table's own position; offset 0 of a topic that the table has never read."""

@@ -221,7 +221,10 @@ def run_streams(
     """
     run = uuid.uuid4().hex
     clock = clock or SystemClock()
-    edges = lake_edges(spark, pipeline, endpoints, run, clock, parking_of(settings, pipeline).accepts_loss)
+    edges = lake_edges(
+        *(spark, pipeline, endpoints, run, clock, parking_of(settings, pipeline).accepts_loss),
+        max_chunk_rows=settings.run.max_chunk_rows_per_batch,
+    )
     engine = Engine(
         spark, pipeline, endpoints.kafka, settings, edges, stop, report, run=run, status_file=status_file, clock=clock
     )

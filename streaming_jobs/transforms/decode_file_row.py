@@ -54,7 +54,11 @@ def open_records(frame: DataFrame) -> DataFrame:
 
 def decode_file_row(frame: DataFrame, stream: Stream) -> DataFrame:
     """WIRE_COLUMNS to `_topic _partition _offset _event_time _op _file _file_hash _line _raw _fields _no_row _refusal`
-    and `_text_<column>` for each column whose value is not a field of the row.
+    and `_text_<column>` for each column whose value is not a field of the row; of CSV and logs `_ordered` and `_bare`.
+
+    `_ordered`: the values alone, where their names are those of the contract in its order; `_fields` is NULL then. A
+    map of every row, and a search in it for every column, costs more than what is done with the values. `_bare`: an
+    empty text in `_ordered` stands for NULL.
 
     CSV: RFC 4180 in the stream's dialect, line breaks within quotes kept. A field without quotes and without
     characters is NULL, `""` is the empty string. Fields get their names from the file's own header, whatever its order.
@@ -78,7 +82,7 @@ def _steps(stream: Stream) -> tuple[tuple[str, ...], ...]:
         "get(split(_name, '/', 2), 1) as _batch_date",
     )
     kept = (*place, "_text", "_file", "_batch_date")
-    parsing, fields, unreadable = {"csv": _csv, "json": _json, "log": _log}[row_format](stream)
+    parsing, given, unreadable = {"csv": _csv, "json": _json, "log": _log}[row_format](stream)
     broken = first_of(
         [
             ("_file is null or _line is null", refusal("wire", "", "'the record key is not that of a file row'")),
@@ -97,7 +101,7 @@ def _steps(stream: Stream) -> tuple[tuple[str, ...], ...]:
         *(column for column in kept if column not in ("_format", "_text", "_batch_date")),
         "'c' as _op",
         "false as _no_row",
-        f"{fields} as _fields",
+        *given,
         f"{broken} as _refusal",
         *(f"{_outside(stream, c)} as `_text_{c.name}`" for c in stream.columns if c not in stream.sent_columns),
     )
@@ -125,8 +129,9 @@ def _numbered(pattern: str, group: str) -> tuple[int, str]:
     return groups[group], text(rf"^(?:{unnamed})\z")
 
 
-_Parsing = tuple[tuple[tuple[str, ...], ...], str, list[tuple[str, str]]]
-"""Steps, the SQL of `_fields` after them, and what makes a row unreadable."""
+_Parsing = tuple[tuple[tuple[str, ...], ...], tuple[str, ...], list[tuple[str, str]]]
+"""Steps, what they give (`_fields`, and `_ordered` with `_bare`), and what makes a row unreadable."""
+_NO_FIELDS = "cast(null as map<string,string>) as _fields"
 
 
 def _log(stream: Stream) -> _Parsing:
@@ -137,13 +142,12 @@ def _log(stream: Stream) -> _Parsing:
     marked = f"concat({marks}, 'end')"
     steps = ((f"split(regexp_replace(_text, {groups[0][1]}, {marked}), {_FIELD_MARK}) as _values",),)
     whole = f"size(_values) = {len(names) + 1} and get(_values, {len(names)}) = 'end'"
-    values = f"transform(slice(_values, 1, {len(names)}), v -> nullif(v, ''))"
-    fields = f"if({whole}, map_from_arrays(array({', '.join(text(name) for name in names)}), {values}), null)"
+    given = (_NO_FIELDS, f"if({whole}, _values, null) as _ordered", "true as _bare")
     unreadable = [
         (f"contains(_text, {_FIELD_MARK})", refusal("log", "", "'the line holds the control character U+001F'")),
         (f"not ({whole})", refusal("log", "", "'the line is not as the pattern of the log says'")),
     ]
-    return steps, fields, unreadable
+    return steps, given, unreadable
 
 
 def _json(_: Stream) -> _Parsing:
@@ -158,7 +162,7 @@ def _json(_: Stream) -> _Parsing:
             refusal("encoding", "", "'the row holds half of a surrogate pair'"),
         ),
     ]
-    return steps, fields, unreadable
+    return steps, (f"{fields} as _fields",), unreadable
 
 
 def _csv(stream: Stream) -> _Parsing:
@@ -196,11 +200,10 @@ def _csv(stream: Stream) -> _Parsing:
         return f"case {' '.join(whens)} end"
 
     def split() -> str:
-        """A row without quotes: its fields stand between the delimiters, and an empty one is NULL."""
+        """A row without quotes: its fields stand between the delimiters, and an empty one stands for NULL."""
         by = {one: f"split(_text, {text(re.escape(one))}, -1)" for one in source.delimiter or CANDIDATES}
         whens = (f"when {is_delimiter(one)} then {parts}" for one, parts in by.items() if not source.delimiter)
-        array = by[source.delimiter] if source.delimiter else f"case {' '.join(whens)} end"
-        return f"transform({array}, v -> nullif(v, ''))"
+        return by[source.delimiter] if source.delimiter else f"case {' '.join(whens)} end"
 
     def values(parsed: str) -> str:
         return "array(" + ", ".join(f"{parsed}.c{i}" for i in range(width + 1)) + ")"
@@ -212,7 +215,6 @@ def _csv(stream: Stream) -> _Parsing:
         return f"slice({array}, 1, greatest(0, coalesce(cast({length} as int), 0)))"
 
     names = [column.name for column in stream.sent_columns]
-    listed_names = f"array({', '.join(text(one) for one in names)})"
     # The usual header and the usual row cost a tenth of what the parser does, and mean the same.
     headers = ", ".join(text(one.join(names)) for one in source.delimiter or CANDIDATES)
     special = {source.quote, "\\" if source.backslash else "", "\r", "\n"} - {""}
@@ -242,23 +244,30 @@ def _csv(stream: Stream) -> _Parsing:
         f"if(_usual, {len(names)}, {count('_header', '_names')}) as _n_names",
     )
     cut = (
-        "_header",
         "_usual",
         f"if(_plain, {split()}, {head('_values', '_n_values')}) as _values",
-        f"if(_usual, {listed_names}, transform({head('_names', '_n_names')}, n -> trim(coalesce(n, '')))) as _names",
+        f"if(_usual, null, transform({head('_names', '_n_names')}, n -> trim(coalesce(n, '')))) as _names",
         "_plain",
         "_n_values",
         "_n_names",
     )
     checked = (
+        "_usual",
         "_values",
         "_names",
+        "_plain",
         "if(_plain, size(_values), _n_values) as _n_values",
         "_n_names",
         "if(_usual, false, size(array_distinct(_names)) < size(_names)) as _twice",
         f"if(_plain, false, {_stray(source)}) as _stray",
     )
-    fields = "if(_n_values >= 1 and _n_values = _n_names and not _twice, map_from_arrays(_names, _values), null)"
+    null = "if(_plain, transform(_values, v -> nullif(v, '')), _values)"
+    named = "not _usual and _n_values >= 1 and _n_values = _n_names and not _twice"
+    given = (
+        f"if({named}, map_from_arrays(_names, {null}), null) as _fields",
+        f"if(_usual and _n_values = {len(names)}, _values, null) as _ordered",
+        "_plain as _bare",
+    )
     unreadable = [
         ("contains(_text, chr(0))", refusal("nul_character", "", "'the row holds U+0000'")),
         (
@@ -273,7 +282,7 @@ def _csv(stream: Stream) -> _Parsing:
             refusal("csv", "", "concat(_n_values, ' fields, the header has ', _n_names)"),
         ),
     ]
-    return (usual, parsed, arrays, counted, cut, checked), fields, unreadable
+    return (usual, parsed, arrays, counted, cut, checked), given, unreadable
 
 
 def _stray(source: FileSource) -> str:

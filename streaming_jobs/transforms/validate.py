@@ -19,6 +19,7 @@ from streaming_jobs.transforms.sql import first_of, name, refusal, text
 
 EVOLUTION_RULES = ("undeclared_field", "missing_field")
 _SHOWN = 100
+_GIVEN = ("_refusal", "_fields", "_ordered", "_bare")
 
 
 def cast_fields(frame: DataFrame, stream: Stream) -> DataFrame:
@@ -61,11 +62,13 @@ def as_declared_now(frame: DataFrame, stream: Stream) -> DataFrame:
 
 @lru_cache(maxsize=256)
 def _cast_steps(stream: Stream, columns: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-    kept = tuple(name(c) for c in columns if c not in ("_refusal", "_fields") and not c.startswith("_text_"))
+    kept = tuple(name(c) for c in columns if c not in _GIVEN and not c.startswith("_text_"))
+    ordered = "_ordered" in columns
     texts = (
         *(name(c) for c in columns if c.startswith("_text_")),
-        *(_text_of(stream, column) for column in stream.sent_columns),
+        *(_text_of(stream, column, at if ordered else None) for at, column in enumerate(stream.sent_columns)),
     )
+    in_order = (*(name(c) for c in columns if c != "_ordered"), f"{_in_order(stream)} as _ordered")
     rescued = (f"{_rescued(stream)} as {RESCUED}",) if stream.rescues else ()
     named = (*kept, *rescued, *texts, f"coalesce(_refusal, {_names(stream)}) as _refusal")
     kept = (*kept, *(RESCUED for _ in rescued))
@@ -83,7 +86,7 @@ def _cast_steps(stream: Stream, columns: tuple[str, ...]) -> tuple[tuple[str, ..
         *(f"{_value(stream, column)} as {name(column.name)}" for column in stream.columns),
         "_refusal",
     )
-    findings = [_unfaithful(stream, column) for column in stream.columns]
+    findings = [_unfaithful(stream, column) for column in stream.columns if not _any_text(stream, column)]
     if stream.is_cdc:
         findings += [each for column in stream.columns for each in misunderstood(column_text(column.name), column)]
     judged = (
@@ -91,7 +94,7 @@ def _cast_steps(stream: Stream, columns: tuple[str, ...]) -> tuple[tuple[str, ..
         *(name(column.name) for column in stream.columns),
         f"coalesce(_refusal, if(_no_row, null, {first_of(findings)})) as _refusal",
     )
-    return named, spelled, typed, judged
+    return (*([in_order] if ordered else []), named, spelled, typed, judged)
 
 
 def _rescued(stream: Stream) -> str:
@@ -117,8 +120,18 @@ def _value(stream: Stream, column: Column) -> str:
     return value_sql(_plain(stream, column), parse_type(column.spark_type))
 
 
-def _text_of(stream: Stream, column: Column) -> str:
+def _in_order(stream: Stream) -> str:
+    """`_ordered`, of every row: where the names are in another order, each is looked for."""
+    listed = ", ".join(text(column.name) for column in stream.sent_columns)
+    found = f"transform(array({listed}), n -> try_element_at(_fields, n))"
+    return f"case when _ordered is not null then _ordered when _fields is not null then {found} end"
+
+
+def _text_of(stream: Stream, column: Column, at: int | None = None) -> str:
     value = spelled_sql(stream, column, f"try_element_at(_fields, {text(column.name)})")
+    if at is not None:
+        value = f"get(_ordered, {at})"
+        value = f"if(_bare and {value} = '', null, {value})"
     if not stream.is_cdc and (nulls := stream.file_source.nulls):
         value = f"if({value} in ({', '.join(text(null) for null in nulls)}), null, {value})"
     if stream.is_cdc:
@@ -156,6 +169,12 @@ def _names(stream: Stream) -> str:
         reason = f"concat('missing: ', array_join({missing}, ', '))"
         findings.append((f"{present}size({missing}) > 0", refusal("missing_field", "", reason)))
     return first_of(findings)
+
+
+def _any_text(stream: Stream, column: Column) -> bool:
+    """Whether every text is a value of this column: U+0000, which is none, no row of a CSV file holds."""
+    csv = not stream.is_cdc and stream.file_source.row_format == "csv"
+    return csv and column in stream.sent_columns and parse_type(column.spark_type).name == "string"
 
 
 def _unfaithful(stream: Stream, column: Column) -> tuple[str, str]:

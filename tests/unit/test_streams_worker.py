@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from streaming_jobs.pacing import LONGEST_PAUSE_S, Pace
 from streaming_jobs.parking import Parking
 from streaming_jobs.positions import TopicIdentity
 from streaming_jobs.ranges import Range, app_id
-from streaming_jobs.stream_worker import Edges, StreamReport, StreamWorker
+from streaming_jobs.stream_worker import Edges, StreamReport, StreamWorker, Taken
 
 STREAM = Stream("shop", "orders", "shop.orders", TableSource("public", "orders"), (), ("id",), freshness_s=60)
 TOPIC = TopicIdentity("shop.orders", "id-1", (0,))
@@ -31,6 +31,7 @@ class Bench:
     lost: list[tuple[int, int]] = field(default_factory=list)
     reports: list[StreamReport] = field(default_factory=list)
     beginning: int = 0
+    most: int = 10**9
     error: Exception | None = None
     time: float = 100.0
 
@@ -40,14 +41,15 @@ class Bench:
     def monotonic(self) -> float:
         return self.time
 
-    def ingest(self, _: Stream, ranges: tuple[Range, ...], accept_bad: bool) -> int:
+    def ingest(self, _: Stream, ranges: tuple[Range, ...], accept_bad: bool) -> Taken:
         if self.error and not accept_bad:
             raise self.error
+        ranges = tuple(replace(one, next=min(one.next, one.first + self.most)) for one in ranges)
         for one in ranges:
             assert one.first == self.table.get(one.app_id, 0)
             self.table[one.app_id] = one.next
             self.taken.append((one.first, one.next, accept_bad))
-        return sum(map(len, ranges))
+        return Taken(sum(map(len, ranges)), ranges)
 
     def write_off(self, _: Stream, ranges: tuple[Range, ...]) -> None:
         for one in ranges:
@@ -85,6 +87,30 @@ def test_starts_where_its_table_stands_and_takes_bounded_batches(bench: Bench) -
         worker.step()
     assert [(first, last) for first, last, _ in bench.taken] == [(40, 65), (65, 90), (90, 100)]
     assert worker.status().lag == 0
+
+
+def test_goes_on_where_a_batch_that_was_cut_short_ended(bench: Bench) -> None:
+    worker = started(bench, end=100)
+    bench.most = 40
+    worker.step()
+    assert worker.due_at() == bench.time, "more is waiting: it goes on at once"
+    assert worker.status().lag == 60
+    assert [one.ranges[0].next for one in bench.reports] == [40]
+    while worker.due_at() is not None:
+        worker.step()
+    assert [(first, last) for first, last, _ in bench.taken] == [(0, 40), (40, 80), (80, 100)]
+
+
+def test_a_resumed_stream_accepts_what_waited_in_as_many_batches_as_it_takes(bench: Bench) -> None:
+    worker = started(bench, end=100)
+    bench.error = LedgerMismatch("counts do not balance")
+    worker.step()
+    Parking(bench.folder).resume("orders")
+    worker.look_at_parking()
+    bench.most = 60
+    worker.step()
+    worker.step()
+    assert bench.taken == [(0, 60, True), (60, 100, True)]
 
 
 def test_a_topic_made_again_starts_at_its_own_position(bench: Bench) -> None:
