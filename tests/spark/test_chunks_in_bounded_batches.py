@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -57,10 +57,11 @@ class Folder:
     stream: Stream
     file_hash: str
     cut_bytes: int = 1_400
+    attempt: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def path(self, number: int) -> str:
-        attempt = uuid.UUID(int=0).hex
-        return f"_chunks/{self.stream.pipeline}/{self.stream.name}/{self.file_hash}/{attempt}/{number:012d}.parquet"
+        folder = f"_chunks/{self.stream.pipeline}/{self.stream.name}/{self.file_hash}/{self.attempt}"
+        return f"{folder}/{number:012d}.parquet"
 
     def put(self, path: str, content: bytes) -> None:
         whole = Path(self.root) / path
