@@ -8,10 +8,15 @@ from __future__ import annotations
 import re
 
 from contracts.spark_types import parse_type
-from contracts.stream import Column
+from contracts.stream import Column, Stream
 from streaming_jobs.transforms.sql import refusal
 
 _NUMERIC = {"NAN": "NaN", "POSITIVE_INFINITY": "Infinity", "NEGATIVE_INFINITY": "-Infinity"}
+
+
+def is_from_postgres(stream: Stream) -> bool:
+    """Whether the rows are a Postgres table's changes."""
+    return stream.is_cdc and stream.table_source.system == "postgres"
 
 
 def as_source_writes(value: str, column: Column) -> str:

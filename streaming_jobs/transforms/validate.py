@@ -12,7 +12,7 @@ from contracts.stream import Column, Stream
 from contracts.unavailable import MARKER_PATTERN, may_be_unavailable
 from streaming_jobs.transforms.faithful_cast import column_text, faithful_sql, in_calendar, string_in_json, value_sql
 from streaming_jobs.transforms.local_spelling import formatted_sql, localised_sql
-from streaming_jobs.transforms.postgres_spelling import as_source_writes, misunderstood
+from streaming_jobs.transforms.postgres_spelling import as_source_writes, is_from_postgres, misunderstood
 from streaming_jobs.transforms.row_rules import judge, rule_columns
 from streaming_jobs.transforms.source_spelling import is_document, readable_sql, spelled_sql
 from streaming_jobs.transforms.sql import first_of, name, refusal, text
@@ -87,7 +87,7 @@ def _cast_steps(stream: Stream, columns: tuple[str, ...]) -> tuple[tuple[str, ..
         "_refusal",
     )
     findings = [_unfaithful(stream, column) for column in stream.columns if not _any_text(stream, column)]
-    if stream.is_cdc:
+    if is_from_postgres(stream):
         findings += [each for column in stream.columns for each in misunderstood(column_text(column.name), column)]
     judged = (
         *kept,
@@ -134,7 +134,7 @@ def _text_of(stream: Stream, column: Column, at: int | None = None) -> str:
         value = f"if(_bare and {value} = '', null, {value})"
     if not stream.is_cdc and (nulls := stream.file_source.nulls):
         value = f"if({value} in ({', '.join(text(null) for null in nulls)}), null, {value})"
-    if stream.is_cdc:
+    if is_from_postgres(stream):
         value = as_source_writes(value, column)
     if stream.is_cdc and column.name not in stream.key:
         lacking = f" or {_is_unavailable(column.name)}" if column.name in may_be_unavailable(stream) else ""
