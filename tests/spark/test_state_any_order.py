@@ -195,6 +195,7 @@ def test_any_order_gives_what_the_source_holds(
 
 def test_in_order_current_is_right_before_every_merge_and_after_it(spark: SparkSession, tmp_path: Path) -> None:
     source, lake = Source(), Lake(spark, tmp_path)
+    lake.merge()  # makes the view
     rounds: list[list[tuple[object, ...]]] = [
         [("put", 1, 0), ("put", 2, 0), ("put", 1, 3)],
         [("put", 1, 1), ("put", 1, 2), ("move", 2, 3, 3)],  # the value of 3 is in the state, under 2
