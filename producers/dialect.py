@@ -42,6 +42,8 @@ def fields_of(row: str, dialect: Dialect) -> list[str]:
     """The fields of one row, for counting and for the names in a header; none if it cannot be read."""
     if not dialect.quote or dialect.quote not in row:
         return row.split(dialect.delimiter)
+    # The module's own limit of a field is 128 KiB; a row may be longer than that.
+    csv.field_size_limit(max(len(row), csv.field_size_limit()))
     reader = csv.reader(
         [row.translate(_ONE_LINE)],
         delimiter=dialect.delimiter,

@@ -170,3 +170,7 @@ def test_many_columns_and_large_fields_are_counted_row_by_row() -> None:
     for rows in split_csv(io.BytesIO(text)):
         counted.add(rows)
     assert (counted.rows, counted.misfits) == (4, 2)
+
+
+def test_a_long_quoted_field_is_one_field() -> None:
+    assert fields_of('1,"' + "é," * 400_000 + '",2', Dialect()) == ["1", "é," * 400_000, "2"]
