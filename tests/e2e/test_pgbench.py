@@ -79,7 +79,7 @@ def test_a_lost_slot_is_shown_and_recovered_as_the_readme_says(bench: Bench) -> 
     refused = shell.type("headrace resnapshot accounts 2>&1 || echo exit code $?")
     assert "exit code 3" in refused, refused
 
-    told = shell.type(RECOVER)
+    told = shell.type(RECOVER, timeout_s=600)  # of which `verify` waits 300 at most
 
     assert "is gone" in told
     assert_equal(bench, "after the slot was lost")
