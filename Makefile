@@ -39,14 +39,14 @@ $(READY): pyproject.toml uv.lock infra/jars.xml infra/jars.lock
 # of the time, and twice the memory.
 LANES := $(shell awk '/^MemAvailable/{print ($$2 > 14 * 1048576) ? 2 : 1}' /proc/meminfo 2>/dev/null || echo 1)
 
-.PHONY: test lane-services lane-e2e
+.PHONY: test lane-edges lane-e2e
 test: lint test-unit ## lint and every tier of tests; with 14 GiB of free memory two tiers at once
-	@echo "Tiers print when they are done; at the longest half an hour."
-	@$(MAKE) --no-print-directory --jobs=$(LANES) --output-sync=line SIDE_BY_SIDE=1 lane-services lane-e2e
-lane-services: $(READY)
+	@echo "Each tier prints when it is done: the longest after three quarters of an hour."
+	@$(MAKE) --no-print-directory --jobs=$(LANES) --output-sync=line SIDE_BY_SIDE=1 lane-edges lane-e2e
+lane-edges: $(READY)
+	@$(call tier,spark)
 	@$(call tier,services)
 lane-e2e: $(READY)
-	@$(call tier,spark)
 	@$(call tier,e2e)
 
 .PHONY: test-unit test-spark test-services test-e2e
