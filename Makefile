@@ -44,10 +44,10 @@ test: lint test-unit ## lint and every tier of tests; with 14 GiB of free memory
 	@echo "Each tier prints when it is done: the longest after three quarters of an hour."
 	@$(MAKE) --no-print-directory --jobs=$(LANES) --output-sync=line SIDE_BY_SIDE=1 lane-edges lane-e2e
 lane-edges: $(READY)
-	@$(call tier,spark)
 	@$(call tier,services)
 lane-e2e: $(READY)
 	@$(call tier,e2e)
+	@$(call tier,spark)
 
 .PHONY: test-unit test-spark test-services test-e2e
 test-unit: $(READY) ## Python only, seconds

@@ -215,25 +215,19 @@ def test_a_dropped_slot_is_told_not_restarted_and_its_steps_bring_all_rows(
 def test_changes_that_somebody_else_read_from_the_slot_are_told_until_all_is_read_again(
     guarded: Guarded, wait_until: Callable[..., object]
 ) -> None:
-    """Debezium itself goes on without a word, whatever offset.mismatch.strategy is."""
+    """What Debezium would do of itself hangs on its settings; `apply` sees the gap as well, and reads every table."""
     with Connect(guarded.shop.endpoints.connect_url) as connect:
         connect.stop(debezium.connector_name(guarded.shop.pipeline))
     wait_until(lambda: not look_at(guarded).reader, 30, "the slot is free")
     guarded.shop.run("INSERT INTO orders VALUES (40, 1, NULL)")
     guarded.administer(f"SELECT pg_replication_slot_advance('{guarded.slot}', pg_current_wal_lsn())")
     report = guarded.look()
-    assert [concern.kind for concern in report.concerns] == ["gap"]
+    assert [(concern.kind, concern.severity) for concern in report.concerns] == [("gap", "critical")]
+    # A process that begins now knows it too.
+    guarded.guardian = guarded.another(report.kept)
     apply(guarded.shop.plan())
     guarded.shop.run("INSERT INTO orders VALUES (41, 1, NULL)")
-    keys = guarded.keys
-    assert (40 in keys, 41 in keys) == (False, True), "the change was not lost"
-    # It does not look so any more, also to a process that begins now.
-    guarded.guardian = guarded.another(guarded.look().kept)
-    (gap,) = guarded.look().concerns
-    assert (gap.kind, gap.severity) == ("gap", "critical")
-    guarded.do(gap.steps)
-    assert 40 in guarded.keys
-    guarded.guardian = guarded.another(guarded.look().kept)
+    assert {40, 41} <= {*guarded.keys}
     wait_until(lambda: not guarded.kinds(), 30, "nothing is wrong any more")
 
 

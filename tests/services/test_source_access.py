@@ -87,7 +87,7 @@ def test_the_role_of_the_script_reads_what_is_declared_and_nothing_else(administ
 def found_in(administrator: PostgresEndpoint, role: str, statements: str) -> list[Finding]:
     """What is found of a table `t` that these statements make and that is gone afterwards."""
     name = f"judged_{uuid4().hex[:8]}"
-    columns = (Column("id", "string"), Column("note", "string"))
+    columns = (Column("id", "string", lossy=True), Column("note", "string"))
     stream = Stream(name, "t", f"{name}.{name}.t", TableSource(name, "t"), columns, ("id",), file=Path("t.yaml"))
     pipeline = Pipeline(name, (stream,), Path(), Path(), Path())
     with closing(psycopg2.connect(**administrator.dsn())) as connection, connection.cursor() as cursor:
