@@ -23,7 +23,13 @@ TRANSACTION_TIMEOUT_S = 15.0
 ABORT_TIMEOUT_S = 5.0
 """How long a sender that gives up waits for the broker to take that note."""
 
-_FENCED = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}
+# A call after the one that learned of it only says that the producer had a fatal error, and is not marked fatal itself.
+_FENCED = {
+    KafkaError._FENCED,
+    KafkaError._FATAL,
+    KafkaError.PRODUCER_FENCED,
+    KafkaError.INVALID_PRODUCER_EPOCH,
+}
 _NOT_BY_WAITING = {
     KafkaError.MSG_SIZE_TOO_LARGE,
     KafkaError.RECORD_LIST_TOO_LARGE,

@@ -20,7 +20,7 @@ from producers.rows import Rows
 from producers.scan import FileRows
 from tests.bench.engine_run import write_figures
 
-ROWS = int(os.environ.get("HEADRACE_BENCH_ROWS", "1000000"))
+ROWS = int(os.environ.get("HEADRACE_BENCH_ROWS", "3000000"))
 ROUNDS = 3
 COLUMNS = ("event_id", "person_id", "thing_id", "kind", "happened_at")
 

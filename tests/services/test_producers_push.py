@@ -166,6 +166,26 @@ def test_concurrent_pushes_of_one_file_send_it_once(kafka: str, pipeline: Pipeli
     assert values(committed(kafka, pipeline.stream("orders").topic)) == lines
 
 
+def test_a_fenced_sender_learns_it_at_whatever_call_comes_next(kafka: str, pipeline: Pipeline) -> None:
+    topic = pipeline.stream("orders").topic
+
+    def slowly(producer: TransactionalProducer) -> None:
+        for number in range(50):
+            producer.produce(topic, 0, b"%d" % number, b"row")
+            time.sleep(0.1)  # the broker's answer comes between two records
+
+    with TransactionalProducer(kafka, "headrace.fenced") as fenced, TransactionalProducer(kafka, "headrace.fenced"):
+        fenced.begin()
+        with pytest.raises(Conflict):
+            slowly(fenced)
+    with TransactionalProducer(kafka, "headrace.fenced") as fenced, TransactionalProducer(kafka, "headrace.fenced"):
+        fenced.begin()
+        fenced.produce(topic, 0, b"key", b"row")
+        time.sleep(1)
+        with pytest.raises(Conflict):
+            fenced.commit(rows=True)
+
+
 def test_a_fenced_sender_gives_up_and_its_open_rows_stay_invisible(
     kafka: str, pipeline: Pipeline, tmp_path: Path
 ) -> None:
