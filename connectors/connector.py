@@ -1,9 +1,9 @@
-"""The connector of a pipeline: put, started, and begun again when the source has lost what it has not read."""
+"""A connector: put and started; that of Postgres also begun again when the source has lost what it has not read."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from connectors import debezium, lost_slot, marker, password, snapshots, source, table_reads
@@ -13,13 +13,16 @@ from contracts.errors import PlanRefused, ServiceUnavailable
 from contracts.stream import Pipeline
 
 
-def put(endpoints: Endpoints, pipeline: Pipeline, config: Mapping[str, str], kept_in: Path) -> None:
-    """Creates the connector or replaces its config; returns when it has told that it works. May be repeated.
+def put(
+    endpoints: Endpoints, part: Pipeline, config: Mapping[str, str], before: Callable[[], None] = lambda: None
+) -> None:
+    """Creates the connector or replaces its config; returns when it has told that it works. May be repeated. `before`
+    is called when the config was found good.
 
-    `kept_in` gets the marker of values that Postgres does not send, before the first record can hold it.
+    PlanRefused, with nothing changed, if Connect finds it wrong.
     """
-    name = debezium.connector_name(pipeline)
-    told = snapshots.reads(endpoints.kafka, pipeline).told
+    name = debezium.connector_name(part)
+    told = snapshots.reads(endpoints.kafka, part).told
     with Connect(endpoints.connect_url) as connect:
         if wrong := connect.validate({**config, "name": name}):
             raise PlanRefused(
@@ -28,32 +31,53 @@ def put(endpoints: Endpoints, pipeline: Pipeline, config: Mapping[str, str], kep
                 next_step="correct the above; for database.password see that the worker has this provider:\n"
                 + password.PROVIDER_HINT,
             )
-        kept_in.parent.mkdir(parents=True, exist_ok=True)
-        kept_in.write_text(config["unavailable.value.placeholder"] + "\n", encoding="utf-8")
-        # One that starts for the first time, or over again, reads every table.
-        table_reads.ends_before_read(endpoints.kafka, pipeline)
-        note_source(endpoints, pipeline)
+        before()
         connect.put(name, config)
         connect.resume(name)
         connect.wait_not_failed(name)
-        snapshots.wait_works(endpoints.kafka, pipeline, connect, told=told)
-    nudge(endpoints)
+        snapshots.wait_works(endpoints.kafka, part, connect, told=told)
 
 
-def start(endpoints: Endpoints, pipeline: Pipeline) -> None:
+def start(endpoints: Endpoints, part: Pipeline, before: Callable[[Connect], None] = lambda _: None) -> None:
     """Lets a stopped or failed connector go on where it stood; returns when it has told that it works."""
-    name = debezium.connector_name(pipeline)
-    told = snapshots.reads(endpoints.kafka, pipeline).told
+    name = debezium.connector_name(part)
+    told = snapshots.reads(endpoints.kafka, part).told
     with Connect(endpoints.connect_url) as connect:
-        if not connect.offsets(name):  # somebody made it forget them: it reads every table
-            table_reads.ends_before_read(endpoints.kafka, pipeline)
-            note_source(endpoints, pipeline)
+        before(connect)
         connect.resume(name)
         connect.restart(name)
         connect.wait_not_failed(name)
-        snapshots.wait_works(endpoints.kafka, pipeline, connect, told=told)
+        snapshots.wait_works(endpoints.kafka, part, connect, told=told)
+
+
+def put_postgres(endpoints: Endpoints, pipeline: Pipeline, config: Mapping[str, str], kept_in: Path) -> None:
+    """As `put`. `kept_in` gets the marker of values that Postgres does not send before a record can hold it."""
+
+    def before() -> None:
+        kept_in.parent.mkdir(parents=True, exist_ok=True)
+        kept_in.write_text(config["unavailable.value.placeholder"] + "\n", encoding="utf-8")
+        # One that starts for the first time, or over again, reads every table.
+        _reads_all(endpoints, pipeline)
+
+    put(endpoints, pipeline, config, before)
+    nudge(endpoints)
+
+
+def start_postgres(endpoints: Endpoints, pipeline: Pipeline) -> None:
+    """As `start`, and asks for reads that were skipped."""
+
+    def before(connect: Connect) -> None:
+        if not connect.offsets(debezium.connector_name(pipeline)):  # somebody made it forget them: it reads every table
+            _reads_all(endpoints, pipeline)
+
+    start(endpoints, pipeline, before)
     nudge(endpoints)
     _read_what_was_skipped(endpoints, pipeline)
+
+
+def _reads_all(endpoints: Endpoints, pipeline: Pipeline) -> None:
+    table_reads.ends_before_read(endpoints.kafka, pipeline)
+    note_source(endpoints, pipeline)
 
 
 def begin_again(
@@ -80,7 +104,7 @@ def begin_again(
         # Before it is forgotten: a kill in the first moments of the read would leave nothing that says it is needed.
         table_reads.all_anew(endpoints.kafka, pipeline)
         connect.forget(name)
-    put(endpoints, pipeline, config, kept_in)
+    put_postgres(endpoints, pipeline, config, kept_in)
     _read_what_was_skipped(endpoints, pipeline)
 
 

@@ -81,6 +81,18 @@ def default_name(pipeline: Pipeline) -> str:
     return f"headrace_{pipeline.name}"
 
 
+def check_topics(part: Pipeline) -> None:
+    """ContractError for a stream whose topic is not the one that Debezium writes."""
+    for stream in part.cdc_streams:
+        wanted = f"{part.name}.{stream.table_source.qualified}"
+        if stream.topic != wanted:
+            raise ContractError(
+                f"stream {stream.name}: the topic of a table or collection is named by Debezium, not {stream.topic!r}",
+                file=stream.file,
+                write=f"headrace.topic: {wanted}, or leave it out",
+            )
+
+
 def transaction_topic(pipeline: Pipeline) -> str:
     """Where Debezium writes each transaction's begin and end with its counts."""
     return f"{pipeline.name}.transaction"
@@ -162,14 +174,7 @@ def render(
             file=pipeline.contracts_dir,
             write="lower-case letters, digits and _, at most 50",
         )
-    for stream in pipeline.cdc_streams:
-        wanted = f"{pipeline.name}.{stream.table_source.qualified}"
-        if stream.topic != wanted:
-            raise ContractError(
-                f"stream {stream.name}: a table's topic is named by Debezium, not {stream.topic!r}",
-                file=stream.file,
-                write=f"headrace.topic: {wanted}, or leave it out",
-            )
+    check_topics(pipeline)
     sources = [stream.table_source for stream in pipeline.cdc_streams]
     return {
         **PROMISES,

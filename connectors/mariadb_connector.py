@@ -81,14 +81,7 @@ def server_id(part: Pipeline) -> int:
 
 def render(part: Pipeline, replicator: MariadbEndpoint, kafka: str, *, password_reference: str) -> dict[str, str]:
     """The whole desired config; `kafka` is the broker as Connect reaches it. Never holds a password."""
-    for stream in part.cdc_streams:
-        wanted = f"{part.name}.{stream.table_source.qualified}"
-        if stream.topic != wanted:
-            raise ContractError(
-                f"stream {stream.name}: a table's topic is named by Debezium, not {stream.topic!r}",
-                file=stream.file,
-                write=f"headrace.topic: {wanted}, or leave it out",
-            )
+    debezium.check_topics(part)
     sources = [stream.table_source for stream in part.cdc_streams]
     return {
         **PROMISES,

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 
 from connectors import debezium, mariadb_connector
 from contracts.endpoints import MongodbEndpoint
-from contracts.errors import ContractError
 from contracts.stream import Pipeline
 
 FILE = "mongodb.json"
@@ -43,14 +42,7 @@ _FROM_CONTRACTS = ("topic.prefix", "collection.include.list", "database.include.
 
 def render(part: Pipeline, source: MongodbEndpoint, kafka: str, *, password_reference: str) -> dict[str, str]:
     """The whole desired config; `kafka` is the broker as Connect reaches it. Never holds a password."""
-    for stream in part.cdc_streams:
-        wanted = f"{part.name}.{stream.table_source.qualified}"
-        if stream.topic != wanted:
-            raise ContractError(
-                f"stream {stream.name}: a collection's topic is named by Debezium, not {stream.topic!r}",
-                file=stream.file,
-                write=f"headrace.topic: {wanted}, or leave it out",
-            )
+    debezium.check_topics(part)
     sources = [stream.table_source for stream in part.cdc_streams]
     return {
         **PROMISES,

@@ -13,7 +13,7 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -100,28 +100,39 @@ def missing(
 
 
 def request(endpoints: Endpoints, pipeline: Pipeline, tables: Iterable[str], *, timeout_s: float = 120.0) -> None:
-    """Asks for a blocking snapshot of `tables` and returns when it has begun, not when it has ended: that may take
-    hours. Asking twice reads twice, which changes no table. ServiceUnavailable if it does not begin in time, or if a
+    """Asks the connector of Postgres for a blocking snapshot of `tables`, see `begin`. ServiceUnavailable also if a
     transaction from before the tables were published stays open."""
     outlast_open_transactions(endpoints.source, timeout_s=timeout_s)
-    kafka = endpoints.kafka
-    before = reads(kafka, pipeline).begun
+    ends_before_read(endpoints.kafka, pipeline)
+    # A restarted connector looks for its place in the WAL until the next change comes, and takes no other request
+    # meanwhile, nor does it send heartbeats; in an idle database that would be for ever.
+    begin(endpoints.kafka, pipeline, tables, meanwhile=lambda: marker.emit(endpoints.source), timeout_s=timeout_s)
+
+
+def begin(
+    kafka: str,
+    part: Pipeline,
+    tables: Iterable[str],
+    *,
+    meanwhile: Callable[[], object] = lambda: None,
+    timeout_s: float = 120.0,
+) -> None:
+    """Asks for a blocking snapshot of `tables` and returns when it has begun, not when it has ended: that may take
+    hours. Asking twice reads twice, which changes no table. ServiceUnavailable if it does not begin in time."""
+    before = reads(kafka, part).begun
     names = list(tables)
-    ends_before_read(kafka, pipeline)
-    signal(kafka, pipeline, names)
+    signal(kafka, part, names)
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        # A restarted connector looks for its place in the WAL until the next change comes, and takes no other request
-        # meanwhile, nor does it send heartbeats; in an idle database that would be for ever.
-        marker.emit(endpoints.source)
-        if reads(kafka, pipeline).begun > before:
+        meanwhile()
+        if reads(kafka, part).begun > before:
             return
         time.sleep(1.0)
     raise ServiceUnavailable(
         f"the connector did not begin to read {', '.join(names)} within {timeout_s:.0f} s",
         state="The request is kept: the connector reads the tables as soon as it runs.",
         next_step="`headrace plan` shows whether it did",
-        pipeline=pipeline.name,
+        pipeline=part.name,
     )
 
 

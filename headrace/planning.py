@@ -6,7 +6,8 @@ import re
 from itertools import takewhile
 
 from connectors import mariadb_plan, mongodb_plan
-from connectors.plan import Change, Plan, plan
+from connectors.plan import Change, Plan
+from connectors.postgres_plan import plan
 from contracts.errors import Fatal
 from contracts.spark_types import history_columns
 from contracts.stream import Stream

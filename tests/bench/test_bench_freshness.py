@@ -10,7 +10,8 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from connectors.plan import apply, plan
+from connectors.plan import apply
+from connectors.postgres_plan import plan
 from connectors.removal import remove
 from connectors.source import connected
 from contracts.endpoints import Endpoints

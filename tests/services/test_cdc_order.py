@@ -22,7 +22,8 @@ from psycopg2.extensions import connection as PostgresConnection
 from pyspark.sql import SparkSession
 
 from connectors import debezium, marker
-from connectors.plan import Plan, apply, plan
+from connectors.plan import Plan, apply
+from connectors.postgres_plan import plan
 from connectors.removal import remove
 from connectors.table_reads import Notes
 from contracts.endpoints import Endpoints

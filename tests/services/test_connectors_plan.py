@@ -14,7 +14,8 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 
 from connectors import debezium, marker, source
-from connectors.plan import Plan, apply, plan
+from connectors.plan import Plan, apply
+from connectors.postgres_plan import plan
 from connectors.removal import remove
 from connectors.rest import Connect
 from contracts.endpoints import Endpoints

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from connectors import source
-from connectors.plan import plan
+from connectors.postgres_plan import plan
 from contracts.endpoints import Endpoints
 from contracts.loader import load_pipeline
 from contracts.settings import PostgresSettings, Settings

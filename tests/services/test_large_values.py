@@ -13,7 +13,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from connectors import marker
-from connectors.plan import apply, plan
+from connectors.plan import apply
+from connectors.postgres_plan import plan
 from connectors.removal import remove
 from contracts.canonical import table_fingerprint_postgres, table_fingerprint_spark
 from contracts.endpoints import Endpoints

@@ -14,7 +14,8 @@ from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
 from connectors import debezium, mariadb, mariadb_plan, mariadb_position
-from connectors.plan import Plan, apply, plan
+from connectors.plan import Plan, apply
+from connectors.postgres_plan import plan
 from connectors.removal import remove
 from connectors.rest import Connect
 from contracts.canonical import table_fingerprint_spark

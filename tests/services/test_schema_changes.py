@@ -15,7 +15,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from connectors import marker, snapshots, source
-from connectors.plan import Plan, apply, plan
+from connectors.plan import Plan, apply
+from connectors.postgres_plan import plan
 from connectors.removal import remove
 from contracts.endpoints import Endpoints
 from contracts.settings import Settings

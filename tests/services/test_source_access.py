@@ -14,7 +14,8 @@ from psycopg2.errors import InsufficientPrivilege
 from pydantic import SecretStr
 
 from connectors import source
-from connectors.plan import apply, plan
+from connectors.plan import apply
+from connectors.postgres_plan import plan
 from connectors.source_checks import Finding, check
 from contracts.endpoints import Endpoints, PostgresEndpoint
 from contracts.errors import PlanRefused, ServiceUnavailable

@@ -14,7 +14,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from connectors.declared_types import Declared, NotCarried, declare
-from connectors.plan import plan
+from connectors.postgres_plan import plan
 from contracts.canonical import content_text_postgres
 from contracts.endpoints import Endpoints
 from contracts.settings import Settings

@@ -20,7 +20,8 @@ from pydantic import SecretStr
 from pyspark.sql import Row, SparkSession
 
 from connectors import marker, source
-from connectors.plan import apply, plan
+from connectors.plan import apply
+from connectors.postgres_plan import plan
 from connectors.removal import remove
 from connectors.source_catalog import SourceColumn, read_tables
 from contracts.canonical import content_text_postgres, content_text_spark

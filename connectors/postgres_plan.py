@@ -1,0 +1,102 @@
+"""The topics and the Postgres part of a plan: source database, password, connector and first reads against what is
+declared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from connectors import connector, debezium, password, snapshots, source
+from connectors.connector_plan import plan_connector, plan_first_reads, plan_secret
+from connectors.plan import Change, Plan, plan_topics
+from connectors.rest import Connect
+from connectors.source_checks import check
+from contracts.endpoints import Endpoints
+from contracts.settings import Settings
+from contracts.stream import Pipeline
+
+
+def plan(pipeline: Pipeline, endpoints: Endpoints, settings: Settings) -> Plan:
+    """Compares topics, source database and connector with the contracts. Changes nothing; may be called at any time.
+    What comes from other systems is added by `mariadb_plan` and `mongodb_plan`.
+
+    ContractError for declarations that cannot be rendered, ServiceUnavailable if a part does not answer; everything
+    else that stands in the way is a refusal in the plan.
+    """
+    found = Plan(pipeline.name)
+    plan_topics(found, pipeline, endpoints)
+    part = pipeline.of("postgres")
+    if not part.cdc_streams:
+        return found
+    with Connect(endpoints.connect_url) as connect:
+        running = connect.config(debezium.connector_name(part))
+        kept_in = _placeholder_file(settings, part)
+        config = debezium.render(
+            part,
+            endpoints.replicator,
+            endpoints.kafka,
+            password_reference=password.reference(settings.data_dir, part.name),
+            placeholder=debezium.placeholder(running, kept_in),
+        )
+        unpublished = _plan_source(found, part, endpoints, config)
+        plan_secret(found, part, settings, endpoints.replicator.password, config["database.password"])
+        lost = connector.lost(endpoints, part, connect, config["slot.name"]) if running else ""
+        if lost:
+            _plan_new_slot(found, part, endpoints, lost, config, kept_in)
+            return found
+        plan_connector(
+            found,
+            part,
+            connect,
+            running,
+            config,
+            put=lambda: connector.put_postgres(endpoints, part, config, kept_in),
+            start=lambda: connector.start_postgres(endpoints, part),
+        )
+    if running:
+        plan_first_reads(
+            found, part, endpoints, running, unpublished, lambda tables: snapshots.request(endpoints, part, tables)
+        )
+    return found
+
+
+def _plan_source(found: Plan, pipeline: Pipeline, endpoints: Endpoints, config: Mapping[str, str]) -> frozenset[str]:
+    """Returns the tables of which no change is sent: a table that is dropped leaves its publication."""
+    tables = source.cdc_tables(pipeline)
+    role, publication = endpoints.replicator.user, config["publication.name"]
+    with source.connected(endpoints.source) as connection:
+        findings = check(connection, pipeline, slot=config["slot.name"], role=role)
+        access = source.access(connection, role, publication, tables)
+    found.refusals += [str(finding) for finding in findings if finding.level == "refusal"]
+    found.warnings += [str(finding) for finding in findings if finding.level == "warning"]
+    if missing := access.missing(tables):
+        found.changes.append(
+            Change(
+                "replication access",
+                f"role {role}, publication {publication}",
+                "incomplete" if access.role else "",
+                "; ".join(missing),
+                lambda: source.grant(endpoints.source, endpoints.replicator, publication, tables),
+            )
+        )
+    return frozenset(table.qualified for table in tables) - (access.published or frozenset())
+
+
+def _plan_new_slot(
+    found: Plan, pipeline: Pipeline, endpoints: Endpoints, lost: str, config: Mapping[str, str], kept_in: Path
+) -> None:
+    """Never by itself: a person should know that changes between two states were not seen."""
+    found.changes.append(
+        Change(
+            "connector",
+            debezium.connector_name(pipeline),
+            f"{lost}: changes since then may never have been sent",
+            "a new replication slot and a read of every table; the lake deletes what the source no longer has, and "
+            "the history lacks the states in between",
+            lambda: connector.begin_again(endpoints, pipeline, config, kept_in),
+        )
+    )
+
+
+def _placeholder_file(settings: Settings, pipeline: Pipeline) -> Path:
+    return settings.data_dir / "connectors" / pipeline.name / "unavailable_value_placeholder"
