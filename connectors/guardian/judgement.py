@@ -191,7 +191,7 @@ def _server(seen: Seen, server: Server, watched: Watched) -> Iterator[Concern]:
             "a copy or a new server may lack changes that were read, or have others; the slot does not move with it",
             (
                 "see that the settings name the right server; if they do not, correct them and stop here",
-                *steps.read_again(watched.connector, watched.slot, watched.connect_url, has_slot=bool(server.slot)),
+                *steps.read_again(),
             ),
         )
     removed = seen.reader is not None and seen.reader.config is None
@@ -201,7 +201,7 @@ def _server(seen: Seen, server: Server, watched: Watched) -> Iterator[Concern]:
             "critical",
             f"replication slot {watched.slot} is gone: somebody dropped it, or the server is a copy without it",
             "changes since then were not kept for it; only reading all tables again brings them",
-            steps.read_again(watched.connector, watched.slot, watched.connect_url, has_slot=False),
+            steps.read_again(),
         )
     elif server.slot and server.slot.wal_status == "lost":
         yield Concern(
@@ -209,7 +209,7 @@ def _server(seen: Seen, server: Server, watched: Watched) -> Iterator[Concern]:
             "critical",
             f"replication slot {watched.slot} is lost: {server.slot.invalidation or 'the WAL it needs was removed'}",
             "changes are missing from there on; only reading all tables again brings them",
-            steps.read_again(watched.connector, watched.slot, watched.connect_url, has_slot=True),
+            steps.read_again(),
         )
     elif seen.gap:
         yield Concern(
@@ -217,7 +217,7 @@ def _server(seen: Seen, server: Server, watched: Watched) -> Iterator[Concern]:
             "critical",
             seen.gap,
             "changes between the two were never read; only reading all tables again brings them",
-            steps.read_again(watched.connector, watched.slot, watched.connect_url, has_slot=bool(server.slot)),
+            steps.begin_anew(watched.connector, watched.slot, watched.connect_url, has_slot=bool(server.slot)),
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 APPLY = ("headrace apply",)
+VERIFY = "headrace verify --wait 600"
 
 
 def address(connect_url: str) -> str:
@@ -12,10 +13,16 @@ def address(connect_url: str) -> str:
     return re.sub(r"(?<=://)[^/@]*@", "", connect_url.rstrip("/"))
 
 
-def read_again(connector: str, slot: str, connect_url: str, *, has_slot: bool) -> tuple[str, ...]:
-    """Begins with a first read of all tables: rows that are gone meanwhile are swept, nothing else is lost."""
+def read_again() -> tuple[str, ...]:
+    """`apply` sees that changes are lost, and begins with a first read of all tables: rows that are gone meanwhile are
+    swept, nothing else is lost."""
+    return (*APPLY, VERIFY)
+
+
+def begin_anew(connector: str, slot: str, connect_url: str, *, has_slot: bool) -> tuple[str, ...]:
+    """As `read_again`, also where nothing but what the guardian remembers tells any more that changes are lost."""
     drop = (f"SELECT pg_drop_replication_slot('{slot}');",) if has_slot else ()
-    return (*_stop(connector, connect_url), *drop, *APPLY, "headrace verify --wait 600")
+    return (*_stop(connector, connect_url), *drop, *read_again())
 
 
 def give_up(connector: str, slot: str, connect_url: str) -> tuple[str, ...]:

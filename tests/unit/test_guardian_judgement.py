@@ -98,11 +98,17 @@ def test_what_is_missing_comes_first_and_holds_a_restart_back() -> None:
     assert not starts_behind_a_gap(judge(replace(WELL, reader=FAILED), WATCHED))
 
 
-def test_reading_again_stops_forgets_and_only_then_drops() -> None:
+def test_what_apply_finds_lost_needs_apply_alone() -> None:
     (lost,) = judge(slot(wal_status="lost"), WATCHED)
-    assert [step.split()[0] for step in lost.steps] == ["curl", "curl", "SELECT", "headrace", "headrace"]
-    assert lost.steps[0] == "curl -fsS -X PUT http://connect:8083/connectors/shop/stop"
     (gone,) = judge(replace(WELL, server=replace(SERVER, slot=None)), WATCHED)
+    assert lost.steps == gone.steps == ("headrace apply", "headrace verify --wait 600")
+
+
+def test_beginning_anew_stops_forgets_and_only_then_drops() -> None:
+    (gap,) = judge(replace(WELL, gap="somebody else read it"), WATCHED)
+    assert [step.split()[0] for step in gap.steps] == ["curl", "curl", "SELECT", "headrace", "headrace"]
+    assert gap.steps[0] == "curl -fsS -X PUT http://connect:8083/connectors/shop/stop"
+    (gone,) = judge(replace(WELL, gap="somebody else read it", server=replace(SERVER, slot=None)), WATCHED)[-1:]
     assert not any("drop" in step for step in gone.steps)
 
 
