@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -21,7 +22,8 @@ from streaming_jobs.delta_commit import TableTransaction
 from streaming_jobs.lake import create_table, ddl, state_columns, table_path
 from streaming_jobs.state import merge_state
 
-pytestmark = [pytest.mark.spark, pytest.mark.timeout(600)]
+EXAMPLES = int(os.environ.get("HEADRACE_CHAOS_SEEDS", "8"))
+pytestmark = [pytest.mark.spark, pytest.mark.timeout(max(600, 30 * EXAMPLES))]
 EPOCH = 10**15
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 COLUMNS = (Column("id", "bigint"), Column("n", "int"), Column("note", "string"), Column("data", "binary"))
@@ -168,7 +170,7 @@ DEED = st.one_of(
 
 
 @settings(
-    max_examples=8,
+    max_examples=EXAMPLES,
     deadline=None,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],  # every step towards a smaller example would take seconds
