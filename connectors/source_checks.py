@@ -232,8 +232,8 @@ def _compare_columns(stream: Stream, table: CatalogTable) -> list[Finding]:
                     column=column.name,
                     declared=column.spark_type,
                     found=found.type,
-                    fix=f"{stream.file}: declare the wider type under another stream name (a column of the lake keeps "
-                    f"its type), or change the table back; {_TYPE}",
+                    fix=f"{stream.file}: declare {found.type} (the lake widens integers, and decimals of one scale), "
+                    f"or change the table back; {_TYPE}",
                 )
             )
     declared = {column.name for column in stream.columns}

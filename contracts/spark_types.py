@@ -76,6 +76,13 @@ def parse_type(text: str) -> SparkType:
     return found
 
 
+def widens(old: SparkType, new: SparkType) -> bool:
+    """Whether every value of `old` is one of `new` with the same canonical text, so that keys and hashes stay."""
+    if old.name in INTEGERS and new.name in INTEGERS:
+        return INTEGERS.index(old.name) < INTEGERS.index(new.name)
+    return old.name == new.name == "decimal" and old.scale == new.scale and old.precision < new.precision
+
+
 class _Tokens:
     def __init__(self, text: str) -> None:
         self.text = text

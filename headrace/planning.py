@@ -9,7 +9,7 @@ from connectors import mariadb_plan, mongodb_plan
 from connectors.plan import Change, Plan
 from connectors.postgres_plan import plan
 from contracts.errors import Fatal
-from contracts.spark_types import history_columns
+from contracts.spark_types import history_columns, parse_type, widens
 from contracts.stream import Stream
 from headrace.app import App
 from headrace.background import MONITOR, processes
@@ -41,8 +41,8 @@ def planned(app: App) -> Plan:
 
 
 def tables_to_make(app: App) -> tuple[list[str], list[str]]:
-    """Declared tables and columns that the metastore does not know; as refusals, what is there with another type
-    or key."""
+    """Declared tables and columns that the metastore does not know, or with a narrower type; as refusals, what is there
+    with another type or key."""
     lake, warehouse = f"{app.pipeline.name}_lake", app.pipeline.name
     known = _tables(app, lake) | _tables(app, warehouse)
     wanted = {f"{lake}.{name}" for name in ("ledger", "quarantine", "files")}
@@ -58,9 +58,13 @@ def tables_to_make(app: App) -> tuple[list[str], list[str]]:
             if name.lower() not in real:
                 missing.append(f"{stream.history}.{name}")
             elif not _same(kind, real[name.lower()]):
+                if widens(parse_type(real[name.lower()]), parse_type(kind)):
+                    missing.append(f"{stream.history}.{name} {kind} (was {real[name.lower()]})")
+                    continue
                 refusals.append(
                     f"{stream.history}.{name} is {real[name.lower()]}, the contract says {kind}: a column of the lake "
-                    "keeps its type\n  declare the old type, or give the column (or the stream) another name"
+                    "keeps its type, or gets a wider one\n"
+                    "  declare the old type, or give the column (or the stream) another name"
                 )
         if other := _other_key(app, stream):
             refusals.append(

@@ -23,7 +23,7 @@ def lake_url(app: App) -> str:
 
 def create_all_tables(app: App, spark: SparkSession, command: str) -> None:
     """Lake and star schema, in Delta and in Postgres. May be called at any time; nothing that exists is changed
-    except that columns are added. `command` is the caller's name, for another one that has to wait.
+    except that columns are added or get a wider type. `command` is the caller's name, for another one that has to wait.
 
     Raises:
         Conflict: another process makes the tables of this pipeline and did not end in `WAIT_FOR_TABLES_S`.
@@ -35,7 +35,7 @@ def create_all_tables(app: App, spark: SparkSession, command: str) -> None:
         with lease:
             lake_tables.create_tables(spark, app.pipeline, lake_url(app))
             create_derived(spark, app.pipeline, lake_url(app))
-            create_views(spark, app.pipeline)
+            create_views(spark, app.pipeline, lake_url(app))
             warehouse.create_tables(spark, app.pipeline, app.endpoints)
     except LeaseHeld as held:
         raise Conflict(

@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.types import StructType
 
 from contracts.errors import Fatal
-from contracts.spark_types import rescued_columns
+from contracts.spark_types import parse_type, rescued_columns, widens
 from contracts.stream import Pipeline, Stream
 from streaming_jobs.delta_commit import differing_columns, types_by_name
 
@@ -110,7 +110,8 @@ def create_table(
     skipping: Sequence[str] = (),
     key: Sequence[str] = (),
 ) -> bool:
-    """Make an external Delta table at `path` and register it, or add the columns that it lacks; True if it was made.
+    """Make an external Delta table at `path` and register it, or add the columns that it lacks and widen those that the
+    declared type `widens`; True if it was made.
 
     May be called again at any time; a table that exists only in one of metastore and filesystem is completed.
     `skipping`: the columns with statistics per file; Delta's first 32 if there is none.
@@ -123,9 +124,14 @@ def create_table(
     if DeltaTable.isDeltaTable(spark, path):
         spark.sql(f"create table if not exists {name} using delta location {sql_text(path)}")
         known = types_by_name(spark.table(name).schema)
-        _check_types(name, known, columns)
+        wider = _wider_columns(name, known, columns)
         if key:
             _check_key(spark, name, key)
+        if wider:
+            # https://docs.delta.io/latest/delta-type-widening.html: the files stay, readers widen what they read.
+            spark.sql(f"alter table {name} set tblproperties ('delta.enableTypeWidening'='true')")
+        for column, kind in wider:
+            spark.sql(f"alter table {name} alter column `{column}` type {kind}")
         if missing := [(column, kind) for column, kind in columns if column.lower() not in known]:
             spark.sql(f"alter table {name} add columns ({ddl(missing)})")
         return False
@@ -141,17 +147,17 @@ def create_table(
     return True
 
 
-def _check_types(name: str, known: Mapping[str, str], columns: Columns) -> None:
+def _wider_columns(name: str, known: Mapping[str, str], columns: Columns) -> Columns:
     declared = types_by_name(cast(StructType, StructType.fromDDL(ddl(columns))))
-    differing = [
-        f"{column} is {known[column]}, declared {declared[column]}" for column in differing_columns(known, declared)
-    ]
-    if differing:
+    differing = differing_columns(known, declared)
+    wider = [one for one in differing if widens(parse_type(known[one]), parse_type(declared[one]))]
+    if others := [f"{one} is {known[one]}, declared {declared[one]}" for one in differing if one not in wider]:
         raise Fatal(
-            f"{name}: a column of the lake keeps its type: {'; '.join(differing)}",
+            f"{name}: a column of the lake keeps its type, or gets a wider one: {'; '.join(others)}",
             state="The table is as it was.",
             next_step="declare the old type, or give the column another name",
         )
+    return [(one, declared[one]) for one in wider]
 
 
 def _check_key(spark: SparkSession, name: str, key: Sequence[str]) -> None:
@@ -189,15 +195,15 @@ def ddl(columns: Columns) -> str:
 _issued: dict[str, str] = {}
 
 
-def issue_view(spark: SparkSession, name: str, query: str) -> None:
+def issue_view(spark: SparkSession, name: str, query: str, *, again: bool = False) -> None:
     """Make a view, or give it another text in one step.
 
     `create or replace view` drops the view first: a reader meets a moment without it [seen]. A text that this
-    process gave before is not given again. May be called at any time.
+    process gave before is not given `again` unless it must be, as after a change of types. May be called at any time.
     """
     if not spark.catalog.tableExists(name):
         spark.sql(f"create view if not exists {name} as {query}")
-    elif _issued.get(name) != query:
+    elif again or _issued.get(name) != query:
         spark.sql(f"alter view {name} as {query}")
     _issued[name] = query
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from delta.tables import DeltaTable
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql.types import StructType
 
 from contracts.current import current_of_files
 from contracts.errors import Conflict
@@ -23,9 +25,9 @@ from contracts.stream import Pipeline, Stream
 from contracts.table_reads import NO_READS, Place, TableReads
 from contracts.unavailable import may_be_unavailable
 from streaming_jobs.commit_log import headrace_commits, table_exists
-from streaming_jobs.delta_commit import TableTransaction, met_another_writer
+from streaming_jobs.delta_commit import TableTransaction, met_another_writer, types_by_name
 from streaming_jobs.files import issue_files_view
-from streaming_jobs.lake import issue_view, table_path
+from streaming_jobs.lake import ddl, issue_view, table_path
 from streaming_jobs.ranges import VERSIONS_PER_EPOCH, epoch_id, epoch_of
 from streaming_jobs.unavailable import columns_of, complete_newest, completed, held_in_state, newest_changes, newest_of
 
@@ -71,15 +73,26 @@ class StateMerge:
     swept: int = 0
 
 
-def create_views(spark: SparkSession, pipeline: Pipeline) -> None:
+def create_views(spark: SparkSession, pipeline: Pipeline, lake_url: str) -> None:
     """Make `files` and every stream's `_current` where they are missing, so that whoever asks before the first merge
-    gets an answer. Needs the tables; may be called at any time."""
+    gets an answer, and those with other types than their tables have. Needs the tables; may be called at any time."""
     issue_files_view(spark, pipeline)
     for stream in pipeline.streams:
         if not stream.is_cdc:
             refresh_file_view(spark, stream)
-        elif not spark.catalog.tableExists(f"{stream.history}_current"):
-            _reissue(spark, stream, 0)
+        elif not _has_types(spark, stream):
+            state = table_path(lake_url, pipeline.name, f"{stream.name}_state")
+            position = TableTransaction(spark, state).positions().get(f"state:{stream.name}", 0)
+            _reissue(spark, stream, position, again=True)
+
+
+def _has_types(spark: SparkSession, stream: Stream) -> bool:
+    """Whether the view is there, with the declared types: one that was made before a column got wider casts it back."""
+    name = f"{stream.history}_current"
+    if not spark.catalog.tableExists(name):
+        return False
+    declared = cast(StructType, StructType.fromDDL(ddl(current_columns(stream))))
+    return types_by_name(spark.table(name).schema) == types_by_name(declared)
 
 
 def merge_states(
@@ -304,7 +317,7 @@ def _conflict(error: PySparkException, path: str) -> Exception:
     )
 
 
-def _reissue(spark: SparkSession, stream: Stream, position: int) -> None:
+def _reissue(spark: SparkSession, stream: Stream, position: int, *, again: bool = False) -> None:
     """State plus the history past the state's position, whose literal prunes the history's files.
 
     Every version in the state is below that position, and so below a truncate past it. Pending rows are not shown.
@@ -329,7 +342,7 @@ def _reissue(spark: SparkSession, stream: Stream, position: int) -> None:
         select {columns} from news where _op <> 'd' and _unavailable is null
         {filled if may_be_unavailable(stream) else ""}
     """
-    issue_view(spark, f"{stream.history}_current", query)
+    issue_view(spark, f"{stream.history}_current", query, again=again)
 
 
 def refresh_file_view(spark: SparkSession, stream: Stream) -> None:

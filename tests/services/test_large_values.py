@@ -139,7 +139,7 @@ def test_untouched_large_values_changed_keys_and_truncates_arrive_as_they_are(li
     apply(plan(library.pipeline, library.endpoints, library.settings))
     create_tables(library.spark, library.pipeline, library.lake_url)
     create_derived(library.spark, library.pipeline, library.lake_url)
-    create_views(library.spark, library.pipeline)
+    create_views(library.spark, library.pipeline, library.lake_url)
 
     library.run("insert into docs values (4, 4, large(), null, ''); update docs set n = n + 10 where id in (1, 4)")
     library.run("update docs set n = 11, doc = null where id = 1; update lists set n = n + 10")

@@ -29,7 +29,7 @@ from streaming_jobs.lake import create_derived
 from streaming_jobs.positions import describe
 from streaming_jobs.quarantine import FieldsChanged
 from streaming_jobs.ranges import Range
-from streaming_jobs.state import merge_state
+from streaming_jobs.state import create_views, merge_state
 from streaming_jobs.tables import create_tables
 
 COLUMNS = (
@@ -86,6 +86,7 @@ class Shop:
         pipeline = replace(self.pipeline, streams=(stream,))
         create_tables(self.spark, pipeline, self.lake_url)
         create_derived(self.spark, pipeline, self.lake_url)
+        create_views(self.spark, pipeline, self.lake_url)
         return stream
 
     def ingest(self, stream: Stream, kind: Kind = "batch") -> Counts:
@@ -181,6 +182,13 @@ def test_every_row_around_a_schema_change_is_where_the_policy_puts_it(shop: Shop
     mended = shop.declared(replace(quarantine, evolution="evolve"))
     assert shop.ingest(mended, "replay") == Counts(accepted=7, duplicate=2, quarantined=2)
     assert shop.current(mended) == arrived
+
+    # A wider type: the lake's columns follow, and a replay brings the row that did not fit.
+    columns = (COLUMNS[0], replace(COLUMNS[1], spark_type="decimal(12,2)"), *COLUMNS[2:])
+    wider = shop.declared(replace(mended, columns=columns))
+    assert shop.ingest(wider, "replay") == Counts(accepted=1, duplicate=9, quarantined=1)
+    large = {7: ("12345678.90", None, {"remark": "g", "discount": None})}
+    assert shop.current(wider) == {**arrived, **large}
 
     # stop: what came before the change is there, the rest is unread until the contract is another.
     with pytest.raises(FieldsChanged, match=r"(?s)missing: size.*stop\.yaml"):

@@ -38,7 +38,7 @@ def test_what_is_declared_as_before_is_taken(spark: SparkSession, tmp_path: Path
     assert "note" in spark.table(things.history).columns
 
 
-@pytest.mark.parametrize("kind", ["string", "decimal(6,2)"])
+@pytest.mark.parametrize("kind", ["string", "decimal(6,3)", "decimal(4,2)", "double"])
 def test_a_column_declared_with_another_type_is_refused(
     spark: SparkSession, tmp_path: Path, things: Stream, kind: str
 ) -> None:
@@ -47,6 +47,21 @@ def test_a_column_declared_with_another_type_is_refused(
         create_history(spark, changed, str(tmp_path))
     assert refused.value.next_step == "declare the old type, or give the column another name"
     assert "note" not in spark.table(things.history).columns
+
+
+def test_a_decimal_of_the_same_scale_gets_wider(spark: SparkSession, tmp_path: Path, things: Stream) -> None:
+    transaction = TableTransaction(spark, path_of(things, tmp_path))
+    transaction.write(spark.sql("select 1L as id, cast(1.5 as decimal(5,2)) as price"))
+    transaction.commit({"a": 1}, {})
+    wider = replace(things, columns=(things.columns[0], Column("price", "decimal(20,2)"), things.columns[2]))
+    create_history(spark, wider, str(tmp_path))
+    transaction = TableTransaction(spark, path_of(things, tmp_path))
+    transaction.write(spark.sql("select 2L as id, cast(123456789012345678.25 as decimal(20,2)) as price"))
+    transaction.commit({"a": 2}, {})
+    found = spark.table(things.history).selectExpr("id", "cast(price as string)").collect()
+    assert sorted(tuple(row) for row in found) == [(1, "1.50"), (2, "123456789012345678.25")]
+    with pytest.raises(Fatal, match=r"price is decimal\(20,2\), declared decimal\(5,2\)"):
+        create_history(spark, things, str(tmp_path))
 
 
 def test_a_field_after_the_twenty_fifth_counts(spark: SparkSession, tmp_path: Path, things: Stream) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import random
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,10 +15,10 @@ import pytest
 from pyspark.sql import SparkSession
 
 from contracts.spark_types import history_columns
-from contracts.stream import Column, Stream, TableSource
+from contracts.stream import Column, Pipeline, Stream, TableSource
 from streaming_jobs.delta_commit import TableTransaction
-from streaming_jobs.lake import create_table, ddl, state_columns, table_path
-from streaming_jobs.state import Snapshot, complete_snapshot, merge_state
+from streaming_jobs.lake import create_derived, create_table, ddl, state_columns, table_path
+from streaming_jobs.state import Snapshot, complete_snapshot, create_views, merge_state
 
 pytestmark = [pytest.mark.spark, pytest.mark.timeout(400)]
 EPOCH = 10**15
@@ -29,9 +30,9 @@ Change = tuple[int, str, int | None, str | None, str | None]
 class Table:
     """A history and a state of one stream, written as the streaming job does."""
 
-    def __init__(self, spark: SparkSession, folder: Path, name: str) -> None:
+    def __init__(self, spark: SparkSession, folder: Path, name: str, id_type: str = "bigint") -> None:
         self.spark, self.lake_url = spark, f"file://{folder}/lake"
-        columns = (Column("id", "bigint"), Column("name", "string"))
+        columns = (Column("id", id_type), Column("name", "string"))
         pipeline = f"d{hashlib.md5(str(folder).encode()).hexdigest()[:8]}"
         self.stream = Stream(pipeline, name, f"x.public.{name}", TableSource("public", name), columns, ("id",))
         self.path = table_path(self.lake_url, pipeline, name)
@@ -58,6 +59,14 @@ class Table:
         self.spark.sql(f"drop table {self.stream.history}_state")
         shutil.rmtree(urlsplit(f"{self.path}_state").path)
         self._create_state()
+
+    def declare(self, id_type: str) -> None:
+        """Another type in the contract, and `headrace apply`."""
+        self.stream = replace(self.stream, columns=(Column("id", id_type), self.stream.columns[1]))
+        create_table(self.spark, self.stream.history, self.path, history_columns(self.stream))
+        pipeline = Pipeline(self.stream.pipeline, (self.stream,), Path(), Path(), Path())
+        create_derived(self.spark, pipeline, self.lake_url)
+        create_views(self.spark, pipeline, self.lake_url)
 
     def _create_state(self) -> None:
         name = f"{self.stream.history}_state"
@@ -86,6 +95,23 @@ def _expected(changes: Sequence[Change]) -> dict[int, tuple[str | None, int, boo
         else:
             newest[key] = (name, offset, op == "d")
     return newest
+
+
+def test_a_column_gets_wider_under_the_rows_that_are_there(spark: SparkSession, tmp_path: Path) -> None:
+    table = Table(spark, tmp_path, "people", "int")
+    table.add([(0, "c", 1, "a", None), (1, "c", 2, "b", None)])
+    table.merge()
+    table.add([(2, "c", 3, "c", None)])
+    table.declare("bigint")
+    assert table.current() == {1: "a", 2: "b", 3: "c"}
+    large = 2**40
+    table.add([(3, "c", large, "large", None), (4, "u", 1, "a2", None)])
+    expected = {1: "a2", 2: "b", 3: "c", large: "large"}
+    assert table.current() == expected
+    table.merge()
+    assert table.current() == expected
+    assert table.state().keys() == expected.keys()
+    assert spark.table(f"{table.stream.history}_current").schema["id"].dataType.simpleString() == "bigint"
 
 
 @pytest.mark.parametrize("seed", [1])
