@@ -9,7 +9,7 @@ from pathlib import Path
 
 from contracts.endpoints import PostgresEndpoint
 from contracts.errors import ContractError
-from contracts.stream import Pipeline
+from contracts.stream import Pipeline, topic_of_transactions
 from contracts.unavailable import is_marker, new_marker
 
 MAX_MESSAGE_BYTES = 20 * 1024 * 1024
@@ -95,7 +95,7 @@ def check_topics(part: Pipeline) -> None:
 
 def transaction_topic(pipeline: Pipeline) -> str:
     """Where Debezium writes each transaction's begin and end with its counts."""
-    return f"{pipeline.name}.transaction"
+    return topic_of_transactions(pipeline.name)
 
 
 def message_topic(pipeline: Pipeline) -> str:

@@ -84,6 +84,7 @@ class StreamProperties(_Properties):
     quarantine_limit: Annotated[float, Field(ge=0, le=1)] = 0.1
     quarantine_minimum: Annotated[int, Field(ge=1)] = 1000
     retention_days: Annotated[int, Field(ge=1)] = 7
+    consistent_cut: bool = False
 
 
 class ColumnProperties(_Properties):

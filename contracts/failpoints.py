@@ -20,6 +20,8 @@ FAILPOINTS = frozenset(
         "after_quarantine_commit",
         "before_history_commit",
         "after_history_commit",
+        "before_cut_commit",
+        "after_cut_commit",
         "before_state_commit",
         "after_state_commit",
         "before_merge_commit",

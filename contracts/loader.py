@@ -26,7 +26,7 @@ from contracts.yaml_document import Place, YamlDocument
 KIND = "DataContract"
 SAMPLE_DATA_KIND = "HeadraceSampleData"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
-RESERVED = {"quarantine", "ledger", "files", "files_sent", "ledger_files"}
+RESERVED = {"quarantine", "ledger", "files", "files_sent", "ledger_files", "consistent_cut"}
 RESERVED_ENDINGS = ("_current", "_state", "_changes")
 DEFAULT_FRESHNESS_S = 60.0
 _SECONDS = {
@@ -122,6 +122,7 @@ def load_stream(path: Path, pipeline: str) -> Stream:
         quarantine_minimum=properties.quarantine_minimum,
         freshness_s=_freshness_s(document, contract),
         retention_days=properties.retention_days,
+        consistent_cut=properties.consistent_cut,
         owner=_owner(contract),
         description=(schema.description or "").strip(),
         file=path,
@@ -222,6 +223,13 @@ def _check_stream(
         raise document.error("a table's topic has one partition: its offsets order the changes", at, "no partitions")
     if isinstance(source, TableSource) and found.version:
         raise document.error("a table's version is the source's epoch and the offset", at, "no `headrace.version`")
+    if found.consistent_cut and (not isinstance(source, TableSource) or source.system == "mongodb"):
+        what = "MongoDB's documents" if isinstance(source, TableSource) else "files"
+        raise document.error(
+            f"`headrace.consistentCut` is true, but {what} come without the transactions that wrote them",
+            at,
+            "it only where `headrace.table` is a table of Postgres or MariaDB",
+        )
     if found.version:
         column = by_name.get(found.version)
         if column is None:

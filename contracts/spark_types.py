@@ -15,6 +15,8 @@ _SYNONYMS = {"integer": "int", "long": "bigint", "short": "smallint", "byte": "t
 # `_unavailable`: columns whose value the change lacks, NULL if none. `_moved_key`: where the primary key of a row was
 # changed, the new `_key` in the delete of the old one, the old one in the create of the new one.
 CDC_COLUMNS = (("_snapshot", "string"), ("_unavailable", "array<string>"), ("_moved_key", "binary"))
+# The transaction that wrote the row at the source; NULL for what a snapshot read, and for rows from before the option.
+TRANSACTION_COLUMN = ("_transaction", "string")
 FILE_COLUMNS = (("_file", "string"), ("_file_hash", "string"), ("_line", "bigint"))
 EVENT_COLUMNS = (
     ("_op", "string"),
@@ -165,6 +167,7 @@ def history_columns(stream: Stream) -> tuple[tuple[str, str], ...]:
         *EVENT_COLUMNS,
         *tail,
         *rescued_columns(stream),
+        *((TRANSACTION_COLUMN,) if stream.consistent_cut else ()),
     )
 
 

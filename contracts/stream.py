@@ -132,6 +132,9 @@ class Stream:
     `evolution` says what becomes of a row whose fields are not those of the contract. `evolve`: a field that is not
     declared is kept in `_rescued`, one that is missing is NULL. `quarantine`: the row is refused. `stop`: the stream is
     parked in front of it, and a file whose header says so is not sent.
+
+    `consistent_cut`: readers see the rows of one source transaction together with those of the pipeline's other streams
+    from the same system that say so.
     """
 
     pipeline: str
@@ -149,6 +152,7 @@ class Stream:
     quarantine_minimum: int = 1000
     freshness_s: float = 60.0
     retention_days: int = 7
+    consistent_cut: bool = False
     owner: str = ""
     description: str = ""
     file: Path = Path()
@@ -232,6 +236,16 @@ class Pipeline:
         return replace(self, name=captured_as(self.name, system), streams=streams)
 
     @property
+    def cut_groups(self) -> dict[System, tuple[Stream, ...]]:
+        """By system, the streams whose rows of one transaction become visible together; none that has no such stream."""
+        groups: dict[System, tuple[Stream, ...]] = {}
+        for stream in self.cdc_streams:
+            if stream.consistent_cut:
+                system = stream.table_source.system
+                groups[system] = (*groups.get(system, ()), stream)
+        return groups
+
+    @property
     def file_streams(self) -> tuple[Stream, ...]:
         """The streams whose rows come from files."""
         return tuple(stream for stream in self.streams if not stream.is_cdc)
@@ -240,6 +254,11 @@ class Pipeline:
     def files_topic(self) -> str:
         """The compacted topic that holds each file's state, written in the transactions that send its rows."""
         return f"{self.name}.files"
+
+
+def topic_of_transactions(captured: str) -> str:
+    """Where Debezium writes the begin and the end of each transaction of what is `captured_as` that name."""
+    return f"{captured}.transaction"
 
 
 def captured_as(pipeline: str, system: System) -> str:

@@ -114,8 +114,11 @@ class Place:
     partition: int
 
 
-def stable_ends(kafka: str, topics: Collection[str]) -> dict[Place, tuple[int, int]]:
-    """From where and how far each partition can be read (read committed). A topic that does not exist is left out.
+def stable_ends(
+    kafka: str, topics: Collection[str], *, committed: bool = True
+) -> dict[Place, tuple[int, int]]:
+    """From where and how far each partition can be read (read committed); unless `committed`, how far it is written. A
+    topic that does not exist is left out.
 
     Raises:
         ServiceUnavailable: the broker did not answer.
@@ -128,7 +131,8 @@ def stable_ends(kafka: str, topics: Collection[str]) -> dict[Place, tuple[int, i
     if not places:
         return {}
     try:
-        consumer = KafkaConsumer(bootstrap_servers=kafka, isolation_level="read_committed", metrics_enabled=False)
+        isolation = "read_committed" if committed else "read_uncommitted"
+            consumer = KafkaConsumer(bootstrap_servers=kafka, isolation_level=isolation, metrics_enabled=False)
         try:
             beginnings, ends = consumer.beginning_offsets(list(places)), consumer.end_offsets(list(places))
         finally:

@@ -67,6 +67,26 @@ FILES_SENT: Columns = (
     ("reason", "string"),
     ("sent_at", "timestamp"),
 )
+# How far readers see each stream of `Pipeline.cut_groups`: all rows below the version `bound`. Rewritten as a whole, in
+# one commit, so that all views move at once. `last` is the greatest version below the bound that the history had then.
+# `read_to` is an offset of the transactions' topic (`topic_id`): every transaction that ended below it is whole in the
+# lake. `next_*` is the cut that waits: all that ended below `next_read_to` is whole once the lake has each topic up to
+# `next_end`; empty if nothing waits. `as_of`, `next_as_of`: when the topics were looked at for it.
+CONSISTENT_CUT: Columns = (
+    ("source", "string"),
+    ("stream", "string"),
+    ("bound", "bigint"),
+    ("last", "bigint"),
+    ("topic_id", "string"),
+    ("read_to", "bigint"),
+    ("as_of", "timestamp"),
+    ("next_topic_id", "string"),
+    ("next_read_to", "bigint"),
+    ("next_stream_id", "string"),
+    ("next_end", "bigint"),
+    ("next_as_of", "timestamp"),
+)
+CUT_TABLE = "consistent_cut"
 DERIVED: dict[str, Columns] = {"ledger": LEDGER, "ledger_files": LEDGER_FILES, "files_sent": FILES_SENT}
 
 # The property of a history that keeps its natural key.
@@ -180,6 +200,8 @@ def create_derived(spark: SparkSession, pipeline: Pipeline, lake_url: str) -> No
     schema = f"{pipeline.name}_lake"
     for table, columns in DERIVED.items():
         create_table(spark, f"{schema}.{table}", table_path(lake_url, pipeline.name, table), columns)
+    if pipeline.cut_groups:
+        create_table(spark, f"{schema}.{CUT_TABLE}", table_path(lake_url, pipeline.name, CUT_TABLE), CONSISTENT_CUT)
     for stream in pipeline.cdc_streams:
         table = f"{stream.name}_state"
         path = table_path(lake_url, pipeline.name, table)

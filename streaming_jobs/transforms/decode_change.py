@@ -8,7 +8,7 @@ from functools import lru_cache
 from pyspark.sql import DataFrame
 
 from contracts.spark_types import parse_type
-from contracts.stream import Stream
+from contracts.stream import Stream, System
 from contracts.unavailable import MARKER_BASE64, MARKER_PATTERN, MARKER_PREFIX, may_be_unavailable
 from streaming_jobs.transforms.sql import (
     first_of,
@@ -23,6 +23,7 @@ _ENVELOPE = (
     "struct<before:map<string,string>,after:map<string,string>,"
     "source:struct<ts_us:bigint,ts_ms:bigint,snapshot:string>,op:string,ts_ms:bigint,end:string>"
 )
+_WITH_TRANSACTION = _ENVELOPE.replace(",end:", ",transaction:struct<id:string>,end:")
 # What Debezium says where the primary key of a row was changed, which it sends as a delete and a create.
 _MOVED = "get(filter(headers, h -> h.key in ('__debezium.oldkey', '__debezium.newkey')), 0).value"
 _OPERATIONS = "('r', 'c', 'u', 'd', 't', 'm')"
@@ -36,15 +37,28 @@ def decode_change(frame: DataFrame, stream: Stream) -> DataFrame:
     like any change. `_no_row`: a tombstone or a message. `_event_time` is when the source committed, in microseconds
     where it says so. `_unavailable`: the fields that hold a marker, NULL if none; only an update and the create of a
     changed primary key can lack a value, elsewhere the same text is somebody's. `_moved`: the other key's fields.
+    With `consistent_cut` also `_transaction`, spelled as `transaction_id` spells it.
     """
     for step in _steps(stream, "headers" in frame.columns):
         frame = frame.selectExpr(*step)
     return frame
 
 
+def transaction_id(system: System, text: str) -> str:
+    """SQL for what names a transaction in rows and in Debezium's BEGIN and END alike. Postgres' id ends in an LSN,
+    which differs between them."""
+    return f"substring_index({text}, ':', 1)" if system == "postgres" else text
+
+
+def _transaction(stream: Stream) -> str:
+    named = transaction_id(stream.table_source.system, "_change.transaction.id")
+    # A definition (in MariaDB TRUNCATE is one) commits by itself, and its END never comes.
+    return f"if(_change.op = 't', null, {named})" if stream.table_source.system == "mariadb" else named
+
+
 @lru_cache(maxsize=256)
 def _steps(stream: Stream, with_headers: bool) -> tuple[tuple[str, ...], ...]:
-    parse = whole_json("_text", _ENVELOPE, '{"end":"%s"}')
+    parse = whole_json("_text", _WITH_TRANSACTION if stream.consistent_cut else _ENVELOPE, '{"end":"%s"}')
     place: tuple[str, ...] = ("_topic", "_partition", "_offset", "_raw")
     read = (
         "topic as _topic",
@@ -94,6 +108,7 @@ def _steps(stream: Stream, with_headers: bool) -> tuple[tuple[str, ...], ...]:
         f"coalesce(timestamp_micros({micros}), _sent_at) as _event_time",
         "_change.op as _op",
         "nullif(_change.source.snapshot, 'false') as _snapshot",
+        *((f"{_transaction(stream)} as _transaction",) if stream.consistent_cut else ()),
         f"{_unavailable(stream)} as _unavailable",
         "from_json(_moved_text, 'map<string,string>') as _moved",
         "if(_change.op = 'd', _change.before, _change.after) as _fields",
