@@ -237,7 +237,7 @@ class Pipeline:
 
     @property
     def cut_groups(self) -> dict[System, tuple[Stream, ...]]:
-        """By system, the streams whose rows of one transaction become visible together; none that has no such stream."""
+        """The streams whose rows of one transaction become visible together, by system."""
         groups: dict[System, tuple[Stream, ...]] = {}
         for stream in self.cdc_streams:
             if stream.consistent_cut:

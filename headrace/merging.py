@@ -12,13 +12,15 @@ from pyspark.sql import SparkSession
 
 from connectors.table_reads import Notes
 from contracts.errors import Conflict, LedgerMismatch
-from contracts.stream import Stream, System
+from contracts.stream import Stream, System, captured_as, topic_of_transactions
 from contracts.table_reads import NO_READS, TableReads
 from headrace.app import App
 from headrace.rounds import note_round, rounds_file
 from headrace.tables import lake_url
+from streaming_jobs.cut import move_cut
 from streaming_jobs.delta_commit import TableTransaction
 from streaming_jobs.files import refresh_files
+from streaming_jobs.gaps import stable_ends
 from streaming_jobs.lake import table_path
 from streaming_jobs.ledger import refresh_ledger
 from streaming_jobs.state import merge_states
@@ -85,9 +87,12 @@ class Merging:
         lake |= self._versions(["files_sent", "ledger_files"])
         # A read of a table that found no row changes no history.
         lake["reads"] = self._reads()
+        lake["transactions"] = self._transactions()
         if not lost and lake == self._merged and time.monotonic() - self._looked_at_targets < LOOK_AT_TARGETS_EVERY_S:
             return 0
         self._merged = {}
+        # The whole round reads from one cut: it moves here and nowhere else.
+        waits = move_cut(spark, app.pipeline, url, app.endpoints.kafka, now)
         merge_states(spark, app.pipeline, url, self._told)
         report = merge_round(spark, app.pipeline, app.endpoints, now=now)
         for table in report.tables:
@@ -96,8 +101,15 @@ class Merging:
         report.check()
         if lost:
             raise lost
-        self._merged, self._looked_at_targets = lake, time.monotonic()
+        # A cut that waits for the lake may be reached by what came meanwhile.
+        self._merged, self._looked_at_targets = {} if waits else lake, time.monotonic()
         return report.rows
+
+    def _transactions(self) -> int:
+        """How much the topics of transactions hold: an END may come after all rows of its transaction were merged."""
+        pipeline = self._app.pipeline
+        topics = [topic_of_transactions(captured_as(pipeline.name, system)) for system in pipeline.cut_groups]
+        return sum(end for _, end in stable_ends(self._app.endpoints.kafka, topics).values())
 
     def _reads(self) -> int:
         return sum(notes.end() for notes in self._notes.values())

@@ -16,7 +16,7 @@ from headrace.background import MONITOR, processes
 from headrace.evolution import warnings
 from headrace.lake import rows_of
 from infra.local import deployment
-from streaming_jobs.lake import KEY
+from streaming_jobs.lake import CUT_TABLE, KEY
 from warehouse_sql.asking import postgres_state
 from warehouse_sql.declaration import load
 
@@ -46,6 +46,7 @@ def tables_to_make(app: App) -> tuple[list[str], list[str]]:
     lake, warehouse = f"{app.pipeline.name}_lake", app.pipeline.name
     known = _tables(app, lake) | _tables(app, warehouse)
     wanted = {f"{lake}.{name}" for name in ("ledger", "quarantine", "files")}
+    wanted |= {f"{lake}.{CUT_TABLE}"} if app.pipeline.cut_groups else set()
     wanted |= {f"{stream.history}_current" for stream in app.pipeline.streams}
     wanted |= {f"{warehouse}.{table.name}" for table in load(app.pipeline).tables}
     missing, refusals = sorted(wanted - known), []

@@ -114,9 +114,7 @@ class Place:
     partition: int
 
 
-def stable_ends(
-    kafka: str, topics: Collection[str], *, committed: bool = True
-) -> dict[Place, tuple[int, int]]:
+def stable_ends(kafka: str, topics: Collection[str], *, committed: bool = True) -> dict[Place, tuple[int, int]]:
     """From where and how far each partition can be read (read committed); unless `committed`, how far it is written. A
     topic that does not exist is left out.
 
@@ -130,9 +128,9 @@ def stable_ends(
     }
     if not places:
         return {}
+    isolation = "read_committed" if committed else "read_uncommitted"
     try:
-        isolation = "read_committed" if committed else "read_uncommitted"
-            consumer = KafkaConsumer(bootstrap_servers=kafka, isolation_level=isolation, metrics_enabled=False)
+        consumer = KafkaConsumer(bootstrap_servers=kafka, isolation_level=isolation, metrics_enabled=False)
         try:
             beginnings, ends = consumer.beginning_offsets(list(places)), consumer.end_offsets(list(places))
         finally:

@@ -25,6 +25,7 @@ from contracts.stream import Pipeline, Stream
 from contracts.table_reads import NO_READS, Place, TableReads
 from contracts.unavailable import may_be_unavailable
 from streaming_jobs.commit_log import headrace_commits, table_exists
+from streaming_jobs.cut import bound_of, visible
 from streaming_jobs.delta_commit import TableTransaction, met_another_writer, types_by_name
 from streaming_jobs.files import issue_files_view
 from streaming_jobs.lake import ddl, issue_view, table_path
@@ -114,7 +115,8 @@ def merge_state(
 
     May be called at any time and again after a crash anywhere: each step compares versions, and the position is
     written last. Readers of the state see `_merged` rise with every change they have not seen. `told` is asked after
-    the history: whoever asks for a read of a part says so before its first row can be there.
+    the history: whoever asks for a read of a part says so before its first row can be there. With a consistent cut
+    nothing of the history counts that lies past it.
 
     Raises:
         Conflict: another merge of this stream was faster; its result stands.
@@ -126,10 +128,17 @@ def merge_state(
     known = TableTransaction(spark, state_path).positions()
     position, replayed = known.get(f"state:{stream.name}", 0), known.get(f"history:{stream.name}", 0)
     history = spark.read.format("delta").option("versionAsOf", seen).load(history_path)
+    bound = None
+    cut_at = -1 if f"cut:{stream.name}" in known else None
+    if stream.consistent_cut:
+        # Where the option is new, what was merged without it is seen already.
+        bound = max(position, bound_of(spark, stream, lake_url) or 0)
+        cut_at = bound
+        history = history.where(f"_version < {bound}")
     reads = told(stream)
     remembered = _known_snapshot(stream, known)
-    snapshot = _later(remembered, _of_few_rows(history, reads, origin))
-    if seen < replayed and snapshot == remembered:
+    snapshot = _later(remembered, _of_few_rows(history, reads, origin, bound))
+    if seen < replayed and snapshot == remembered and known.get(f"cut:{stream.name}") == cut_at:
         _reissue(spark, stream, position)
         return StateMerge(stream.name, position)
     older = _replay_filters(spark, history_path, (replayed, seen + 1), origin) if 0 < replayed <= seen else []
@@ -142,6 +151,7 @@ def merge_state(
     ).first()
     changed = swept = 0
     after = {f"history:{stream.name}": seen + 1}
+    after |= {} if cut_at is None else {f"cut:{stream.name}": cut_at}
     news_to = newest["version"] if newest is not None else None
     if newest is not None and news_to is not None:
         if newest["markers"]:
@@ -181,8 +191,11 @@ def _version_at(place: Place, positions: Mapping[str, int]) -> int:
     return epoch_of(place.topic_id, positions) * VERSIONS_PER_EPOCH + place.offset
 
 
-def _of_few_rows(history: DataFrame, reads: TableReads, positions: Mapping[str, int]) -> Snapshot | None:
-    """The read that left no markers, as a snapshot that begins just before its place; None while its row has not come.
+def _of_few_rows(
+    history: DataFrame, reads: TableReads, positions: Mapping[str, int], bound: int | None
+) -> Snapshot | None:
+    """The read that left no markers, as a snapshot that begins just before its place; None while its row has not come,
+    or its place lies past the `bound`.
 
     Before its place: a change at the place itself is newer than the read and must not have the version of a sweep.
     What lies just before it is a transaction's marker, or stays.
@@ -191,6 +204,8 @@ def _of_few_rows(history: DataFrame, reads: TableReads, positions: Mapping[str, 
     if few is None or few.place.offset == 0 or epoch_id(few.place.topic_id) not in positions:
         return None
     begins = _version_at(few.place, positions)
+    if bound is not None and begins > bound:
+        return None
     if few.rows and history.where(f"{_OF_SNAPSHOT} and _version >= {begins}").isEmpty():
         return None
     return Snapshot(begins - 1, begins - 1)
@@ -328,8 +343,9 @@ def _reissue(spark: SparkSession, stream: Stream, position: int, *, again: bool 
         union all
         select {columns} from ({completed(stream, "lacking", "known")}) where _unavailable is null
     """
+    shown = f" and _version < {visible(stream, position)}" if stream.consistent_cut else ""
     query = f"""
-        with past as (select * from {stream.history} where _version >= {position}),
+        with past as (select * from {stream.history} where _version >= {position}{shown}),
         truncated as (select coalesce(max(_version), -1) as at from past where _op = 't'),
         state as (select * from {stream.history}_state where (select at from truncated) = -1),
         changes as (select {listed} from past where _op <> 't' and _version > (select at from truncated)),

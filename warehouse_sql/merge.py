@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from contracts.endpoints import Endpoints
 from contracts.stream import Pipeline
 from warehouse_sql import declaration, parquet
-from warehouse_sql.declaration import Warehouse
+from warehouse_sql.declaration import Table, Warehouse
 from warehouse_sql.delta_target import DeltaTarget, create_delta_tables
 from warehouse_sql.postgres_target import PostgresTarget, create_postgres_tables
 from warehouse_sql.reading import FactPlan, WholeUnits, whole_units
@@ -98,8 +98,20 @@ def _round(
         reports.append(report)
         return report
 
+    together: list[list[Table]] = []
+    if isinstance(target, PostgresTarget):
+        # Several tables of Delta cannot commit together.
+        groups = [{stream.name for stream in streams} for streams in pipeline.cut_groups.values()]
+        together = [[table for table in warehouse.dimensions if table.stream in names] for names in groups]
+        for tables in filter(None, together):
+            try:
+                reports += target.merge_dimensions(tables)
+            except Exception as error:
+                reports += [TableReport(table.name, name, error=error) for table in tables]
+    merged = {table.name for tables in together for table in tables}
     for table in warehouse.dimensions:
-        attempt(table.name, lambda table=table: target.merge_dimension(table))  # type: ignore[misc]
+        if table.name not in merged:
+            attempt(table.name, lambda table=table: target.merge_dimension(table))  # type: ignore[misc]
     plans: dict[str, FactPlan] = {}
     days = set[int]()
     for table in warehouse.facts:

@@ -1,13 +1,14 @@
 """The star schema in Postgres: the same rows, published from the lake.
 
 Each table is one transaction: lock the table's position row and compare it, overwrite `staging_*` by COPY, merge or
-replace, record the position. A kill at any moment leaves the table as it was or as it will be.
+replace, record the position. A kill at any moment leaves the table as it was or as it will be. Dimensions whose streams
+share a consistent cut are one transaction together.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -116,18 +117,34 @@ class PostgresTarget:
         Raises:
             Conflict: another publisher moved the position since it was read; nothing was written.
         """
+        return self.merge_dimensions([table])[0]
+
+    def merge_dimensions(self, tables: Sequence[Table]) -> list[TableReport]:
+        """As `merge_dimension` for each, all in one transaction: a reader sees all of it or nothing."""
         started = time.monotonic()
-        before = self.position(table.name)
-        stream = self.pipeline.stream(table.stream)
-        plan = reading.plan_dimension(self.spark, stream, before)
-        if plan is None or plan.is_empty:
-            return TableReport.skip(table.name, self.name, plan is None, before)
-        rows = reading.dimension_rows(self.spark, self.warehouse, table, stream, plan)
-        with self._publication(table, before, rows) as cursor:
-            written = self._run(cursor, "merge", table)
-            self._record(cursor, table, {_WHOLE: plan.after})
+        reports: list[TableReport] = []
+        news = []
+        for table in tables:
+            before, stream = self.position(table.name), self.pipeline.stream(table.stream)
+            plan = reading.plan_dimension(self.spark, stream, before)
+            if plan is None or plan.is_empty:
+                reports.append(TableReport.skip(table.name, self.name, plan is None, before))
+            else:
+                news.append((table, plan))
+        if not news:
+            return reports
+        with transaction(self.endpoint, self.pipeline.name) as cursor:
+            for table, plan in news:
+                stream = self.pipeline.stream(table.stream)
+                rows = reading.dimension_rows(self.spark, self.warehouse, table, stream, plan)
+                self._stage(cursor, table, plan.before, rows)
+                written = self._run(cursor, "merge", table)
+                self._record(cursor, table, {_WHOLE: plan.after})
+                seconds = time.monotonic() - started
+                reports.append(TableReport(table.name, self.name, written, seconds, str(plan.before), str(plan.after)))
+            failpoint("before_warehouse_commit")
         failpoint("after_warehouse_commit")
-        return TableReport(table.name, self.name, written, time.monotonic() - started, str(before), str(plan.after))
+        return reports
 
     def plan_fact(self, table: Table, whole: reading.WholeUnits) -> reading.FactPlan | None:
         """What of a fact is to be restated, given what is whole in the lake."""
@@ -185,12 +202,15 @@ class PostgresTarget:
     @contextmanager
     def _publication(self, table: Table, expected: int, rows: DataFrame) -> Iterator[Any]:
         with transaction(self.endpoint, self.pipeline.name) as cursor:
-            self._lock(cursor, table, expected)
-            self._copy(cursor, table, rows)
-            failpoint("after_staging")
-            self._infer(cursor, table)
+            self._stage(cursor, table, expected, rows)
             yield cursor
             failpoint("before_warehouse_commit")
+
+    def _stage(self, cursor: Any, table: Table, expected: int, rows: DataFrame) -> None:
+        self._lock(cursor, table, expected)
+        self._copy(cursor, table, rows)
+        failpoint("after_staging")
+        self._infer(cursor, table)
 
     def _positions(self, table: str) -> dict[str, int]:
         with transaction(self.endpoint, self.pipeline.name) as cursor:

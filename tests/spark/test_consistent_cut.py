@@ -1,0 +1,396 @@
+"""The rows of one source transaction show together, whatever of it has arrived; judged by what the views hold."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from contracts.canonical import key_python
+from contracts.spark_types import history_columns
+from contracts.stream import Column, Pipeline, Stream, TableSource
+from streaming_jobs.cut import Place, advance, places
+from streaming_jobs.delta_commit import TableTransaction
+from streaming_jobs.lake import create_derived, create_table, ddl, table_path
+from streaming_jobs.state import create_views, merge_state
+from streaming_jobs.transactions import TOLD, Look
+
+pytestmark = [pytest.mark.spark, pytest.mark.timeout(600)]
+VPE = 10**15
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+COLUMNS = (Column("id", "bigint"), Column("amount", "bigint"))
+NUMBER = count()
+KEY = key_python(COLUMNS[:1])
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record of a table's topic; without an `id` it takes an offset and leaves no row in the lake."""
+
+    offset: int
+    op: str = "u"
+    id: int | None = None
+    amount: int | None = None
+    transaction: str | None = None
+
+
+@dataclass
+class Topic:
+    records: list[Record] = field(default_factory=list)
+    taken: int = 0
+
+    def send(self, op: str, key: int | None, amount: int | None, transaction: str | None) -> None:
+        self.records.append(Record(len(self.records), op, key, amount, transaction))
+
+
+class Bank:
+    """Two tables, the topic of transactions, and their lake; a test says what is sent, what is taken in, and when."""
+
+    def __init__(self, spark: SparkSession, folder: Path, *, cut: bool = True) -> None:
+        self.spark, self.lake_url = spark, f"file://{folder}/lake"
+        name = f"c{hashlib.md5(str(folder).encode()).hexdigest()[:8]}{next(NUMBER)}"
+        streams = tuple(
+            Stream(name, t, f"{name}.public.{t}", TableSource("public", t), COLUMNS, ("id",), consistent_cut=cut)
+            for t in ("left", "right")
+        )
+        self.pipeline = Pipeline(name, streams, folder, folder, folder)
+        self.topics = {stream.name: Topic() for stream in streams}
+        self.told: list[tuple[str, str]] = []
+        for stream in streams:
+            path = table_path(self.lake_url, name, stream.name)
+            create_table(spark, stream.history, path, history_columns(stream), skipping=("_version",))
+        create_derived(spark, self.pipeline, self.lake_url)
+        create_table(spark, f"{name}_lake.files", table_path(self.lake_url, name, "files"), (("a", "int"),))
+        for stream in streams:
+            merge_state(spark, stream, self.lake_url)
+
+    def begin(self, transaction: str) -> None:
+        self.told.append(("BEGIN", transaction))
+
+    def end(self, transaction: str) -> None:
+        self.told.append(("END", transaction))
+
+    def move(self, transaction: str, amount: int, *, ended: bool = True) -> None:
+        """One transaction: so much goes from the one table to the other."""
+        self.begin(transaction)
+        for name, sign in (("left", -1), ("right", 1)):
+            held = [r.amount for r in self.topics[name].records if r.amount is not None]
+            self.topics[name].send("u", 1, (held[-1] if held else 100) + sign * amount, transaction)
+        if ended:
+            self.end(transaction)
+
+    def take_in(self, name: str, up_to: int | None = None) -> None:
+        """What the streaming job does: rows and position in one commit."""
+        topic, stream = self.topics[name], self.pipeline.stream(name)
+        end = len(topic.records) if up_to is None else min(up_to, len(topic.records))
+        new = [r for r in topic.records[topic.taken : end] if r.op != "quarantined"]
+        transaction = TableTransaction(self.spark, table_path(self.lake_url, stream.pipeline, name))
+        if new:
+            frame = self.spark.createDataFrame([_row(record, stream) for record in new], ddl(history_columns(stream)))
+            transaction.write(frame.coalesce(1))
+        span = {"topic": stream.topic, "topic_id": name, "partition": 0, "first": topic.taken, "next": end}
+        span |= {"rows": len(new), "accepted": len(new), "conflicting": 0}
+        positions = {f"{name}:{stream.topic}-0": end, f"epoch:{name}": 1}
+        transaction.commit(positions, {"headrace": 1, "kind": "batch", "ranges": [span]})
+        topic.taken = end
+
+    def look(self) -> Look:
+        """Kafka as it is now, in the order in which `transactions.look` asks."""
+        ends = [at for at, (status, _) in enumerate(self.told) if status == "END"]
+        read_to = max([ends[-1] + 1 if ends else 0])
+        return Look("T", read_to, {name: (name, len(topic.records)) for name, topic in self.topics.items()}, AT)
+
+    def advance(self, seen: Look | None = None) -> bool:
+        seen = seen or self.look()
+        known = self.cut().values()
+        first = min((place.read_to for place in known), default=0)
+        told = [(at, *note) for at, note in enumerate(self.told) if at >= first]
+        frame = self.spark.createDataFrame(told, TOLD)
+        return advance(self.spark, self.pipeline, "postgres", self.lake_url, seen, frame)
+
+    def merge(self) -> None:
+        for stream in self.pipeline.streams:
+            merge_state(self.spark, stream, self.lake_url)
+
+    def cut(self) -> dict[str, Place]:
+        return places(self.spark, self.pipeline.name, self.lake_url)
+
+    def bounds(self) -> dict[str, int]:
+        return {name: place.bound % VPE for name, place in self.cut().items()}
+
+    def sums(self) -> tuple[int, int] | None:
+        """What both views hold, in one query; None while one of them is empty."""
+        lake = f"{self.pipeline.name}_lake"
+        query = f"select l.amount, r.amount from {lake}.left_current as l join {lake}.right_current as r using (id)"
+        row = self.spark.sql(query).first()
+        return None if row is None else (row[0], row[1])
+
+
+def _row(record: Record, stream: Stream) -> tuple[object, ...]:
+    key = None if record.id is None else KEY({"id": record.id})
+    own = (record.op, VPE + record.offset, key, None if key is None else b"h", stream.topic, 0, record.offset, AT, AT)
+    traced = (record.transaction,) if stream.consistent_cut else ()
+    return (record.id, record.amount, *own, None, None, None, *traced)
+
+
+@pytest.fixture
+def bank(spark: SparkSession, tmp_path: Path) -> Bank:
+    return Bank(spark, tmp_path)
+
+
+def test_a_transaction_shows_when_both_tables_have_it_and_not_before(bank: Bank) -> None:
+    bank.move("1", 0)
+    bank.take_in("left")
+    bank.take_in("right")
+    assert bank.sums() is None, "the cut was never moved"
+    assert not bank.advance()
+    assert bank.sums() == (100, 100)
+    bank.merge()
+    assert bank.sums() == (100, 100)
+    bank.move("2", 30)
+    bank.take_in("left")
+    assert bank.advance(), "it waits for the other table"
+    bank.merge()
+    assert bank.sums() == (100, 100)
+    bank.take_in("right")
+    assert bank.sums() == (100, 100)
+    assert not bank.advance()
+    assert bank.sums() == (70, 130), "both views moved in the commit of the cut, no state was merged yet"
+    bank.merge()
+    assert bank.sums() == (70, 130)
+
+
+def test_without_the_option_half_a_transaction_shows(spark: SparkSession, tmp_path: Path) -> None:
+    bank = Bank(spark, tmp_path, cut=False)
+    bank.move("1", 0)
+    bank.take_in("left")
+    bank.take_in("right")
+    bank.move("2", 30)
+    bank.take_in("left")
+    assert bank.sums() == (70, 100)
+
+
+def test_a_transaction_without_its_end_waits_and_is_passed_by_a_later_one(bank: Bank) -> None:
+    bank.move("1", 0)
+    bank.move("2", 10, ended=False)
+    for name in ("left", "right"):
+        bank.take_in(name)
+    assert not bank.advance()
+    assert bank.bounds() == {"left": 1, "right": 1}
+    assert bank.sums() == (100, 100)
+    # The slot was lost: a snapshot, which has no transactions, then another one, in one of the tables alone.
+    bank.topics["left"].send("r", 2, 5, None)
+    bank.begin("3")
+    bank.topics["left"].send("c", 3, 5, "3")
+    bank.end("3")
+    for name in ("left", "right"):
+        bank.take_in(name)
+    assert not bank.advance()
+    assert bank.bounds() == {"left": 4, "right": 2}
+    assert bank.sums() == (90, 110), "nobody waits for the END of 2 any more, in no table"
+
+
+def test_refused_rows_and_offsets_without_a_row_hold_nothing_back(bank: Bank) -> None:
+    bank.move("1", 0)
+    bank.begin("2")
+    bank.topics["left"].send("quarantined", None, None, "2")
+    bank.topics["right"].send("u", 1, 70, "2")
+    bank.end("2")
+    bank.topics["right"].send("quarantined", None, None, None)
+    for name in ("left", "right"):
+        bank.take_in(name)
+    assert not bank.advance()
+    assert bank.bounds() == {"left": 2, "right": 3}
+    assert bank.sums() == (100, 70)
+    before = TableTransaction(bank.spark, f"{bank.lake_url}/{bank.pipeline.name}/consistent_cut").read_version
+    assert not bank.advance()
+    after = TableTransaction(bank.spark, f"{bank.lake_url}/{bank.pipeline.name}/consistent_cut").read_version
+    assert after == before, "nothing moved, nothing was written"
+
+
+def test_a_cut_under_constant_load_is_reached(bank: Bank) -> None:
+    for number in range(6):
+        bank.move(str(number), 1)
+        bank.take_in("left")
+        bank.take_in("right", number)  # always one behind
+        assert bank.advance()
+    assert bank.bounds() == {"left": 5, "right": 5}
+    assert bank.sums() == (95, 105)
+
+
+def test_a_truncate_and_a_replayed_row_below_the_cut(bank: Bank) -> None:
+    bank.move("1", 0)
+    bank.begin("2")
+    bank.topics["left"].send("t", None, None, "2")
+    bank.topics["right"].send("t", None, None, "2")
+    bank.topics["left"].send("c", 1, 1, "2")
+    bank.topics["right"].send("c", 1, 199, "2")
+    for name in ("left", "right"):
+        bank.take_in(name)
+    bank.advance()
+    bank.merge()
+    assert bank.sums() == (100, 100)
+    bank.end("2")
+    bank.advance()
+    assert bank.sums() == (1, 199)
+    bank.merge()
+    assert bank.sums() == (1, 199)
+
+
+def test_a_stream_that_gets_the_option_later_shows_what_it_showed(spark: SparkSession, tmp_path: Path) -> None:
+    bank = Bank(spark, tmp_path, cut=False)
+    bank.move("1", 0)
+    for name in ("left", "right"):
+        bank.take_in(name)
+    bank.merge()
+    with_option = tuple(
+        Stream(s.pipeline, s.name, s.topic, s.source, s.columns, s.key, consistent_cut=True)
+        for s in bank.pipeline.streams
+    )
+    bank.pipeline = Pipeline(bank.pipeline.name, with_option, tmp_path, tmp_path, tmp_path)
+    for stream in with_option:
+        path = table_path(bank.lake_url, stream.pipeline, stream.name)
+        create_table(spark, stream.history, path, history_columns(stream))
+    create_derived(spark, bank.pipeline, bank.lake_url)
+    create_views(spark, bank.pipeline)
+    bank.merge()
+    assert bank.sums() == (100, 100)
+    bank.move("2", 7)
+    bank.take_in("left")
+    bank.advance()
+    bank.merge()
+    assert bank.sums() == (100, 100)
+    bank.take_in("right")
+    bank.advance()
+    bank.merge()
+    assert bank.sums() == (93, 107)
+
+
+def test_a_query_that_meets_tables_of_two_cuts_fails_and_says_so(bank: Bank) -> None:
+    bank.move("1", 0)
+    for name in ("left", "right"):
+        bank.take_in(name)
+    bank.advance()
+    bank.merge()
+    bank.move("2", 30)
+    for name in ("left", "right"):
+        bank.take_in(name)
+    old = bank.spark.read.format("delta").load(f"{bank.lake_url}/{bank.pipeline.name}/consistent_cut").collect()
+    bank.advance()
+    view = bank.spark.table(f"{bank.pipeline.name}_lake.left_current")  # its text is of the state before
+    bank.merge()
+    path = f"{bank.lake_url}/{bank.pipeline.name}/consistent_cut"
+    schema = bank.spark.read.format("delta").load(path).schema
+    bank.spark.createDataFrame(old, schema).write.format("delta").mode("overwrite").save(path)
+    with pytest.raises(PySparkException, match="run it again"):
+        view.collect()
+
+
+STEP = st.one_of(
+    st.tuples(st.just("move"), st.integers(1, 9)),
+    st.tuples(st.just("move"), st.integers(1, 9)),
+    st.tuples(st.just("open"), st.integers(1, 9)),
+    st.tuples(st.just("take_in"), st.sampled_from(("left", "right")), st.integers(1, 4)),
+    st.tuples(st.just("take_in"), st.sampled_from(("left", "right")), st.integers(1, 4)),
+    st.tuples(st.just("round")),
+)
+
+
+@settings(
+    max_examples=4,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(steps=st.lists(STEP, min_size=8, max_size=14))
+def test_whatever_has_arrived_the_views_hold_whole_transactions(
+    spark: SparkSession, tmp_path: Path, steps: list[tuple[object, ...]]
+) -> None:
+    bank = Bank(spark, tmp_path)
+    bank.move("first", 0)
+    for name in ("left", "right"):
+        bank.take_in(name)
+    bank.advance()
+    number, still_open = count(), ""
+
+    def close() -> None:
+        nonlocal still_open
+        if still_open:
+            bank.end(still_open)
+        still_open = ""
+
+    acts: dict[str, Callable[..., None]] = {
+        "move": lambda amount: (close(), bank.move(f"t{next(number)}", amount))[0],
+        "take_in": lambda name, some: bank.take_in(name, bank.topics[name].taken + some),
+    }
+    for name, *arguments in steps:
+        if name == "open":
+            close()
+            still_open = f"t{next(number)}"
+            bank.move(still_open, int(str(arguments[0])), ended=False)
+        elif name == "round":
+            bank.advance()
+            _whole(bank)
+            bank.merge()
+        else:
+            acts[str(name)](*arguments)
+        _whole(bank)
+    close()
+    for table in ("left", "right"):
+        bank.take_in(table)
+    bank.advance()
+    bank.merge()
+    newest = [topic.records[-1].amount for topic in bank.topics.values()]
+    assert list(bank.sums() or ()) == newest, "all has ended and arrived: all shows"
+
+
+def _whole(bank: Bank) -> None:
+    sums = bank.sums()
+    assert sums
+    assert sum(sums) == 200, f"half a transaction: {sums}"
+
+
+def test_a_reader_beside_the_rounds_never_sees_half(bank: Bank) -> None:
+    bank.move("0", 0)
+    for name in ("left", "right"):
+        bank.take_in(name)
+    bank.advance()
+    seen: list[tuple[int, int] | None] = []
+    refused: list[str] = []
+    stop = threading.Event()
+
+    def read() -> None:
+        while not stop.is_set():
+            try:
+                seen.append(bank.sums())
+            except PySparkException as error:
+                refused.append(str(error))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        for number in range(1, 9):
+            bank.move(str(number), 3)
+            bank.take_in("left")
+            bank.take_in("right")
+            bank.advance()
+            bank.merge()
+    finally:
+        stop.set()
+        reader.join()
+    assert [error for error in refused if "run it again" not in error] == []
+    sums: Sequence[int] = [sum(one) for one in seen if one]
+    assert len(sums) == len(seen)
+    assert {*sums} == {200}
+    assert len({*seen}) > 2, "the reader saw nothing move"
