@@ -1,5 +1,5 @@
-"""The streams of a pipeline, or one merge of its state, in a process of its own, for tests that kill it:
-`streams_process.py <pickle> run|merge`."""
+"""The streams of a pipeline, or one merge of its state, after its cut has moved or not, in a process of its own, for
+tests that kill it: `streams_process.py <pickle> run|merge|round`."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ import pickle
 import signal
 import sys
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 from infra.jars import spark_jars
 from infra.local.deployment import spark_conf
+from streaming_jobs.cut import move_cut
 from streaming_jobs.session import build_session
 from streaming_jobs.state import merge_states
 from streaming_jobs.streams import run_streams
 
 
 def main(arguments: Path, command: str) -> None:
-    """`run` until SIGTERM, or `merge` once. The pickle holds pipeline, endpoints, settings, the status file's path."""
+    """`run` until SIGTERM, or `merge` or `round` once. The pickle holds pipeline, endpoints, settings, the status file's path."""
     pipeline, endpoints, settings, status_file = pickle.loads(arguments.read_bytes())
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     spark = build_session(endpoints, settings.spark, spark_jars(), "streams to kill", conf=spark_conf(settings))
-    if command == "merge":
+    if command == "round":
+        move_cut(spark, pipeline, f"{endpoints.hdfs_url}/lake", endpoints.kafka, datetime.now(UTC))
+    if command in ("merge", "round"):
         merge_states(spark, pipeline, f"{endpoints.hdfs_url}/lake")
     else:
         run_streams(spark, pipeline, endpoints, settings, stop, print, status_file=status_file)
