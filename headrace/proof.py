@@ -23,6 +23,7 @@ from contracts.canonical import table_fingerprint_postgres, table_fingerprint_sp
 from contracts.endpoints import PostgresEndpoint
 from contracts.stream import Column, Stream
 from headrace.app import App
+from headrace.cut_overview import nothing_is_held_back
 from headrace.findings import Finding, Side, compare, side_by_side
 from headrace.lake import pending_rows, rows_of
 from headrace.proof_ledger import ledger_holds
@@ -89,7 +90,13 @@ def proof(app: App) -> Iterator[Finding]:
         mariadb_position.quiesced(mariadb, app.endpoints)
     yield from ledger_holds(app)
     yield from side_by_side(
-        lambda: chain(no_row_is_pending(app), source_equals_lake(app), warehouse_equals(app), checks_hold(app)),
+        lambda: chain(
+            nothing_is_held_back(app),
+            no_row_is_pending(app),
+            source_equals_lake(app),
+            warehouse_equals(app),
+            checks_hold(app),
+        ),
         lambda: lake_equals_warehouse(app),
     )
 

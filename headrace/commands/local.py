@@ -14,6 +14,7 @@ from connectors.guardian.judgement import Concern, amount
 from headrace.app import App, pass_app, progress_console
 from headrace.background import processes
 from headrace.commands.ask import json_option
+from headrace.cut_overview import cuts_overview
 from headrace.evolution import other_fields, source_changes
 from headrace.guarding import source_overview
 from headrace.output import masked, show
@@ -57,9 +58,10 @@ def status(app: App, as_json: bool) -> None:
     merges = masked(merges_overview(app))
     fields = [masked(row) for row in other_fields(app)] if streams else []
     changes = source_changes(app) if streams else []
+    cuts = [masked(row) for row in cuts_overview(app)] if streams else []
     if as_json:
         overview = {"parts": table, "source": source, "streams": streams, "merges": merges}
-        show([overview | {"fields": fields, "schema": changes}], as_json=True)
+        show([overview | {"fields": fields, "schema": changes, "cuts": cuts}], as_json=True)
     else:
         show(table, as_json=False, title=f"Parts (logs in {app.settings.data_dir / 'log'})")
         click.echo()
@@ -68,6 +70,9 @@ def status(app: App, as_json: bool) -> None:
         if fields:
             click.echo()
             show(fields, as_json=False, title="Rows with other fields than their contract")
+        if cuts:
+            click.echo()
+            show(cuts, as_json=False, title="Consistent cuts")
         for change in changes:
             click.secho(f"\n{change}", fg="yellow", err=True)
         if merges:

@@ -19,7 +19,7 @@ from streaming_jobs.streams import run_streams
 
 
 def main(arguments: Path, command: str) -> None:
-    """`run` until SIGTERM, or `merge` or `round` once. The pickle holds pipeline, endpoints, settings, the status file's path."""
+    """`run` until SIGTERM, another once. The pickle holds pipeline, endpoints, settings, the status file's path."""
     pipeline, endpoints, settings, status_file = pickle.loads(arguments.read_bytes())
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())

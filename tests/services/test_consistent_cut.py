@@ -50,7 +50,8 @@ when matched and s._version >= t._version then update set
 when not matched then insert ({t}_key, id, amount, is_inferred, is_deleted, _version)
 values (s.{t}_key, s.id, s.amount, s.is_inferred, s.is_deleted, s._version)"""
 _INFER = """merge into dim_{t} as t using members as s on t.{t}_key = s.{t}_key
-when not matched then insert ({t}_key, id, is_inferred, is_deleted, _version) values (s.{t}_key, s.id, true, false, -1)"""
+when not matched then insert ({t}_key, id, is_inferred, is_deleted, _version)
+values (s.{t}_key, s.id, true, false, -1)"""
 _SOURCE = "select _key as {t}_key, id, amount, false as is_inferred, _deleted as is_deleted, _version from changes"
 
 
@@ -119,10 +120,12 @@ class Bank:
     def read_postgres(self, stop: threading.Event) -> None:
         sums = " + ".join(f"(select sum(amount) from {self.pipeline.name}.dim_{table})" for table in TABLES)
         while not stop.is_set():
-            with closing(psycopg2.connect(**self.endpoints.warehouse.dsn())) as connection:
-                with connection.cursor() as cursor:
-                    cursor.execute(f"select {sums}")
-                    self.seen["postgres"].append(int((cursor.fetchone() or (0,))[0]))
+            with (
+                closing(psycopg2.connect(**self.endpoints.warehouse.dsn())) as connection,
+                connection.cursor() as cursor,
+            ):
+                cursor.execute(f"select {sums}")
+                self.seen["postgres"].append(int((cursor.fetchone() or (0,))[0]))
             time.sleep(0.02)
 
     def stream(self, stop: threading.Event) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -364,6 +365,23 @@ def test_a_value_that_was_not_sent_is_told_from_null_and_from_every_value(spark:
     assert [r._hash is None for r in found[:7]] == [True, True, False, True, False, False, False]
     assert (found[1]._moved_key, found[2]._moved_key) == (found[0]._key, found[1]._key)
     assert [r._moved_key for r in found[3:]] == [None] * 5
+
+
+def test_a_row_says_which_transaction_wrote_it(spark: SparkSession) -> None:
+    row = {"id": 1, "code": "a"}
+
+    def sent(op: str, transaction: str | None) -> tuple[bytes, bytes]:
+        change = json.loads(envelope(op, None, None if op == "t" else row))
+        change["transaction"] = transaction and {"id": transaction, "total_order": 1, "data_collection_order": 1}
+        return b"k", json.dumps(change).encode()
+
+    columns = (Column("id", "bigint"), Column("code", "string"))
+    postgres = replace(CDC, columns=columns, consistent_cut=True)
+    found = judged(postgres, records(spark, [sent("r", None), sent("u", "571:53195832"), sent("t", "572:1")]))
+    assert [one._transaction for one in found] == [None, "571", "572"]
+    mariadb = replace(postgres, source=TableSource("s", "things", system="mariadb"))
+    found = judged(mariadb, records(spark, [sent("r", None), sent("u", "0-7-15"), sent("t", "0-7-16")]))
+    assert [one._transaction for one in found] == [None, "0-7-15", None], "the END of a definition never comes"
 
 
 def test_no_step_asks_spark_to_run(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,6 +173,11 @@ WRONG = {
     "a topic with a space": ((TOPIC[0], TOPIC[1] + "'my topic'}"), "my topic", "Kafka takes"),
     "a topic that is a folder": ((TOPIC[0], TOPIC[1] + "'..'}"), "'..'", "Kafka takes"),
     "a topic too long": ((TOPIC[0], TOPIC[1] + "t" * 250 + "}"), "tttt", "Kafka takes"),
+    "files without transactions": (
+        ("{property: other.tool, value: kept}", "{property: headrace.consistentCut, value: true}"),
+        C,
+        "files come without the transactions",
+    ),
     "a type without end": (("map<string,array<int>>", "array<" * 5000), "physicalType", "too deeply"),
     "a value that is no date": (("status: active", "contractCreatedTs: 2026-02-30"), "", "day is out of range"),
 }  # fmt: skip
