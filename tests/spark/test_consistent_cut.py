@@ -23,7 +23,7 @@ from contracts.stream import Column, Pipeline, Stream, TableSource
 from streaming_jobs.cut import Place, advance, places
 from streaming_jobs.delta_commit import TableTransaction
 from streaming_jobs.lake import create_derived, create_table, ddl, table_path
-from streaming_jobs.state import create_views, merge_state
+from streaming_jobs.state import merge_state
 from streaming_jobs.transactions import TOLD, Look
 
 pytestmark = [pytest.mark.spark, pytest.mark.timeout(600)]
@@ -72,7 +72,6 @@ class Bank:
             path = table_path(self.lake_url, name, stream.name)
             create_table(spark, stream.history, path, history_columns(stream), skipping=("_version",))
         create_derived(spark, self.pipeline, self.lake_url)
-        create_table(spark, f"{name}_lake.files", table_path(self.lake_url, name, "files"), (("a", "int"),))
         for stream in streams:
             merge_state(spark, stream, self.lake_url)
 
@@ -264,7 +263,6 @@ def test_a_stream_that_gets_the_option_later_shows_what_it_showed(spark: SparkSe
         path = table_path(bank.lake_url, stream.pipeline, stream.name)
         create_table(spark, stream.history, path, history_columns(stream))
     create_derived(spark, bank.pipeline, bank.lake_url)
-    create_views(spark, bank.pipeline)
     bank.merge()
     assert bank.sums() == (100, 100)
     bank.move("2", 7)
