@@ -22,7 +22,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from connectors import marker
-from connectors.plan import apply, plan
+from connectors.plan import apply
+from connectors.postgres_plan import plan
 from connectors.removal import remove
 from contracts.endpoints import Endpoints
 from contracts.settings import Settings
