@@ -118,7 +118,7 @@ def advance(
     held = table.places
     known = _known(held, streams)
     heads = {stream.name: _Head(spark, stream, lake_url) for stream in streams}
-    waiting = _waiting(known, seen.topic_id)
+    waiting = _waiting(known, seen)
     if all(head.has(seen) for head in heads.values()):
         chosen, waiting = seen, None
     elif waiting and all(head.has(waiting) for head in heads.values()):
@@ -248,15 +248,16 @@ def _read_to(known: Mapping[str, Place]) -> tuple[str, int]:
     return first.topic_id, first.read_to
 
 
-def _waiting(known: Mapping[str, Place], topic_id: str) -> Look | None:
-    """The look that waits for the lake; None if there is none, or it is of a topic that is no more."""
+def _waiting(known: Mapping[str, Place], seen: Look) -> Look | None:
+    """The look that waits for the lake; None if there is none, or it is of a topic that was made again since."""
     ends: dict[str, tuple[str, int]] = {}
     one: Any = None
     for name, place in known.items():
-        if place.next_end is None or place.next_topic_id != topic_id:
+        stream_id = place.next_stream_id or ""
+        if place.next_end is None or (place.next_topic_id, stream_id) != (seen.topic_id, seen.ends[name][0]):
             return None
-        ends[name], one = (place.next_stream_id or "", place.next_end), place
-    return Look(topic_id, one.next_read_to, ends, one.next_as_of) if one else None
+        ends[name], one = (stream_id, place.next_end), place
+    return Look(seen.topic_id, one.next_read_to, ends, one.next_as_of) if one else None
 
 
 def _with_waiting(place: Place, waiting: Look | None) -> Place:

@@ -22,7 +22,7 @@ from contracts.spark_types import history_columns
 from contracts.stream import Column, Pipeline, Stream, TableSource
 from streaming_jobs.cut import Place, advance, places
 from streaming_jobs.delta_commit import TableTransaction
-from streaming_jobs.lake import create_derived, create_table, ddl, table_path
+from streaming_jobs.lake import CONSISTENT_CUT, CUT_TABLE, create_table, ddl, state_columns, table_path
 from streaming_jobs.state import merge_state
 from streaming_jobs.transactions import TOLD, Look
 
@@ -68,12 +68,18 @@ class Bank:
         self.pipeline = Pipeline(name, streams, folder, folder, folder)
         self.topics = {stream.name: Topic() for stream in streams}
         self.told: list[tuple[str, str]] = []
-        for stream in streams:
-            path = table_path(self.lake_url, name, stream.name)
-            create_table(spark, stream.history, path, history_columns(stream), skipping=("_version",))
-        create_derived(spark, self.pipeline, self.lake_url)
+        self.create_tables()
         for stream in streams:
             merge_state(spark, stream, self.lake_url)
+
+    def create_tables(self) -> None:
+        """Those that are needed here."""
+        tables = {CUT_TABLE: CONSISTENT_CUT} if self.pipeline.cut_groups else {}
+        for stream in self.pipeline.streams:
+            tables |= {stream.name: history_columns(stream), f"{stream.name}_state": state_columns(stream)}
+        for table, columns in tables.items():
+            path = table_path(self.lake_url, self.pipeline.name, table)
+            create_table(self.spark, f"{self.pipeline.name}_lake.{table}", path, columns)
 
     def begin(self, transaction: str) -> None:
         self.told.append(("BEGIN", transaction))
@@ -259,10 +265,7 @@ def test_a_stream_that_gets_the_option_later_shows_what_it_showed(spark: SparkSe
         for s in bank.pipeline.streams
     )
     bank.pipeline = Pipeline(bank.pipeline.name, with_option, tmp_path, tmp_path, tmp_path)
-    for stream in with_option:
-        path = table_path(bank.lake_url, stream.pipeline, stream.name)
-        create_table(spark, stream.history, path, history_columns(stream))
-    create_derived(spark, bank.pipeline, bank.lake_url)
+    bank.create_tables()
     bank.merge()
     assert bank.sums() == (100, 100)
     bank.move("2", 7)
