@@ -310,13 +310,13 @@ STEP = st.one_of(
 
 
 @settings(
-    max_examples=3,
+    max_examples=2,
     deadline=None,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-@given(steps=st.lists(STEP, min_size=8, max_size=16))
+@given(steps=st.lists(STEP, min_size=8, max_size=12))
 def test_whatever_has_arrived_the_views_hold_whole_transactions(
     spark: SparkSession, tmp_path: Path, steps: list[tuple[object, ...]]
 ) -> None:
