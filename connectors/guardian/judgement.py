@@ -56,8 +56,8 @@ class Seen:
     `halted_s` (the connector does not run), `still_s` and `still_bytes` (the slot's restart_lsn has not moved while so
     much WAL was written), `first_read_s` (a snapshot is under way). `ages`: of open transactions by xid, for servers
     that hide it. `grows_per_s`: how fast kept WAL becomes more. `system`, `timeline`: the server that was read until
-    now. `had_slot`: whether the slot was ever there. `gap`: what was missed, empty if nothing. `restarts`: how often a failed connector
-    was restarted in a row, `gave_up` whether that was the last time.
+    now. `had_slot`: whether the slot was ever there. `gap`: what was missed, empty if nothing. `restarts`: how often a
+    failed connector was restarted in a row, `gave_up` whether that was the last time.
     """
 
     server: Server | None = None
@@ -201,7 +201,7 @@ def _server(seen: Seen, server: Server, watched: Watched) -> Iterator[Concern]:
             "critical",
             f"the source is on another timeline ({seen.timeline} -> {server.timeline}): a replica was promoted, or it "
             "was restored to a point in time",
-            "it may lack changes that were read, and the connector skips new ones until its WAL is as long as theirs was",
+            "it may lack changes that were read, and the connector skips new ones until its WAL is as long as that was",
             (*steps.APPLY, "headrace verify --wait 600"),
         )
     removed = seen.reader is not None and seen.reader.config is None
