@@ -202,7 +202,7 @@ def _server(seen: Seen, server: Server, watched: Watched) -> Iterator[Concern]:
             f"the source is on another timeline ({seen.timeline} -> {server.timeline}): a replica was promoted, or it "
             "was restored to a point in time",
             "it may lack changes that were read, and the connector skips new ones until its WAL is as long as that was",
-            (*steps.APPLY, "headrace verify --wait 600"),
+            steps.read_again(),
         )
     removed = seen.reader is not None and seen.reader.config is None
     if server.slot is None and seen.had_slot and not removed:
