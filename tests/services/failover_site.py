@@ -32,6 +32,7 @@ class Site:
     settings: Settings
     folder: Path
     endpoints: Endpoints = field(init=False)
+    _primary: subprocess.Popen[bytes] | None = None
     _children: list[subprocess.Popen[bytes]] = field(default_factory=list)
     _copies: int = 0
 
@@ -66,10 +67,9 @@ class Site:
 
     def kill_primary(self) -> None:
         """kill -9, as a machine dies."""
-        if self._children:
-            child = self._children[0]
-            child.kill()
-            child.wait(timeout=_PATIENCE_S)
+        if self._primary:
+            self._primary.kill()
+            self._primary.wait(timeout=_PATIENCE_S)
         else:
             os.kill(process.records(self.settings.data_dir)["postgres"].pid, signal.SIGKILL)
         _wait(lambda: is_free(self.port), "the primary is gone")
@@ -79,14 +79,20 @@ class Site:
         self._copies += 1
         return Replica(self, f"replica{self._copies}", COPIES_SLOTS if copies_slots else {})
 
-    def takes_over(self, child: subprocess.Popen[bytes]) -> None:
-        """That process is the primary from now on."""
-        self._children[:] = [child]
+    def start(self, command: tuple[str, ...], log: Path, *, primary: bool) -> subprocess.Popen[bytes]:
+        """A server that `close` ends; as the primary from now on, or beside it."""
+        with log.open("ab") as output:
+            child = subprocess.Popen(command, cwd="/", stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        self._children.append(child)
+        if primary:
+            self._primary = child
+        return child
 
     def close(self) -> None:
         for child in self._children:
-            child.send_signal(signal.SIGQUIT)
-            child.wait(timeout=_PATIENCE_S)
+            if child.poll() is None:
+                child.send_signal(signal.SIGQUIT)
+                child.wait(timeout=_PATIENCE_S)
         deployment.down(self.settings)
 
 
@@ -110,19 +116,18 @@ class Replica:
             self._command(*copy, "-d", whole), check=True, capture_output=True, env=environment, timeout=120, cwd="/"
         )
         self.port = next(port for port in range(_FIRST_PORT, _FIRST_PORT + 90) if is_free(port))
-        self._child = self._start(self.port)
+        self._child = self._start(primary=False)
         _wait(self.has_all, f"{name} follows")
 
     def _command(self, program: str, *arguments: str) -> tuple[str, ...]:
         argv = (str(postgres.bin_dir() / program), *arguments)
         return postgres._unprivileged(argv, self._home)
 
-    def _start(self, port: int) -> subprocess.Popen[bytes]:
+    def _start(self, *, primary: bool) -> subprocess.Popen[bytes]:
         given = {**postgres._SERVER_SETTINGS, **self._options}
         options = [item for name, value in given.items() for item in ("-c", f"{name}={value}")]
-        command = self._command("postgres", "-D", f"{self._home}/data", "-p", str(port), *options)
-        with (self._site.folder / f"{self._name}.log").open("ab") as log:
-            return subprocess.Popen(command, cwd="/", stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        command = self._command("postgres", "-D", f"{self._home}/data", "-p", str(self.port), *options)
+        return self._site.start(command, self._site.folder / f"{self._name}.log", primary=primary)
 
     def ask(self, statement: str) -> Any:
         return self._site.ask(statement, self.port)
@@ -153,8 +158,7 @@ class Replica:
         self._child.send_signal(signal.SIGINT)
         self._child.wait(timeout=_PATIENCE_S)
         self.port = self._site.port
-        self._child = self._start(self.port)
-        self._site.takes_over(self._child)
+        self._child = self._start(primary=True)
         _wait(self._answers, "the promoted replica answers")
 
     def _answers(self) -> bool:
