@@ -30,21 +30,22 @@ _SIMPLE = {
 _TEXTS = (
     *("text", "character varying", "character", '"char"', "uuid", "json", "jsonb", "xml", "cidr", "inet", "macaddr"),
     *("macaddr8", "tsvector", "interval", "int4range", "int8range", "numrange", "daterange", "tsrange", "tstzrange"),
-    *("citext", "ltree", "hstore", "bpchar", "time without time zone", "time with time zone"),
+    *("citext", "ltree", "bpchar", "time without time zone", "time with time zone"),
 )
-_NO_ELEMENTS = ("interval", "money")
-_UNSEEN_ELEMENTS = ("vector", "halfvec", "xml", "citext", "ltree", "hstore")
+_NO_ELEMENTS = ("interval", "money", "xml")
+_UNSEEN_ELEMENTS = ("vector", "halfvec")
 _GEOMETRY = ("point", "line", "lseg", "box", "path", "polygon", "circle")
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
     """`lossy` says which values arrive as others that look as good: the contract must say `headrace.lossy`. `note`
-    is what a person may want to know. Both may be empty."""
+    is what a person may want to know. Both may be empty. With `json` it must say `headrace.json`."""
 
     spark_type: str
     lossy: str = ""
     note: str = ""
+    json: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,9 @@ def declare(found: str, kind: str) -> Declared | NotCarried:
         return Declared(_SIMPLE.get(found) or _SIMPLE[base], note=_NOTES.get(base, ""))
     if base == "numeric":
         return _numeric(found)
+    if base == "hstore":
+        # As text it would be Debezium's JSON, whose keys are in an order of its own.
+        return Declared("map<string,string>", json=True)
     if base in _TEXTS or base.startswith("interval"):
         named = "interval" if base.startswith("interval") else base
         return Declared("string", _LOSSY.get(named, ""), _NOTES.get(named, ""))
@@ -121,6 +125,8 @@ def _array(element: str, kind: str) -> Declared | NotCarried:
     base = " ".join(re.sub(r"\([^)]*\)", "", element).split())
     if base in (*_NO_ELEMENTS, *_GEOMETRY) or base.startswith("interval"):
         return NotCarried(f"Debezium sends nothing for an array of {base}", left_out=True)
+    if base == "hstore":
+        return NotCarried("Debezium sends each element as JSON text, with keys in an order of its own", left_out=False)
     if base in _UNSEEN_ELEMENTS:
         return NotCarried(f"no Spark type is declared for an array of {base}", left_out=False)
     if base.startswith("bit"):

@@ -28,6 +28,9 @@ def check_types(stream: Stream, table: SourceTable) -> Iterator[Finding]:
                 fix += ", and exclude it with column.exclude.list in postgres.json"
         elif carried.lossy and not column.lossy:
             what, fix = carried.lossy, f"{stream.file}: headrace.lossy: true, if that may be"
+        elif carried.json and not column.json:
+            what = "it arrives as JSON with its keys in any order, which nothing could compare as a text"
+            fix = f"{stream.file}: {carried.spark_type} with headrace.json: true"
         else:
             continue
         yield Finding("refusal", what, table.qualified, column.name, column.spark_type, found.type, fix)

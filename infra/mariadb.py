@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 from contracts.errors import Fatal
+from infra import apt
 
 _FOLDERS = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/libexec"))
 # The programs alone, without a service that starts with the machine.
@@ -26,10 +26,8 @@ def server() -> Path:
     When there is none: installs it with apt-get if `CI=true` or `MARIADB_INSTALL=1`, else Fatal with the exact command.
     """
     found = find_server()
-    if found is None and may_install() and shutil.which("apt-get"):
-        sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
-        script = f"apt-get update -q && apt-get install -y -q --no-install-recommends {_PACKAGES}"
-        subprocess.run([*sudo, "sh", "-c", script], check=True, timeout=900)
+    if found is None and may_install():
+        apt.install(_PACKAGES)
         found = find_server()
     if found is None:
         raise Fatal(
@@ -40,11 +38,11 @@ def server() -> Path:
 
 def may_install() -> bool:
     """Whether packages may be installed without being asked."""
-    return os.environ.get("CI") == "true" or os.environ.get("MARIADB_INSTALL") == "1"
+    return apt.may_install("MARIADB_INSTALL")
 
 
 def install_hint() -> str:
     """The command that brings it onto this machine."""
     if shutil.which("dnf"):
         return "sudo dnf install -y mariadb-server"
-    return ("" if os.geteuid() == 0 else "sudo ") + f"apt-get install -y --no-install-recommends {_PACKAGES}"
+    return apt.hint(_PACKAGES)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 from connectors.rest import Connect, ConnectorStatus
+from connectors.snapshots import Reads, reads_of
 from connectors.source import connected
+from connectors.table_reads import Notes, Source, known_source
 from contracts.endpoints import PostgresEndpoint
+from contracts.stream import Pipeline
 
 _MAY_TAKE_MS = 5000
 
@@ -51,13 +55,15 @@ class Transaction:
 @dataclass(frozen=True, slots=True)
 class Server:
     """The source's server at one moment. `system` is empty where the role may not ask for it. `limit_bytes`:
-    max_slot_wal_keep_size, None without a limit. `slot` is None if there is none of that name."""
+    max_slot_wal_keep_size, None without a limit. `slot` is None if there is none of that name. `timeline` rises when a
+    replica is promoted or a backup restored; 0 while the server recovers."""
 
     system: str
     wal_lsn: int
     limit_bytes: int | None
     slot: Slot | None
     transactions: tuple[Transaction, ...] = ()
+    timeline: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,8 @@ WITH now AS (SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() 
 SELECT json_build_object(
     'system', CASE WHEN has_function_privilege('pg_control_system()', 'execute')
                    THEN (SELECT system_identifier::text FROM pg_control_system()) ELSE '' END,
+    'timeline', CASE WHEN pg_is_in_recovery() THEN 0
+                     ELSE ('x' || left(pg_walfile_name(now.lsn), 8))::bit(32)::bigint END,
     'wal_lsn', (now.lsn - '0/0')::bigint,
     'limit_mb', (SELECT setting::bigint FROM pg_settings WHERE name = 'max_slot_wal_keep_size'),
     'slot', (
@@ -113,6 +121,7 @@ def look_at_server(source: PostgresEndpoint, slot: str) -> Server:
         limit_bytes=limit_mb * 2**20 if limit_mb is not None and limit_mb >= 0 else None,
         slot=_slot(found["slot"]) if found["slot"] else None,
         transactions=tuple(Transaction(**one) for one in found["open"] or ()),
+        timeline=found["timeline"],
     )
 
 
@@ -130,6 +139,13 @@ def _slot(found: dict[str, Any]) -> Slot:
         reader_pid=row["active_pid"],
         invalidation=row.get("invalidation_reason") or "",
     )
+
+
+def look_at_notes(kafka: str, pipeline: Pipeline) -> tuple[Reads, Source | None]:
+    """What the connector told of its reads of tables, and which server was noted when it began."""
+    with closing(Notes(kafka, pipeline)) as notes:
+        told = notes.all()
+    return reads_of(told), known_source(told)
 
 
 def look_at_reader(connect: Connect, name: str) -> Reader:

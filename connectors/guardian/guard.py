@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from connectors import debezium, snapshots
-from connectors.guardian.facts import Reader, Server, Slot, look_at_reader, look_at_server
+from connectors.guardian.facts import Reader, Server, Slot, look_at_notes, look_at_reader, look_at_server
 from connectors.guardian.judgement import Concern, Seen, Watched, amount, budget, judge, starts_behind_a_gap
 from connectors.rest import Connect
+from connectors.table_reads import Source
 from contracts.endpoints import Endpoints
 from contracts.errors import HeadraceError
 from contracts.settings import GuardSettings
@@ -26,10 +27,11 @@ _RATE_OVER_S = 300.0
 
 @dataclass(frozen=True)
 class Kept:
-    """What outlives the process: the server that was seen first, whether the slot was ever there, since when (ms) which
+    """What outlives the process: the server that is read, whether the slot was ever there, since when (ms) which
     changes are missing, and how often a connector was restarted."""
 
     system: str = ""
+    timeline: int = 0
     had_slot: bool = False
     gap: str = ""
     gap_ms: int = 0
@@ -119,6 +121,7 @@ class Guardian:
         self._clock = clock
         self._since = _Since()
         self._reads: snapshots.Reads | None = None
+        self._noted: Source | None = None
         self._asked_reads = float("-inf")
         self._still: tuple[int | None, int] = (None, 0)
         self._history: deque[tuple[float, int]] = deque()
@@ -170,7 +173,7 @@ class Guardian:
             return
         self._asked_reads = now
         try:
-            self._reads = snapshots.reads(self._endpoints.kafka, self._pipeline)
+            self._reads, self._noted = look_at_notes(self._endpoints.kafka, self._pipeline)
         except Exception:
             self._reads = None  # Kafka is watched by those who read from it
 
@@ -201,6 +204,7 @@ class Guardian:
             ages=self._ages(now, server),
             grows_per_s=self._growth(now, slot),
             system=self._kept.system,
+            timeline=self._kept.timeline,
             had_slot=self._kept.had_slot,
             gap=self._kept.gap,
             restarts=self._restarts,
@@ -209,12 +213,16 @@ class Guardian:
 
     def _remember(self, server: Server, reader: Reader | None) -> None:
         kept = asdict(self._kept)
-        kept["system"] = self._kept.system or server.system
+        kept |= self._read_until_now(server)
+        if _is_another(server, kept["system"], kept["timeline"]) and not kept["gap_ms"]:
+            # Unless somebody has seen it and let all tables be read since the last question.
+            self._ask_reads_now(reader)
+            kept |= self._read_until_now(server)
         slot, lsn = server.slot, reader.lsn if reader else None
         kept["had_slot"] = self._kept.had_slot or slot is not None or lsn is not None
         if self._all_read_since(self._kept.gap_ms):
             # Read again, from a server that is the right one by that.
-            kept |= {"gap": "", "gap_ms": 0, "system": server.system}
+            kept |= {"gap": "", "gap_ms": 0, "system": server.system, "timeline": server.timeline}
         if slot and slot.confirmed_lsn and lsn is not None and slot.confirmed_lsn > lsn and not self._reads_now(reader):
             # Debezium confirms only what is in Kafka.
             kept["gap"] = (
@@ -222,13 +230,23 @@ class Guardian:
                 "somebody else read or moved it, or made it anew"
             )
             kept["gap_ms"] = kept["gap_ms"] or int(time.time() * 1000)
-        if self._kept.system and server.system and server.system != self._kept.system:
+        if _is_another(server, kept["system"], kept["timeline"]):
             kept["gap_ms"] = kept["gap_ms"] or int(time.time() * 1000)
         self._kept = Kept(**kept)
 
-    def _reads_now(self, reader: Reader | None) -> bool:
+    def _read_until_now(self, server: Server) -> dict[str, Any]:
+        """The server as it was noted when the connector began, or else as it was seen first."""
+        kept, noted = self._kept, self._noted
+        if noted and not kept.gap_ms:
+            return {"system": noted.system_identifier, "timeline": noted.timeline}
+        return {"system": kept.system or server.system, "timeline": kept.timeline or server.timeline}
+
+    def _ask_reads_now(self, reader: Reader | None) -> None:
         self._asked_reads = float("-inf")
         self._ask_reads(self._clock(), reader)
+
+    def _reads_now(self, reader: Reader | None) -> bool:
+        self._ask_reads_now(reader)
         return bool(self._reads and self._reads.under_way)
 
     def _all_read_since(self, ms: int) -> bool:
@@ -284,6 +302,13 @@ class Guardian:
             return False  # told as soon as the next look finds it so
         self._kept = Kept(**{**asdict(self._kept), "restarts_total": self._kept.restarts_total + 1})
         return True
+
+
+def _is_another(server: Server, system: str, timeline: int) -> bool:
+    moved = (system and server.system and server.system != system) or (
+        timeline and server.timeline and server.timeline != timeline
+    )
+    return bool(moved)
 
 
 def _said(error: Exception) -> str:

@@ -55,9 +55,9 @@ class Seen:
     What began earlier comes as seconds: `server_away_s`, `connect_away_s`, `unread_s` (nobody reads the slot),
     `halted_s` (the connector does not run), `still_s` and `still_bytes` (the slot's restart_lsn has not moved while so
     much WAL was written), `first_read_s` (a snapshot is under way). `ages`: of open transactions by xid, for servers
-    that hide it. `grows_per_s`: how fast kept WAL becomes more. `system`: the server that was seen first. `had_slot`:
-    whether the slot was ever there. `gap`: what was missed, empty if nothing. `restarts`: how often a failed connector
-    was restarted in a row, `gave_up` whether that was the last time.
+    that hide it. `grows_per_s`: how fast kept WAL becomes more. `system`, `timeline`: the server that was read until
+    now. `had_slot`: whether the slot was ever there. `gap`: what was missed, empty if nothing. `restarts`: how often a
+    failed connector was restarted in a row, `gave_up` whether that was the last time.
     """
 
     server: Server | None = None
@@ -74,6 +74,7 @@ class Seen:
     ages: Mapping[int, float] = field(default_factory=dict)
     grows_per_s: float = 0.0
     system: str = ""
+    timeline: int = 0
     had_slot: bool = False
     gap: str = ""
     restarts: int = 0
@@ -193,6 +194,15 @@ def _server(seen: Seen, server: Server, watched: Watched) -> Iterator[Concern]:
                 "see that the settings name the right server; if they do not, correct them and stop here",
                 *steps.read_again(),
             ),
+        )
+    elif seen.timeline and server.timeline and server.timeline != seen.timeline:
+        yield Concern(
+            "server changed",
+            "critical",
+            f"the source is on another timeline ({seen.timeline} -> {server.timeline}): a replica was promoted, or it "
+            "was restored to a point in time",
+            "it may lack changes that were read, and the connector skips new ones until its WAL is as long as that was",
+            steps.read_again(),
         )
     removed = seen.reader is not None and seen.reader.config is None
     if server.slot is None and seen.had_slot and not removed:

@@ -150,6 +150,8 @@ def _entry(column: SourceColumn, found: Declared) -> Entry:
     properties = [Property("sourceType", column.type)]
     if found.lossy:
         properties.append(Property("lossy", True, found.lossy))
+    if found.json:
+        properties.append(Property("json", True))
     return Entry(
         column.name,
         found.spark_type,

@@ -23,6 +23,7 @@ from streaming_jobs.tables import create_history, create_quarantine
 from tests.bench.bench_pipeline import DDL, TABLES, bench_pipeline
 from tests.bench.conftest import Lake
 from tests.bench.engine_run import ENGINES, Run, cpu_s, quantile, running, spark_process, write_figures
+from tests.bench.hops import hops
 
 CHANGES_PER_S = 1000
 CHANGES_PER_TRANSACTION = 10
@@ -63,6 +64,7 @@ def test_freshness(lake: Lake, endpoints: Endpoints, deployment: Settings, tmp_p
             memory["streaming driver (JVM)"] = round(jvm.memory_info().rss / 2**20)
             memory["streaming driver (Python)"] = round(psutil.Process().memory_info().rss / 2**20)
             time.sleep(5)
+        each = hops(lake, endpoints.kafka, lake_url, pipeline, run, began, until)
     finally:
         stop.set()
         writer.join(timeout=30)
@@ -79,6 +81,7 @@ def test_freshness(lake: Lake, endpoints: Endpoints, deployment: Settings, tmp_p
             "p50_s": quantile(ages, 0.5),
             "p99_s": quantile(ages, 0.99),
             "max_s": round(max(ages), 3),
+            "hops": each,
             "commits_per_s": round(len(batches) / (until - began), 1),
             "batch_p50_s": quantile([report.took_s for report in batches], 0.5),
             "driver_cores_used": round(used / (until - began), 2),

@@ -8,15 +8,16 @@ from collections.abc import Iterator
 import pytest
 from pyspark.sql import SparkSession
 
-from contracts.endpoints import Endpoints, MariadbEndpoint
+from contracts.endpoints import Endpoints, MariadbEndpoint, PostgresEndpoint
 from contracts.errors import HeadraceError
 from contracts.settings import Settings, SparkSettings
+from infra.contrib_postgres import programs
 from infra.jars import spark_jars
 from infra.local.deployment import spark_conf
 from infra.mariadb import server
 from streaming_jobs.session import build_session
 from tests.conftest import missing_service
-from tests.services import mariadb_server
+from tests.services import contrib_server, mariadb_server
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +29,17 @@ def spark(endpoints: Endpoints, deployment: Settings) -> Iterator[SparkSession]:
     session = build_session(endpoints, settings, spark_jars(), "headrace services tests", conf=spark_conf(deployment))
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="session")
+def contrib_owner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresEndpoint]:
+    """A Postgres server of this session's own that has the contrib types, and who owns everything in it."""
+    try:
+        programs()
+    except HeadraceError as error:
+        missing_service(str(error))
+    with contrib_server.running(tmp_path_factory.mktemp("contrib")) as owner:
+        yield owner
 
 
 @pytest.fixture(scope="session")

@@ -13,11 +13,12 @@ from typing import Any
 import psycopg2
 import pytest
 
-from connectors import debezium, source
+from connectors import debezium, lost_slot, source
 from connectors.guardian.facts import look_at_server
 from connectors.guardian.guard import Guardian, Kept, Report, report_of
 from connectors.plan import apply
 from connectors.rest import Connect
+from connectors.table_reads import Source, source_is
 from contracts.endpoints import Endpoints, PostgresEndpoint
 from contracts.settings import GuardSettings, Settings
 from infra.local.layout import open_layout
@@ -233,10 +234,13 @@ def test_changes_that_somebody_else_read_from_the_slot_are_told_until_all_is_rea
 
 def test_another_server_and_another_reader_are_told(guarded: Guarded, wait_until: Callable[..., object]) -> None:
     wait_until(lambda: look_at(guarded).reader, 30, "the slot is read")
-    known = guarded.look().kept
-    assert known.system
-    (moved,) = guarded.another(replace(known, system="1")).look().concerns
-    assert (moved.kind, moved.severity) == ("server changed", "critical")
+    kafka, pipeline = guarded.shop.endpoints.kafka, guarded.shop.pipeline
+    now = lost_slot.identify(guarded.shop.endpoints.replicator)
+    for other in (Source("1", now.timeline), Source(now.system_identifier, 99)):
+        source_is(kafka, pipeline, other)
+        (moved,) = guarded.another().look().concerns
+        assert (moved.kind, moved.severity) == ("server changed", "critical")
+    source_is(kafka, pipeline, now)
     mine = replace(guarded.shop.endpoints, replicator=replace(guarded.shop.endpoints.replicator, user="somebody"))
     (read,) = Guardian(guarded.shop.pipeline, mine, GuardSettings()).look().concerns
     assert read.kind == "slot read by another"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 TYPES = """
 create type mood as enum ('sad', 'ok', 'it''s "so, so"');
@@ -142,8 +143,29 @@ ARRAYS: Values = {
     '"char"[]': ["{x}"],
     "vector(2)[]": [],
 }
-TABLES: Mapping[str, Values] = {"numbers": NUMBERS, "texts": TEXTS, "times": TIMES, "arrays": ARRAYS}
-NOT_HERE = {
-    "xml": "this server is built without libxml",
-    "citext, ltree, hstore": "this server has no such extension",
+CONTRIB: Values = {
+    "citext": ["Ab", "", "NULL"],
+    "ltree": ["Top.Science.Astronomy", ""],
+    "hstore": ['a=>1, b=>NULL, "c d"=>"x\\"y"', "", 'a=>"NULL", ""=>""', 'b=>"1.50", aa=>" \\\\ü"'],
+    "xml": ['<a b="1"> x &amp; y</a>', "<!-- c --><a/>", "no element", ""],
+    "lquery": ["*.foo.*{1}"],
+    "cube": ["(1,2)"],
+    "isbn13": ["978-0-393-04002-9"],
+    "citext[]": ['{Ab,NULL,"b,c"}', "{}"],
+    "ltree[]": ["{Top.A,Top.B}"],
+    "hstore[]": [],
+    "xml[]": ["{<a/>}"],
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Cases:
+    """What is made in one server: its extensions, own types, and tables."""
+
+    extensions: Sequence[str]
+    ddl: str
+    tables: Mapping[str, Values]
+
+
+WHEEL = Cases(("vector",), TYPES, {"numbers": NUMBERS, "texts": TEXTS, "times": TIMES, "arrays": ARRAYS})
+DEBIAN = Cases(("citext", "cube", "hstore", "isn", "ltree"), "", {"contrib": CONTRIB})

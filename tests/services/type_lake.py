@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,6 @@ from uuid import uuid4
 import psycopg2
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from psycopg2.extensions import connection as PostgresConnection
-from pydantic import SecretStr
 from pyspark.sql import Row, SparkSession
 
 from connectors import marker, source
@@ -25,23 +24,26 @@ from connectors.postgres_plan import plan
 from connectors.removal import remove
 from connectors.source_catalog import SourceColumn, read_tables
 from contracts.canonical import content_text_postgres, content_text_spark
-from contracts.endpoints import Endpoints
+from contracts.endpoints import Endpoints, PostgresEndpoint
 from contracts.loader import load_pipeline
 from contracts.settings import Settings
 from contracts.spark_types import parse_type
 from contracts.stream import Column, Pipeline, Stream
 from headrace.drafts.draft import write_contract
 from headrace.drafts.tables import draft_tables
-from infra.local.layout import open_layout
 from streaming_jobs.ingest import ingest
 from streaming_jobs.lake import create_derived
 from streaming_jobs.positions import describe
 from streaming_jobs.ranges import Range
 from streaming_jobs.state import merge_state
 from streaming_jobs.tables import create_tables
-from tests.services.type_cases import TABLES, TYPES
+from tests.services.type_cases import Cases
 
 TIMES = "'timestampFormat', \"yyyy-MM-dd'T'HH:mm:ss.SSSSSS'Z'\", 'timestampNTZFormat', \"yyyy-MM-dd'T'HH:mm:ss.SSSSSS\""
+# How to make the value again of what the lake holds, where a cast does not.
+BACK = {
+    "hstore": "select coalesce(hstore(array_agg(key), array_agg(value)), '')::text from json_each_text(%s::json)",
+}
 CHANGED = 1000
 """What the first read sent as row n comes as row n + CHANGED in a change."""
 
@@ -77,6 +79,8 @@ class Types:
     endpoints: Endpoints
     settings: Settings
     folder: Path
+    cases: Cases
+    administrator: PostgresEndpoint
     name: str = field(default_factory=lambda: f"types_{uuid4().hex[:8]}")
     columns: dict[tuple[str, str], SourceColumn] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
@@ -105,16 +109,13 @@ class Types:
 
     def make(self) -> None:
         """Tables, first rows, contracts, connector, then the changes, all of it in the lake."""
-        admin = replace(
-            self.endpoints.source,
-            user="postgres",
-            password=SecretStr(open_layout(self.settings).secrets["postgres"]),
-        )
-        with source.connected(admin) as connection, connection.cursor() as cursor:
-            cursor.execute("create extension if not exists vector")
+        with source.connected(self.administrator) as connection, connection.cursor() as cursor:
+            for extension in self.cases.extensions:
+                cursor.execute(f"create extension if not exists {extension}")
         self.ask(f"create schema {self.name}")
-        self.ask(TYPES)
-        for table, types in TABLES.items():
+        if self.cases.ddl:
+            self.ask(self.cases.ddl)
+        for table, types in self.cases.tables.items():
             carried = [kind for kind, values in types.items() if values]
             listed = ", ".join(f"{column_of(kind)} {kind}" for kind in carried)
             self.ask(f"create table {table} (id bigint primary key, {listed})")
@@ -144,7 +145,7 @@ class Types:
             merge_state(self.spark, stream, self.lake_url)
 
     def fill(self, base: int) -> None:
-        for table, types in TABLES.items():
+        for table, types in self.cases.tables.items():
             number = base
             for kind, values in types.items():
                 for value in values:
@@ -161,7 +162,7 @@ class Types:
     def values(self) -> list[Value]:
         """Every value as the source prints it, those of the first read."""
         found = []
-        for table, types in TABLES.items():
+        for table, types in self.cases.tables.items():
             number = 0
             for kind, values in types.items():
                 for _ in values:
@@ -199,7 +200,7 @@ class Types:
                     and "[" not in value.type
                     and value.type not in ("bit(1)", "words", "vector(3)", "halfvec(3)")
                 ):
-                    ((back,),) = self.ask(f"select (%s::{value.type})::text", one.lake)
+                    ((back,),) = self.ask(BACK.get(value.type, f"select (%s::{value.type})::text"), one.lake)
                     one.back = back == value.text
         return found
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from connectors.declared_types import Declared, NotCarried, declare
+from connectors.source_catalog import SourceColumn, SourceTable
 from connectors.source_types import fits
-from contracts.stream import Column
+from connectors.type_checks import check_types
+from contracts.stream import Column, Stream, TableSource
 
 CARRIED = [
     ("smallint", "smallint"),
@@ -29,6 +31,8 @@ CARRIED = [
     ("interval(3)", "string"),
     ("int4range", "string"),
     ("vector(3)", "array<float>"),
+    ("hstore", "map<string,string>"),
+    ("citext[]", "array<string>"),
     ("numeric(10,2)[]", "array<decimal(10,2)>"),
     ("character varying(10)[]", "array<string>"),
     ("timestamp with time zone[]", "array<timestamp>"),
@@ -40,7 +44,7 @@ def test_what_is_declared_holds_the_type(found: str, spark: str) -> None:
     declared = declare(found, "b")
     assert isinstance(declared, Declared)
     assert declared.spark_type == spark
-    assert fits(found, Column("c", spark))
+    assert fits(found, Column("c", spark, json=declared.json))
 
 
 @pytest.mark.parametrize(
@@ -55,6 +59,8 @@ def test_what_is_declared_holds_the_type(found: str, spark: str) -> None:
         ("bit(8)", "b", False),
         ("bit varying(1)", "b", False),
         ("bit(1)[]", "b", False),
+        ("hstore[]", "b", False),
+        ("xml[]", "b", True),
         ("point", "b", False),
         ("sparsevec(5)", "b", False),
     ],
@@ -68,6 +74,19 @@ def test_what_is_not_carried_says_whether_it_is_left_out(found: str, kind: str, 
 def test_an_enum_and_an_array_of_one_are_texts() -> None:
     assert declare("shop.mood", "e") == Declared("string")
     assert declare("shop.mood[]", "e") == Declared("array<string>")
+
+
+@pytest.mark.parametrize(("json", "refused"), [(True, 0), (False, 1)])
+def test_an_hstore_is_declared_as_what_can_be_compared(json: bool, refused: int) -> None:
+    columns = (
+        SourceColumn("id", "bigint", "b", True, 1, False, ""),
+        SourceColumn("tags", "hstore", "b", False, 0, False, ""),
+    )
+    declared = (Column("id", "bigint"), Column("tags", "map<string,string>" if json else "string", json=json))
+    stream = Stream("shop", "t", "shop.s.t", TableSource("s", "t"), declared, ("id",))
+    findings = list(check_types(stream, SourceTable("s", "t", "r", False, "d", "", columns=columns)))
+    assert len(findings) == refused
+    assert all(finding.level == "refusal" and "headrace.json" in finding.fix for finding in findings)
 
 
 @pytest.mark.parametrize("found", ["time without time zone", "time(0) with time zone[]", "interval", "numeric[]"])

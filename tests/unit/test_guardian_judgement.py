@@ -62,6 +62,8 @@ def test_nothing_is_wrong() -> None:
         (replace(WELL, server=replace(SERVER, slot=None), had_slot=False), {}),
         (replace(WELL, server=replace(SERVER, system="2")), {"server changed": "critical"}),
         (replace(WELL, server=replace(SERVER, system="")), {}),
+        (replace(WELL, timeline=1, server=replace(SERVER, timeline=2)), {"server changed": "critical"}),
+        (replace(WELL, timeline=1, server=replace(SERVER, timeline=0)), {}),
         (replace(WELL, gap="somebody else read it"), {"gap": "critical"}),
         (replace(WELL, reader=FAILED), {"connector failed": "warn"}),
         (replace(WELL, reader=FAILED, gave_up=True), {"connector failed": "critical"}),

@@ -14,6 +14,7 @@ from connectors.guardian.facts import Reader, Server, Slot
 from connectors.guardian.guard import Guardian, Kept
 from connectors.rest import Connect, ConnectorStatus
 from connectors.snapshots import Reads
+from connectors.table_reads import Source
 from contracts.endpoints import Endpoints, PostgresEndpoint
 from contracts.settings import GuardSettings
 from contracts.stream import Column, Pipeline, Stream, TableSource
@@ -33,9 +34,10 @@ class World:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.server = Server("1", 1000, None, SLOT)
+        self.server = Server("1", 1000, None, SLOT, timeline=1)
         self.reader = RUNS
         self.reads = Reads(frozenset({"s.orders"}), "COMPLETED", 1, 5, 1, {"s.orders": 1})
+        self.noted: Source | None = None
         self.restarted: list[float] = []
 
     def guardian(self, folder: Path, kept: Kept | None = None) -> Guardian:
@@ -48,7 +50,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     found = World()
     monkeypatch.setattr(guard, "look_at_server", lambda *_: found.server)
     monkeypatch.setattr(guard, "look_at_reader", lambda *_: found.reader)
-    monkeypatch.setattr("connectors.snapshots.reads", lambda *_: found.reads)
+    monkeypatch.setattr(guard, "look_at_notes", lambda *_: (found.reads, found.noted))
     monkeypatch.setattr(Connect, "restart", lambda *_: found.restarted.append(found.now))
     return found
 
@@ -104,6 +106,7 @@ def test_a_look_of_status_restarts_nothing(world: World, tmp_path: Path) -> None
     [
         {"server": Server("1", 1000, None, replace(SLOT, confirmed_lsn=201))},
         {"server": Server("2", 1000, None, SLOT)},
+        {"server": Server("1", 1000, None, SLOT, timeline=2)},
     ],
 )
 def test_missed_changes_are_told_until_every_table_was_read_again(
@@ -127,3 +130,31 @@ def test_missed_changes_are_told_until_every_table_was_read_again(
         assert kinds(later) == told[:1]
     world.reads, world.now = replace(world.reads, since_ms={"s.orders": 2**60}), world.now + 61
     assert kinds(later) == []
+
+
+def test_a_promoted_replica_is_known_by_what_was_noted_also_to_a_process_that_begins_after_it(
+    world: World, tmp_path: Path
+) -> None:
+    world.noted = Source("1", 1)
+    before = world.guardian(tmp_path).look().kept
+    world.server, world.reader = replace(world.server, timeline=2), FAILED
+    for kept in (None, before):
+        assert kinds(world.guardian(tmp_path, kept))[0] == "server changed"
+    assert world.restarted == []
+    # A server that recovers says nothing; nor is it told where nobody noted or saw anything.
+    world.reader = RUNS
+    assert kinds(world.guardian(tmp_path, Kept("1", 0))) == ["server changed"]
+    world.noted = None
+    assert kinds(world.guardian(tmp_path)) == []
+    world.server = replace(world.server, timeline=0)
+    assert kinds(world.guardian(tmp_path, before)) == []
+
+
+def test_a_promotion_that_was_dealt_with_while_nobody_looked_is_no_concern(world: World, tmp_path: Path) -> None:
+    world.noted = Source("1", 1)
+    guardian = world.guardian(tmp_path)
+    assert kinds(guardian) == []
+    world.server, world.noted = replace(world.server, timeline=2), Source("1", 2)
+    world.reads = replace(world.reads, since_ms={"s.orders": 2})
+    assert kinds(guardian) == []
+    assert guardian.look().kept == replace(Kept("1", 2), had_slot=True)

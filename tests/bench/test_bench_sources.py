@@ -1,0 +1,154 @@
+"""A first read of many rows, and the catch-up of as many changes: Connect alone, and headrace from end to end."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from connectors import debezium, marker, snapshots
+from connectors.postgres_plan import plan
+from connectors.removal import remove
+from connectors.rest import Connect
+from connectors.source import connected
+from contracts.endpoints import Endpoints
+from contracts.settings import Settings
+from contracts.stream import Pipeline
+from streaming_jobs.tables import create_history, create_quarantine
+from tests.bench.bench_pipeline import DDL, TABLES, bench_pipeline
+from tests.bench.conftest import Lake
+from tests.bench.engine_run import Run, running, write_figures
+
+ROWS = int(os.environ.get("HEADRACE_BENCH_ROWS", "1000000")) // TABLES * TABLES
+ROWS_PER_TRANSACTION = 1000
+WARM_ROWS = 80_000  # the worker's code has been compiled by then
+PATIENCE_S = 3000.0
+FILL = """
+insert into {schema}.t{table}
+select n, 'name of ' || n % 10000, n % 1000 + 0.5, n % 97, now() from generate_series(1, {rows}) n
+"""
+CHANGE = """
+do $$ begin for begins in 1..{rows} by {step} loop
+  update {schema}.t{table} set amount = amount + 1, updated_at = now() where id >= begins and id < begins + {step};
+  commit;
+end loop; end $$
+"""
+
+
+class Source:
+    """One pipeline over eight tables of its own."""
+
+    def __init__(self, endpoints: Endpoints, settings: Settings, folder: Path, rows: int) -> None:
+        schema = f"source_{uuid4().hex[:6]}"
+        self.endpoints, self.settings, self.rows = endpoints, settings, rows
+        self.pipeline: Pipeline = bench_pipeline(schema, folder, schema)
+        self._run(f"create schema {schema}")
+        for table in range(TABLES):
+            self._run(DDL.format(schema=schema, table=f"t{table}"))
+            self._run(FILL.format(schema=schema, table=table, rows=rows // TABLES))
+
+    def _run(self, statement: str) -> None:
+        with connected(self.endpoints.source, autocommit=True) as connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+
+    def start(self) -> float:
+        """All that `apply` does; when it began to start the connector (monotonic)."""
+        *before, connector = plan(self.pipeline, self.endpoints, self.settings).changes
+        for change in before:
+            change.apply()
+        began = time.monotonic()
+        connector.apply()
+        return began
+
+    def first_read_ends(self) -> None:
+        """Returns when Kafka has every row: Debezium tells it in the same transactions."""
+        deadline = time.monotonic() + PATIENCE_S
+        while snapshots.reads(self.endpoints.kafka, self.pipeline).last != "COMPLETED":
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+    def change_all(self) -> float:
+        """Every row is changed once while the connector is stopped; when it began to start again (monotonic)."""
+        name = debezium.connector_name(self.pipeline)
+        with Connect(self.endpoints.connect_url) as connect:
+            connect.stop(name)
+            connect.wait_stopped(name)
+            for table in range(TABLES):
+                rows = self.rows // TABLES
+                schema = self.pipeline.name
+                self._run(CHANGE.format(schema=schema, table=table, rows=rows, step=ROWS_PER_TRANSACTION))
+            began = time.monotonic()
+            connect.resume(name)
+        return began
+
+    def caught_up(self) -> None:
+        """Returns when Kafka has every change."""
+        marker.quiesced(self.pipeline, self.endpoints, timeout_s=PATIENCE_S)
+
+    def remove(self) -> None:
+        remove(self.pipeline, self.endpoints, with_topics=True)
+        self._run(f"drop schema {self.pipeline.name} cascade")
+
+
+def alone(source: Source) -> dict[str, float]:
+    """Seconds until Kafka has all, with nothing that reads from there."""
+    began = source.start()
+    source.first_read_ends()
+    first_read = time.monotonic() - began
+    began = source.change_all()
+    source.caught_up()
+    return {"first_read": first_read, "catch_up": time.monotonic() - began}
+
+
+def end_to_end(lake: Lake, source: Source, run: Run) -> dict[str, float]:
+    """Seconds until the lake has all."""
+    began = source.start()
+    run.wait_for_rows(source.rows, PATIENCE_S)
+    first_read = time.monotonic() - began
+    began = source.change_all()
+    run.wait_for_rows(2 * source.rows, PATIENCE_S)
+    return {"first_read": first_read, "catch_up": time.monotonic() - began}
+
+
+@pytest.mark.timeout(4 * PATIENCE_S)
+def test_first_read_and_catch_up(lake: Lake, endpoints: Endpoints, deployment: Settings, tmp_path: Path) -> None:
+    """Connect alone before and after, so that a machine that grows busy does not favour one side."""
+    seen: dict[str, list[dict[str, float]]] = {"alone": [], "end to end": []}
+    lake_url, drained_s = f"{endpoints.hdfs_url}/lake", 0.0
+    for kind, rows in (("warm", WARM_ROWS), ("alone", ROWS), ("end to end", ROWS), ("alone", ROWS)):
+        source = Source(endpoints, deployment, tmp_path, rows)
+        try:
+            for stream in source.pipeline.streams:
+                create_history(lake.spark, stream, lake_url)
+            create_quarantine(lake.spark, source.pipeline.name, lake_url)
+            if kind == "end to end":
+                with running(lake.spark, source.pipeline, endpoints, deployment) as run:
+                    seen[kind].append(end_to_end(lake, source, run))
+                continue
+            found = alone(source)
+            if not seen["alone"]:
+                # What Kafka has now, taken in at one go: it warms the session, and is the lake's own ceiling.
+                began = time.monotonic()
+                with running(lake.spark, source.pipeline, endpoints, deployment) as run:
+                    run.wait_for_rows(2 * source.rows, PATIENCE_S)
+                drained_s = time.monotonic() - began
+            if kind == "alone":
+                seen[kind].append(found)
+        finally:
+            source.remove()
+    figures: dict[str, object] = {"rows": ROWS, "changes": ROWS, "rows_per_transaction": ROWS_PER_TRANSACTION}
+    for what in ("first_read", "catch_up"):
+        ceilings = [one[what] for one in seen["alone"]]
+        (whole,) = (one[what] for one in seen["end to end"])
+        ceiling = sum(ceilings) / len(ceilings)
+        figures |= {
+            f"{what}_connect_alone_s": [round(one, 1) for one in ceilings],
+            f"{what}_end_to_end_s": round(whole, 1),
+            f"{what}_connect_alone_rows_per_s": round(ROWS / ceiling),
+            f"{what}_end_to_end_rows_per_s": round(ROWS / whole),
+            f"{what}_ratio": round(ceiling / whole, 2),
+        }
+    write_figures("sources", {**figures, "lake_alone_rows_per_s": round(2 * ROWS / drained_s)})
