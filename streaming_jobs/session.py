@@ -46,6 +46,9 @@ _SMALL_BATCHES = {
     "spark.locality.wait": "0s",
     "spark.cleaner.referenceTracking.blocking": "false",
     "spark.kafka.consumer.cache.capacity": "128",
+    # One batch of one wide stream uses more classes than the default, 100, holds: all of them would be generated and
+    # compiled anew in every batch, and forgotten when the JVM has just made them fast.
+    "spark.sql.codegen.cache.maxEntries": "2000",
     # The generated code of a wide stream is above the JVM's 8000-byte limit for compilation.
     "spark.driver.extraJavaOptions": (
         f"-XX:-DontCompileHugeMethods -XX:ReservedCodeCacheSize=256m -Dlog4j2.configurationFile={_LOGGING.as_uri()}"
