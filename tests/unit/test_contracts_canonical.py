@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from contracts.canonical import check_key, content_text_python, fingerprint_python, hash_python, key_python
 from contracts.canonical_python import part_of
-from contracts.spark_types import SparkType, parse_type
+from contracts.spark_types import SparkType, parse_type, widens
 from contracts.stream import Column
 
 CASES = json.loads((Path(__file__).parent.parent / "data" / "canonical_cases.json").read_text(encoding="utf-8"))
@@ -83,3 +83,23 @@ def test_a_fingerprint_ignores_order_and_sees_a_row_that_is_there_twice() -> Non
 def test_a_large_integer_in_a_decimal_column_keeps_its_digits() -> None:
     text = content_text_python([Column("n", "decimal(20,0)")])
     assert text({"n": 2**64 - 1}) == text({"n": Decimal(2**64 - 1)}) == "h120:18446744073709551615;"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wider"),
+    [
+        ("int", "bigint", True),
+        ("tinyint", "int", True),
+        ("bigint", "int", False),
+        ("int", "int", False),
+        ("decimal(5,2)", "decimal(12,2)", True),
+        ("decimal(5,2)", "decimal(12,3)", False),  # 1.50 and 1.500 are two texts: keys and hashes would change
+        ("decimal(5,2)", "decimal(4,2)", False),
+        ("int", "decimal(12,0)", False),
+        ("float", "double", False),
+        ("date", "timestamp", False),
+        ("array<int>", "array<bigint>", False),
+    ],
+)
+def test_a_wider_type_leaves_every_text_as_it_was(old: str, new: str, wider: bool) -> None:
+    assert widens(parse_type(old), parse_type(new)) == wider
