@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 
 from contracts.settings import Settings
 from headrace.app import App
+from headrace.planning import tables_to_make
 from headrace.tables import create_all_tables
 from tests.e2e.shell import README
 
@@ -30,3 +31,31 @@ def test_two_that_make_the_same_tables_at_once_do_no_harm(
         with ThreadPoolExecutor(2) as makers:
             list(makers.map(lambda app: create_all_tables(app, spark, "test"), apps))
     assert "note" in spark.table(f"{name}_lake.customers").columns
+
+
+def test_a_wider_type_is_planned_made_and_seen_by_every_reader(
+    spark: SparkSession, deployment: Settings, tmp_path: Path
+) -> None:
+    name = f"wide_{uuid4().hex[:8]}"
+    contract = tmp_path / "contracts" / "customers.yaml"
+    contract.parent.mkdir()
+    settings = deployment.model_copy(update={"pipeline": name, "pipeline_dir": tmp_path})
+    apps: dict[str, App] = {}
+    for kind in ("int", "bigint", "string"):
+        logical = "string" if kind == "string" else "integer"
+        points = f"      - {{name: points, logicalType: {logical}, physicalType: {kind}}}\n"
+        contract.write_text(CONTRACT.replace("shop.", f"{name}.") + points, "utf-8")
+        apps[kind] = App(settings)
+        assert apps[kind].pipeline.streams[0].columns[-1].spark_type == kind  # read now, from the file as it is now
+    create_all_tables(apps["int"], spark, "test")
+    history = f"{name}_lake.customers"
+    assert tables_to_make(apps["int"]) == ([], [])
+    assert tables_to_make(apps["bigint"]) == ([f"{history}.points bigint (was int)"], [])
+    create_all_tables(apps["bigint"], spark, "test")
+    assert tables_to_make(apps["bigint"]) == ([], [])
+    for table in (history, f"{history}_state", f"{history}_current"):
+        assert spark.table(table).schema["points"].dataType.simpleString() == "bigint"
+    for kind in ("int", "string"):
+        missing, (refused,) = tables_to_make(apps[kind])
+        assert not missing
+        assert refused.startswith(f"{history}.points is bigint, the contract says {kind}")
