@@ -7,6 +7,9 @@ from collections.abc import Collection
 from contracts.spark_types import current_columns
 from contracts.stream import Stream
 
+CUT_MOVED = "the consistent cut moved while this query was planned: run it again"
+"""What a query is refused with that would have mixed two states of tables that change together."""
+
 
 def current_of_files(stream: Stream, units: Collection[str] | None = None) -> str:
     """Spark SQL: per unit the rows of its newest complete file, per key one of them, whatever the order of arrival.

@@ -17,6 +17,7 @@ from typing import Any
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
+from contracts.current import CUT_MOVED
 from contracts.errors import Conflict
 from contracts.failpoints import failpoint
 from contracts.stream import Pipeline, Stream, System, captured_as, topic_of_transactions
@@ -42,7 +43,6 @@ select f.bound, max(r.v) as last from found as f left join rows as r on r.v < f.
 """
 # So many records of the topic of transactions are read again rather than noted in a commit that moves nothing else.
 _FEW = 10_000
-_MOVED_ON = "the consistent cut moved while this query was planned: run it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ def visible(stream: Stream, position: int) -> str:
     state = f"coalesce((select max(_version) from {stream.history}_state where _version >= {position}), -1)"
     history = f"coalesce((select max(_version) from {stream.history} where _version >= {position}), -1)"
     return f"""(
-        select if({state} >= bound or last >= {position} and {history} < last, raise_error('{_MOVED_ON}'), bound)
+        select if({state} >= bound or last >= {position} and {history} < last, raise_error('{CUT_MOVED}'), bound)
         from (
           select greatest(max(bound), {position}) as bound, coalesce(max(last), -1) as last
           from {cut} where stream = {sql_text(stream.name)}

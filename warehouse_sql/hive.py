@@ -11,13 +11,16 @@ from typing import Any
 import thrift_sasl
 from pyhive import hive
 from pyhive.exc import Error as HiveError
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 from thrift.transport.TSocket import TSocket
 from thrift.transport.TTransport import TTransportException
 
+from contracts.current import CUT_MOVED
 from contracts.endpoints import Endpoints
-from contracts.errors import Fatal, ServiceUnavailable
+from contracts.errors import Conflict, Fatal, ServiceUnavailable
 
 OPENS_WITHIN_S = 60
+TRIES = 4
 
 
 def query(
@@ -29,11 +32,21 @@ def query(
 ) -> tuple[list[str], list[Sequence[object]]]:
     """Run one statement; column names and at most `limit` rows. Fetches no more than it returns.
 
-    `parameters` are bound to `%(name)s` in the statement; without any a percent sign is just that.
+    `parameters` are bound to `%(name)s` in the statement; without any a percent sign is just that. Asked again a few
+    times where it met a consistent cut that moved.
 
     Raises:
-        ServiceUnavailable: nothing answers there. Fatal: the statement was refused.
+        ServiceUnavailable: nothing answers there. Conflict: the cut moved each time. Fatal: the statement was refused.
     """
+    again = Retrying(
+        retry=retry_if_exception_type(Conflict), stop=stop_after_attempt(TRIES), wait=wait_fixed(0.5), reraise=True
+    )
+    return again(_query, endpoint, sql, limit, database, parameters)
+
+
+def _query(
+    endpoint: Endpoints, sql: str, limit: int, database: str, parameters: Mapping[str, object] | None
+) -> tuple[list[str], list[Sequence[object]]]:
     where: dict[str, Any] = {"host": endpoint.sql_host, "port": endpoint.sql_port}
     try:
         connection = connect(endpoint, database)
@@ -50,6 +63,8 @@ def query(
             return columns, cursor.fetchmany(limit)
     except HiveError as error:
         what = f"the statement was refused: {reason(error)}"
+        if CUT_MOVED in what:
+            raise Conflict(CUT_MOVED, state="Nothing was answered.", next_step="run it again", **where) from error
         raise Fatal(what, next_step="correct the statement", **where) from error
     except (OSError, TTransportException) as error:
         raise ServiceUnavailable(f"the SQL endpoint went away: {error}", **where) from error

@@ -1,18 +1,23 @@
-"""Two that make the tables of one pipeline at once, as `apply` does beside a `run` that takes up the same contract."""
+"""Tables that are made twice at once, or get a wider type, and what a query over HiveServer2 is told."""
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
+import pytest
 from pyspark.sql import SparkSession
 
+from contracts.current import CUT_MOVED
+from contracts.errors import Conflict, Fatal
 from contracts.settings import Settings
 from headrace.app import App
 from headrace.planning import tables_to_make
 from headrace.tables import create_all_tables
 from tests.e2e.shell import README
+from warehouse_sql.hive import query
 
 CONTRACT = README.split("contracts/customers.yaml <<'YAML'\n")[1].split("YAML\n")[0]
 GAINED = "      - {name: note, logicalType: string, physicalType: string}\n"
@@ -59,3 +64,12 @@ def test_a_wider_type_is_planned_made_and_seen_by_every_reader(
         missing, (refused,) = tables_to_make(apps[kind])
         assert not missing
         assert refused.startswith(f"{history}.points is bigint, the contract says {kind}")
+
+
+def test_a_query_that_would_mix_two_cuts_is_asked_again_and_then_said(deployment: Settings) -> None:
+    began = time.monotonic()
+    with pytest.raises(Conflict, match="run it again"):
+        query(App(deployment).endpoints, f"select raise_error('{CUT_MOVED}')")
+    assert time.monotonic() - began > 1.5
+    with pytest.raises(Fatal, match="some other reason"):
+        query(App(deployment).endpoints, "select raise_error('some other reason')")
