@@ -231,7 +231,7 @@ def scenario(bank: Bank, wait_until: Any, between: Callable[[], None] = lambda: 
             bank.round()
             return sum(map(len, bank.amounts()[2:])) == 40
 
-        wait_until(merged, 180, "the first read of both tables in lake and star schema")
+        wait_until(merged, 300, "the first read of both tables in lake and star schema")
         others = [
             threading.Thread(target=bank.read_lake, args=(rest,)),
             threading.Thread(target=bank.read_postgres, args=(rest,)),
@@ -251,7 +251,7 @@ def scenario(bank: Bank, wait_until: Any, between: Callable[[], None] = lambda: 
             source, warehouse, lake = (bank.amounts()[at : at + 2] for at in (0, 2, 4))
             return source == warehouse == lake
 
-        wait_until(arrived, 180, "source = lake = star schema, after the writer has stopped")
+        wait_until(arrived, 300, "source = lake = star schema, after the writer has stopped")
     finally:
         writing.set()
         rest.set()
@@ -263,7 +263,7 @@ def scenario(bank: Bank, wait_until: Any, between: Callable[[], None] = lambda: 
     return {where: {*sums} for where, sums in bank.seen.items()}
 
 
-@pytest.mark.timeout(800)
+@pytest.mark.timeout(1000)
 def test_every_reader_sees_whole_transactions_also_beside_a_kill(
     bank_of: Callable[[bool], Bank], wait_until: Any
 ) -> None:
@@ -282,7 +282,7 @@ def test_every_reader_sees_whole_transactions_also_beside_a_kill(
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(800)
+@pytest.mark.timeout(1000)
 def test_without_the_option_readers_see_half_transactions(bank_of: Callable[[bool], Bank], wait_until: Any) -> None:
     """What makes the test above worth something."""
     seen = scenario(bank_of(False), wait_until)
