@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from pydantic import SecretStr
 
-from connectors import debezium, password, snapshots, topics
+from connectors import connector, debezium, password, snapshots, topics
 from connectors.plan import Change, Plan
 from connectors.rest import Connect
 from contracts.endpoints import Endpoints
@@ -34,14 +34,17 @@ def plan_secret(found: Plan, part: Pipeline, settings: Settings, secret: SecretS
 def plan_connector(
     found: Plan,
     part: Pipeline,
+    endpoints: Endpoints,
     connect: Connect,
     running: Mapping[str, str] | None,
     config: Mapping[str, str],
     *,
-    put: Callable[[], None],
-    start: Callable[[], None],
+    put: Callable[[], None] | None = None,
+    start: Callable[[], None] | None = None,
 ) -> None:
-    """Appends creating, changing or starting the connector, whatever it lacks."""
+    """Appends creating, changing or starting the connector, whatever it lacks; by `put` and `start`, if given."""
+    put = put or (lambda: connector.put(endpoints, part, config))
+    start = start or (lambda: connector.start(endpoints, part))
     name = debezium.connector_name(part)
     # Connect adds the name to what was PUT.
     present = {key: value for key, value in (running or {}).items() if key != "name"}
@@ -61,10 +64,12 @@ def plan_first_reads(
     part: Pipeline,
     endpoints: Endpoints,
     running: Mapping[str, str],
-    unpublished: Collection[str],
-    request: Callable[[list[str]], None],
+    unpublished: Collection[str] = (),
+    request: Callable[[list[str]], None] | None = None,
 ) -> None:
-    """Appends asking for what was declared while the connector ran, as `running` has it, or was `unpublished`."""
+    """Appends asking for what was declared while the connector ran, as `running` has it, or was `unpublished`; by
+    `request`, if given."""
+    request = request or (lambda tables: snapshots.begin(endpoints.kafka, part, tables))
     with topics.admin(endpoints.kafka) as client:
         told = bool(topics.existing(client, [debezium.notifications_topic(part)]))
     reads = snapshots.reads(endpoints.kafka, part) if told else snapshots.Reads(frozenset(), "", 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from connectors import connector, debezium, mariadb, mariadb_connector, password, snapshots
+from connectors import debezium, mariadb, mariadb_connector, password
 from connectors.connector_plan import plan_connector, plan_first_reads, plan_secret
 from connectors.mariadb_checks import check
 from connectors.plan import Change, Plan
@@ -31,19 +31,9 @@ def add(found: Plan, pipeline: Pipeline, endpoints: Endpoints, settings: Setting
         _plan_server(found, part, endpoints, config, running)
         secret = endpoints.mariadb_replicator.password
         plan_secret(found, part, settings, secret, config["database.password"])
-        plan_connector(
-            found,
-            part,
-            connect,
-            running,
-            config,
-            put=lambda: connector.put(endpoints, part, config),
-            start=lambda: connector.start(endpoints, part),
-        )
+        plan_connector(found, part, endpoints, connect, running, config)
     if running:
-        plan_first_reads(
-            found, part, endpoints, running, (), lambda tables: snapshots.begin(endpoints.kafka, part, tables)
-        )
+        plan_first_reads(found, part, endpoints, running)
 
 
 def _included(running: Mapping[str, str] | None, what: str) -> set[str]:

@@ -5,7 +5,7 @@ Connect itself asks the server when it validates the config; headrace has no cli
 
 from __future__ import annotations
 
-from connectors import connector, debezium, mongodb_connector, password, snapshots
+from connectors import debezium, mongodb_connector, password
 from connectors.connector_plan import plan_connector, plan_first_reads, plan_secret
 from connectors.plan import Plan
 from connectors.rest import Connect
@@ -30,21 +30,11 @@ def add(found: Plan, pipeline: Pipeline, endpoints: Endpoints, settings: Setting
         running = connect.config(debezium.connector_name(part))
         config = mongodb_connector.render(part, endpoints.mongodb, endpoints.kafka, password_reference=reference)
         plan_secret(found, part, settings, endpoints.mongodb.password, config["mongodb.password"])
-        plan_connector(
-            found,
-            part,
-            connect,
-            running,
-            config,
-            put=lambda: connector.put(endpoints, part, config),
-            start=lambda: connector.start(endpoints, part),
-        )
+        plan_connector(found, part, endpoints, connect, running, config)
     found.warnings.append(
         "MongoDB: headrace does not look into the server; each declared collection needs its images: "
         "db.runCommand({collMod: <collection>, changeStreamPreAndPostImages: {enabled: true}})"
     )
     if running:
         included = {"table.include.list": running.get("collection.include.list", "")}
-        plan_first_reads(
-            found, part, endpoints, included, (), lambda tables: snapshots.begin(endpoints.kafka, part, tables)
-        )
+        plan_first_reads(found, part, endpoints, included)

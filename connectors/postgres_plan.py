@@ -47,6 +47,7 @@ def plan(pipeline: Pipeline, endpoints: Endpoints, settings: Settings) -> Plan:
         plan_connector(
             found,
             part,
+            endpoints,
             connect,
             running,
             config,
