@@ -106,8 +106,21 @@ class Chunk:
             raise ValueError(f"{self.path}: {self.sha256!r} is no SHA-256")
 
 
-CHUNK_COLUMNS = ("line", "format", "value")
-"""bigint, string (a RowFormat), binary."""
+CHUNK_COLUMNS = ("line", "format", "value", "split_as")
+"""bigint, string (a RowFormat), binary, string: the `split_as` by which the row's fields stand in `cell_columns` too,
+NULL if they do not. A chunk that was written before there were any lacks the last one."""
+
+
+def cell_columns(fields: int) -> tuple[str, ...]:
+    """The columns of a CSV file's chunk for the fields of its rows, strings in the order of its header. Of a row that
+    is split, NULL is a field in which nothing stands, not even quotes."""
+    return tuple(f"cell_{at}" for at in range(fields))
+
+
+def split_as(delimiter: str, quote: str, backslash: bool) -> str:
+    """What says by which rules a row was split: whoever reads by others splits its value anew."""
+    return f"{delimiter} {quote} {'backslash' if backslash else 'doubled'}"
+
 
 _CHUNK_PATH = re.compile(r"_chunks/[a-z][a-z0-9_]*/[a-z][a-z0-9_]*/[0-9a-f]{64}/[0-9a-f]{32}/[0-9]{12}\.parquet")
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from contracts.wire import CHUNK_COLUMNS, Chunk
+from producers.cells import Cells
 from producers.rows import Rows
 
 CUT_BYTES = 64 * 1024 * 1024
@@ -22,9 +23,8 @@ CUT_BYTES = 64 * 1024 * 1024
 _GROUP_ROWS = 1 << 16
 """Of a chunk's rows, for whoever reads one chunk with several cores."""
 
-_SCHEMA = pa.schema(
-    list(zip(CHUNK_COLUMNS, (pa.int64(), pa.dictionary(pa.int8(), pa.string()), pa.binary()), strict=True))
-)
+_SHORT = pa.dictionary(pa.int8(), pa.string())
+_TYPES = (pa.int64(), _SHORT, pa.binary(), _SHORT)
 
 
 class Attempt(Protocol):
@@ -61,11 +61,12 @@ class Cut:
     chunk: Chunk
 
 
-def cut(events: Iterable[Rows], attempt: Attempt) -> Iterator[Cut]:
-    """Write all events as chunks, in order, and give each once it is durable. While one is written the next is read."""
+def cut(events: Iterable[Rows], attempt: Attempt, cells: Cells | None = None) -> Iterator[Cut]:
+    """Write all events as chunks, in order, and give each once it is durable. While one is written the next is read.
+    `cells` splits the rows of a CSV file."""
     with ThreadPoolExecutor(1, thread_name_prefix="chunk") as writer:
         waiting: Future[Cut] | None = None
-        for number, rows in enumerate(_collected(events, attempt.cut_bytes)):
+        for number, rows in enumerate(_collected(events, attempt.cut_bytes, cells)):
             following = writer.submit(_write, attempt, number, rows)
             if waiting:
                 yield waiting.result()
@@ -74,20 +75,25 @@ def cut(events: Iterable[Rows], attempt: Attempt) -> Iterator[Cut]:
             yield waiting.result()
 
 
-def _collected(events: Iterable[Rows], cut_bytes: int) -> Iterator[list[pa.RecordBatch]]:
+def _collected(events: Iterable[Rows], cut_bytes: int, cells: Cells | None) -> Iterator[list[pa.RecordBatch]]:
     """Consecutive rows of about that many bytes."""
+    names = cells.names if cells else ()
+    types = zip((*CHUNK_COLUMNS, *names), (*_TYPES, *(pa.string() for _ in names)), strict=True)
+    schema = pa.schema(list(types))
     batches: list[pa.RecordBatch] = []
     size = 0
     for rows in events:
-        if not len(rows):
+        if not (count := len(rows)):
             continue
-        formats = pa.DictionaryArray.from_arrays(pa.array(bytes(len(rows)), pa.int8()), [rows.format])
         lines, values = rows.arrays()
-        batch = pa.record_batch([lines, formats, values], schema=_SCHEMA)
-        at_once = max(1, len(values) * cut_bytes // values.nbytes)
-        for start in range(0, len(values), at_once):
+        split = cells.of(rows) if cells else None
+        split_as = _same(cells.split_as if cells and split else None, count)
+        columns = split or [pa.nulls(count, pa.string()) for _ in names]
+        batch = pa.record_batch([lines, _same(rows.format, count), values, split_as, *columns], schema=schema)
+        at_once = max(1, count * cut_bytes // values.nbytes)
+        for start in range(0, count, at_once):
             batches.append(batch.slice(start, at_once))
-            size += batches[-1].nbytes
+            size += values.slice(start, at_once).nbytes
             if size >= cut_bytes:
                 yield batches
                 batches, size = [], 0
@@ -95,17 +101,25 @@ def _collected(events: Iterable[Rows], cut_bytes: int) -> Iterator[list[pa.Recor
         yield batches
 
 
+def _same(text: str | None, count: int) -> pa.DictionaryArray:
+    """So many times this text."""
+    if text is None:
+        return pa.nulls(count, _SHORT)
+    return pa.DictionaryArray.from_arrays(pa.array(bytes(count), pa.int8()), [text])
+
+
 def _write(attempt: Attempt, number: int, batches: list[pa.RecordBatch]) -> Cut:
     table = pa.Table.from_batches(batches).unify_dictionaries()
     packed = io.BytesIO()
     # Delta's and Spark's own codec for speed; a dictionary of values that are all different would be built for nothing.
+    dictionaries = [name for name in table.column_names if name not in ("line", "value")]
     pq.write_table(
         table,
         packed,
         compression="zstd",
         compression_level=1,
-        use_dictionary=["format"],
-        write_statistics=["line"],
+        use_dictionary=dictionaries,
+        write_statistics=["line", "split_as"],
         write_batch_size=_GROUP_ROWS,
         row_group_size=_GROUP_ROWS,
     )

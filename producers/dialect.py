@@ -62,7 +62,7 @@ class LineRows:
     where that is so, which it is for most files."""
 
     def __init__(self, dialect: Dialect, fields: int = 0) -> None:
-        """With `fields` each row must have so many."""
+        """With `fields` each row must have so many, and nothing behind a closing quote but the field's end."""
         row = _expression(dialect, fields) if fields <= _EXPRESSION_FIELDS else ""
         self._text = rf"\A(?:{row}\n)*\z" if row else ""
         self._row = rf"\A{row}\z" if row else ""
@@ -84,7 +84,7 @@ def _expression(dialect: Dialect, fields: int) -> str:
     inner = rf"(?:[^{mark}\\\n]|\\[^\n])*" if dialect.backslash else rf"(?:[^{mark}\n]|{mark}{mark})*"
     plain = rf"(?:[^{mark}{delimiter}\n]{other})?" if dialect.quote else other
     # Two quotes stand for one: the second of them does not close, and RE2 has no possessive repetition to say so.
-    behind = other if dialect.backslash else plain
+    behind = "" if fields else other if dialect.backslash else plain
     field = rf"(?:{mark}{inner}{mark}{behind}|{plain})" if dialect.quote else plain
     repeated = rf"{{{fields - 1}}}" if fields else "*"
     return rf"{field}(?:{delimiter}{field}){repeated}"

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from contracts.delimiter import delimiter_of
 from contracts.stream import Stream
+from producers.cells import Cells
 from producers.dialect import Dialect, fields_of
 from producers.misfits import Misfits
 from producers.rows import BOM, Rows, UnreadableFile, split_lines
@@ -86,6 +87,7 @@ class FileRows:
         self.reader = HashedReader(source)
         self.header: bytes | None = b""
         self.delimiter = ""
+        self.dialect: Dialect | None = None
         if declared.format == "parquet":
             self._batches = self._of_parquet(source)
             return
@@ -101,7 +103,8 @@ class FileRows:
         if not self.delimiter:
             start, text = first_line(text, HEADER_LIMIT_BYTES)
             self.delimiter = delimiter_of(start.decode(errors="replace"))
-        self._batches = split_csv(text, Dialect(self.delimiter, declared.quote, declared.backslash), line=line)
+        self.dialect = Dialect(self.delimiter, declared.quote, declared.backslash)
+        self._batches = split_csv(text, self.dialect, line=line)
         if not declared.header:
             self.header = self.delimiter.join(column.name for column in stream.sent_columns).encode()
             return
@@ -112,6 +115,12 @@ class FileRows:
 
     def __iter__(self) -> Iterator[Rows]:
         return self._batches
+
+    def cells(self) -> Cells | None:
+        """What splits the rows of a CSV file; None for other formats."""
+        if not self.header or not self.dialect:
+            return None
+        return Cells(self.dialect, len(fields_of(self.header.decode(errors="replace"), self.dialect)))
 
     def _of_parquet(self, source: BinaryIO) -> Iterator[Rows]:
         try:

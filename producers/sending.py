@@ -127,7 +127,7 @@ class Sending:
         keys = _KeyParts(self.state, scanned.header)
         cuts, sent = [], 0
         with store.attempt(self.state.stream, self.state.hash) as attempt:
-            for one in cut(events, attempt):
+            for one in cut(events, attempt, events.cells()):
                 cuts.append(one)
                 sent += one.chunk.rows
                 if progress:

@@ -13,13 +13,15 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from contracts.errors import Fatal, ServiceUnavailable
-from contracts.wire import CHUNK_COLUMNS, Chunk, decode_chunk
+from contracts.wire import CHUNK_COLUMNS, Chunk, cell_columns, decode_chunk
 from streaming_jobs.commit_log import exists
 from streaming_jobs.ranges import Range
+from streaming_jobs.transforms.decode_cells import cell
 from streaming_jobs.transforms.decode_file_row import WIRE_COLUMNS
 
 IS_CHUNK = "coalesce(_format = 'chunk', false)"
-_ROWS = f"{CHUNK_COLUMNS[0]} bigint, {CHUNK_COLUMNS[1]} string, {CHUNK_COLUMNS[2]} binary"
+_TYPES = ("bigint", "string", "binary", "string")
+_ROWS = ", ".join(f"{name} {kind}" for name, kind in zip(CHUNK_COLUMNS, _TYPES, strict=True))
 # Attempt and number of a chunk: enough to know it by, and no pattern is matched for each row.
 _TAIL = len(f"{'0' * 32}/{'0' * 12}.parquet")
 _TAIL_SQL = f"right(_metadata.file_path, {_TAIL})"
@@ -119,15 +121,38 @@ def _hashes(spark: SparkSession, files: list[str]) -> dict[str, str]:
 
 
 def chunk_rows(spark: SparkSession, lake_url: str, found: Collection[ChunkRecord]) -> DataFrame:
-    """The rows of these chunks, none of them `damaged`, as WIRE_COLUMNS with the place of their chunk's record."""
+    """The rows of these chunks, none of them `damaged`, as WIRE_COLUMNS with the place of their chunk's record, and
+    `_split_as`."""
+    return _with_places(_rows(spark, lake_url, found), chunk_places(spark, found)).select(*WIRE_COLUMNS, "_split_as")
+
+
+def chunk_cells(
+    spark: SparkSession, lake_url: str, found: Collection[ChunkRecord], places: DataFrame, cells: int
+) -> DataFrame:
+    """The rows of these chunks, none of them `damaged`, with `_line _raw _split_as`, so many `cell`s, and what `places`
+    (made of `chunk_places`) says of their chunk."""
+    columns = cell_columns(cells)
+    rows = _rows(spark, lake_url, found, "".join(f", {column} string" for column in columns))
+    return _with_places(rows.withColumnsRenamed({column: cell(at) for at, column in enumerate(columns)}), places)
+
+
+def chunk_places(spark: SparkSession, found: Collection[ChunkRecord]) -> DataFrame:
+    """Where each chunk's record stands, and what it says of the file."""
     places = [
         (r.topic, r.partition, r.offset, r.sent_at, r.file_hash, r.name, r.header, _tail(r.chunk.path)) for r in found
     ]
-    files = spark.read.schema(_ROWS).parquet(*(_url(lake_url, record.chunk.path) for record in found))
-    rows = files.withColumn("_at", F.expr(_TAIL_SQL))
-    joined = rows.join(F.broadcast(spark.createDataFrame(places, _PLACE)), F.expr("_at = _path"))
-    line, row_format, value = CHUNK_COLUMNS
-    return joined.withColumnsRenamed({line: "_line", row_format: "_format", value: "_raw"}).select(*WIRE_COLUMNS)
+    return spark.createDataFrame(places, _PLACE)
+
+
+def _rows(spark: SparkSession, lake_url: str, found: Collection[ChunkRecord], cells: str = "") -> DataFrame:
+    # A column that a chunk does not have is NULL.
+    files = spark.read.schema(_ROWS + cells).parquet(*(_url(lake_url, record.chunk.path) for record in found))
+    named = dict(zip(CHUNK_COLUMNS, ("_line", "_format", "_raw", "_split_as"), strict=True))
+    return files.withColumn("_at", F.expr(_TAIL_SQL)).withColumnsRenamed(named)
+
+
+def _with_places(rows: DataFrame, places: DataFrame) -> DataFrame:
+    return rows.join(F.broadcast(places), F.expr("_at = _path"))
 
 
 def rows_beyond_records(found: Collection[ChunkRecord]) -> dict[int, int]:

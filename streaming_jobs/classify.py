@@ -23,9 +23,10 @@ from streaming_jobs.chunks import (
 from streaming_jobs.counts import Group
 from streaming_jobs.lake import ddl, sql_text, table_path
 from streaming_jobs.ranges import Range, epoch_of, offsets_sql
+from streaming_jobs.split_rows import part
 from streaming_jobs.transforms.decode_change import decode_change
 from streaming_jobs.transforms.decode_document import decode_document
-from streaming_jobs.transforms.decode_file_row import decode_file_row, open_records
+from streaming_jobs.transforms.decode_file_row import WIRE_COLUMNS, decode_file_row, open_records
 from streaming_jobs.transforms.deduplicate import (
     ACCEPTED,
     QUARANTINED,
@@ -33,9 +34,9 @@ from streaming_jobs.transforms.deduplicate import (
     outcome_of_changes,
     outcome_of_file_rows,
 )
-from streaming_jobs.transforms.key import add_key
+from streaming_jobs.transforms.judge import judge
 from streaming_jobs.transforms.source_spelling import is_document
-from streaming_jobs.transforms.validate import as_declared_now, cast_fields, validate
+from streaming_jobs.transforms.validate import as_declared_now
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def classify(
     epoch = epoch_of(ranges[0].topic_id, positions)
     if stream.is_cdc:
         decode = decode_document if is_document(stream) else decode_change
-        rows = _judge(decode(raw, stream), stream, epoch)
+        rows = judge(decode(raw, stream), stream, epoch)
         present = None
         if replay:
             spans = " or ".join(f"(_partition = {r.partition} and {offsets_sql('_offset', r)})" for r in ranges)
@@ -90,15 +91,20 @@ def classify(
     for file in seen:
         group = (file.partition, file.file_hash)
         expected[group] = expected.get(group, 0) + file.rows
+    others = records
     if chunks:
         offsets = ", ".join(f"struct({one.partition}, {one.offset}L)" for one in chunks)
         others = records.where(f"struct(_partition, _offset) not in ({offsets})")
-        records = others.unionByName(chunk_rows(spark, lake_url, chunks))
+        records = others.unionByName(chunk_rows(spark, lake_url, chunks).select(*WIRE_COLUMNS))
     present = _rows_of_files(spark, stream, history, {(file.file_hash, file.name) for file in seen})
     if replay:
         # Written under a contract with fewer columns, a row has another hash than the same row has today.
         present = present.transform(as_declared_now, stream).withColumn("_hash", F.expr(row_hash_spark(stream)))
-    classified = outcome_of_file_rows(_judge(decode_file_row(records, stream), stream, epoch), present)
+    parted = None if replay else part(spark, stream, lake_url, epoch, others, chunks, present)
+    rest = parted.rest if parted else records
+    classified = outcome_of_file_rows(judge(decode_file_row(rest, stream), stream, epoch), present)
+    if parted:
+        classified = parted.alone.unionByName(classified)
     if replay:
         classified = keep_present(classified, present)
 
@@ -108,21 +114,17 @@ def classify(
         # Not deterministic in Spark's eyes: else it would write a filter on this out, down to the file, with every step
         # in it as often as a later one names it, and compile that for minutes.
         outcome = f"if(_refusal is not null and spark_partition_id() >= 0, {QUARANTINED}, {ACCEPTED}) as _outcome"
-        return _judge(decode_file_row(few, stream), stream, epoch).selectExpr("*", outcome)
+        return judge(decode_file_row(few, stream), stream, epoch).selectExpr("*", outcome)
 
     beyond = rows_beyond_records(chunks)
     return Classified(classified, sorted(expected), expected, beyond, None if replay else only_lines)
-
-
-def _judge(decoded: DataFrame, stream: Stream, epoch: int) -> DataFrame:
-    return decoded.transform(cast_fields, stream).transform(validate, stream).transform(add_key, stream, epoch)
 
 
 def judge_chunks(spark: SparkSession, stream: Stream, lake_url: str, chunks: Collection[ChunkRecord]) -> DataFrame:
     """The rows of these chunks of one file with their `_outcome`, as if the history held nothing of it yet."""
     rows = decode_file_row(chunk_rows(spark, lake_url, chunks), stream)
     nothing = spark.createDataFrame([], ddl(history_columns(stream)))
-    return outcome_of_file_rows(_judge(rows, stream, 1), nothing)
+    return outcome_of_file_rows(judge(rows, stream, 1), nothing)
 
 
 @dataclass(frozen=True, slots=True)

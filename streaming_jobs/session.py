@@ -35,6 +35,8 @@ _PARSING = {
 
 _SMALL_BATCHES = {
     "spark.sql.adaptive.enabled": "false",
+    # It follows each join's keys down to the file, through every step that makes them, and takes longer than the batch.
+    "spark.sql.optimizer.dynamicPartitionPruning.enabled": "false",
     "spark.scheduler.mode": "FAIR",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",

@@ -74,12 +74,13 @@ def decode_file_row(frame: DataFrame, stream: Stream) -> DataFrame:
 def _steps(stream: Stream) -> tuple[tuple[str, ...], ...]:
     row_format = stream.file_source.row_format
     place = ("_topic", "_partition", "_offset", "_event_time", "_file_hash", "_line", "_format", "_raw")
+    file, batch_date = file_parts()
     read = (
         *place,
         "cast(_raw as string) as _text",
         "_header",
-        "substring_index(_name, '/', 1) as _file",
-        "get(split(_name, '/', 2), 1) as _batch_date",
+        f"{file} as _file",
+        f"{batch_date} as _batch_date",
     )
     kept = (*place, "_text", "_file", "_batch_date")
     parsing, given, unreadable = {"csv": _csv, "json": _json, "log": _log}[row_format](stream)
@@ -103,13 +104,25 @@ def _steps(stream: Stream) -> tuple[tuple[str, ...], ...]:
         "false as _no_row",
         *given,
         f"{broken} as _refusal",
-        *(f"{_outside(stream, c)} as `_text_{c.name}`" for c in stream.columns if c not in stream.sent_columns),
+        *outside_texts(stream, of_line=False),
+        *outside_texts(stream, of_line=True),
     )
     return (read, *((*kept, *step) for step in parsing), decoded)
 
 
 def _not_text(stream: Stream) -> str:
     return text(f"the row is not {stream.file_source.encoding.upper()}")
+
+
+def file_parts() -> tuple[str, str]:
+    """SQL for a file's name, and for the batch date, of `_name`."""
+    return "substring_index(_name, '/', 1)", "get(split(_name, '/', 2), 1)"
+
+
+def outside_texts(stream: Stream, *, of_line: bool) -> list[str]:
+    """SQL for `_text_<column>` of the columns that are no field of the row: those that its line, or its file, tells."""
+    columns = (column for column in stream.columns if column not in stream.sent_columns)
+    return [f"{_outside(stream, c)} as `_text_{c.name}`" for c in columns if bool(c.from_line) == of_line]
 
 
 def _outside(stream: Stream, column: Column) -> str:

@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame
 from contracts.spark_types import RESCUED, parse_type
 from contracts.stream import Column, Stream
 from contracts.unavailable import MARKER_PATTERN, may_be_unavailable
+from streaming_jobs.transforms.decode_cells import cell
 from streaming_jobs.transforms.faithful_cast import column_text, faithful_sql, in_calendar, string_in_json, value_sql
 from streaming_jobs.transforms.local_spelling import formatted_sql, localised_sql
 from streaming_jobs.transforms.postgres_spelling import as_source_writes, is_from_postgres, misunderstood
@@ -49,7 +50,7 @@ def as_declared_now(frame: DataFrame, stream: Stream) -> DataFrame:
         return frame
     others = [name(column) for column in frame.columns if column != RESCUED]
     sent = stream.sent_columns
-    texts = (_text_of(stream, column) for column in sent)
+    texts = (_text_of(stream, column, _found(column, 0, ())) for column in sent)
     plain = (f"{sql} as {_plain(stream, column)}" for column in sent if (sql := localised_sql(stream, column)))
     typed = {name(one.name): f"coalesce({name(one.name)}, {_value(stream, one)}) as {name(one.name)}" for one in sent}
     return (
@@ -62,11 +63,12 @@ def as_declared_now(frame: DataFrame, stream: Stream) -> DataFrame:
 
 @lru_cache(maxsize=256)
 def _cast_steps(stream: Stream, columns: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-    kept = tuple(name(c) for c in columns if c not in _GIVEN and not c.startswith("_text_"))
+    kept = tuple(name(c) for c in columns if c not in _GIVEN and not c.startswith(("_text_", "_cell_")))
     ordered = "_ordered" in columns
+    found = [_found(column, at, columns) for at, column in enumerate(stream.sent_columns)]
     texts = (
         *(name(c) for c in columns if c.startswith("_text_")),
-        *(_text_of(stream, column, at if ordered else None) for at, column in enumerate(stream.sent_columns)),
+        *(_text_of(stream, column, value) for column, value in zip(stream.sent_columns, found, strict=True)),
     )
     in_order = (*(name(c) for c in columns if c != "_ordered"), f"{_in_order(stream)} as _ordered")
     rescued = (f"{_rescued(stream)} as {RESCUED}",) if stream.rescues else ()
@@ -127,11 +129,17 @@ def _in_order(stream: Stream) -> str:
     return f"case when _ordered is not null then _ordered when _fields is not null then {found} end"
 
 
-def _text_of(stream: Stream, column: Column, at: int | None = None) -> str:
-    value = spelled_sql(stream, column, f"try_element_at(_fields, {text(column.name)})")
-    if at is not None:
-        value = f"get(_ordered, {at})"
-        value = f"if(_bare and {value} = '', null, {value})"
+def _found(column: Column, at: int, columns: Collection[str]) -> str:
+    """The value of a column that is sent, where the decoder has put it."""
+    if cell(at) in columns:
+        return cell(at)
+    if "_ordered" in columns:
+        return f"if(_bare and get(_ordered, {at}) = '', null, get(_ordered, {at}))"
+    return f"try_element_at(_fields, {text(column.name)})"
+
+
+def _text_of(stream: Stream, column: Column, found: str) -> str:
+    value = spelled_sql(stream, column, found)
     if not stream.is_cdc and (nulls := stream.file_source.nulls):
         value = f"if({value} in ({', '.join(text(null) for null in nulls)}), null, {value})"
     if is_from_postgres(stream):

@@ -18,6 +18,7 @@ from contracts.wire import RowKey, encode_chunk, encode_row_key
 from producers.chunks import cut
 from producers.scan import FileRows
 from streaming_jobs import ingest as ingesting
+from streaming_jobs import split_rows
 from streaming_jobs.counts import Counts
 from streaming_jobs.delta_commit import TableTransaction, read_positions
 from streaming_jobs.ingest import BatchResult, ingest
@@ -84,7 +85,8 @@ class Orders:
     def _sent(self, partition: int, file_hash: str) -> Range:
         folder = Folder(self.url, self.stream, file_hash)
         offset = 0
-        for one in cut(FileRows(io.BytesIO(content()), self.stream), folder):
+        events = FileRows(io.BytesIO(content()), self.stream)
+        for one in cut(events, folder, events.cells()):
             key = encode_row_key(RowKey(file_hash, one.first_line, "chunk", "orders.csv", "id,note"))
             self.records.append((key, encode_chunk(one.chunk), self.stream.topic, partition, offset, NOW))
             offset += 1
@@ -112,8 +114,12 @@ class Orders:
         return sorted((row.file_hash, row.line) for row in held.collect())
 
 
-@pytest.fixture
-def orders(spark: SparkSession, tmp_path: Path) -> Orders:
+@pytest.fixture(params=[True, False], ids=["parted", "whole"])
+def orders(
+    spark: SparkSession, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Orders:
+    if request.param:
+        monkeypatch.setattr(split_rows, "FROM_ROWS", 1)
     return Orders(spark, str(tmp_path))
 
 

@@ -26,14 +26,16 @@ TEXT = st.lists(st.sampled_from(PIECES), max_size=60).map(b"".join)
 READS = st.sampled_from([3, 64, 1 << 20])
 
 
-def fields_by_scan(row: bytes, dialect: Dialect) -> int | None:
-    """How many fields one line has, byte by byte; None if a quote stays open."""
-    scan, fields = _RowScan(dialect), 1
+def fields_by_scan(row: bytes, dialect: Dialect) -> tuple[int | None, bool]:
+    """How many fields one line has, None if a quote stays open; and whether text follows a closing one."""
+    scan, fields, stray = _RowScan(dialect), 1, False
     for at, byte in enumerate(row):
         closed = scan.state not in (_State.QUOTED, _State.ESCAPED)
         fields += closed and byte == ord(dialect.delimiter)
+        after_quote = scan.state is _State.AFTER_QUOTE
         scan.end(row[: at + 1], at)
-    return None if scan.state in (_State.QUOTED, _State.ESCAPED) else fields
+        stray |= after_quote and byte != ord(dialect.delimiter) and scan.state is not _State.QUOTED
+    return None if scan.state in (_State.QUOTED, _State.ESCAPED) else fields, stray
 
 
 @settings(max_examples=150, deadline=None)
@@ -45,10 +47,10 @@ def test_one_look_at_a_text_says_what_the_scan_of_each_row_says(text: bytes, dia
     lines = text.split(b"\n")[:-1]
     found = [fields_by_scan(line, dialect) for line in lines]
     whole = b"".join(line + b"\n" for line in lines)
-    assert LineRows(dialect).match(whole) == (None not in found)
-    assert LineRows(dialect, fields).match(whole) == all(count == fields for count in found)
+    assert LineRows(dialect).match(whole) == all(count is not None for count, _ in found)
+    assert LineRows(dialect, fields).match(whole) == all(each == (fields, False) for each in found)
     among = LineRows(dialect, fields).among(pa.array(lines, pa.binary()))
-    assert among.to_pylist() == [count == fields for count in found]
+    assert among.to_pylist() == [each == (fields, False) for each in found]
 
 
 def by_scan(content: bytes, dialect: Dialect) -> list[tuple[str, int, bytes]]:
