@@ -23,6 +23,7 @@ CUT_BYTES = 64 * 1024 * 1024
 _GROUP_ROWS = 1 << 16
 """Of a chunk's rows, for whoever reads one chunk with several cores."""
 
+_COUNTED = CHUNK_COLUMNS.index("value") + 1
 _SHORT = pa.dictionary(pa.int8(), pa.string())
 _TYPES = (pa.int64(), _SHORT, pa.binary(), _SHORT)
 
@@ -93,7 +94,7 @@ def _collected(events: Iterable[Rows], cut_bytes: int, cells: Cells | None) -> I
         at_once = max(1, count * cut_bytes // values.nbytes)
         for start in range(0, count, at_once):
             batches.append(batch.slice(start, at_once))
-            size += values.slice(start, at_once).nbytes
+            size += sum(column.nbytes for column in batches[-1].columns[:_COUNTED])
             if size >= cut_bytes:
                 yield batches
                 batches, size = [], 0
