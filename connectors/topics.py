@@ -10,7 +10,7 @@ from kafka.admin import AlterConfigOp, ConfigResource, ConfigResourceType, Kafka
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from connectors import debezium, mariadb_connector
-from contracts.errors import ServiceUnavailable
+from contracts.errors import ContractError, ServiceUnavailable
 from contracts.stream import Pipeline, Stream
 
 _DAY_MS = 24 * 60 * 60 * 1000
@@ -30,8 +30,24 @@ class Topic:
 
 
 def declared(pipeline: Pipeline) -> list[Topic]:
-    """Every topic the pipeline needs. A table's changes have one partition: their order is the Kafka offset."""
-    topics = [_of_stream(stream) for stream in pipeline.streams]
+    """Every topic the pipeline needs. A table's changes have one partition: their order is the Kafka offset.
+
+    ContractError for a stream in whose topic something else than its rows is written.
+    """
+    beside = _beside_streams(pipeline)
+    taken = {topic.name for topic in beside}
+    for stream in pipeline.streams:
+        if stream.topic in taken:
+            raise ContractError(
+                f"stream {stream.name}: headrace and Debezium write other things than its rows to topic `{stream.topic}`",
+                file=stream.file,
+                write="for a table, a pipeline of its own; for files, another `headrace.topic`",
+            )
+    return [*(_of_stream(stream) for stream in pipeline.streams), *beside]
+
+
+def _beside_streams(pipeline: Pipeline) -> list[Topic]:
+    topics: list[Topic] = []
     if pipeline.file_streams:
         topics.append(Topic(pipeline.files_topic, 1, {"cleanup.policy": "compact"}))
     if (postgres := pipeline.of("postgres")).cdc_streams:
