@@ -66,10 +66,8 @@ def _plan_source(found: Plan, pipeline: Pipeline, endpoints: Endpoints, config: 
     tables = source.cdc_tables(pipeline)
     role, publication = endpoints.replicator.user, config["publication.name"]
     with source.connected(endpoints.source) as connection:
-        findings = check(connection, pipeline, slot=config["slot.name"], role=role)
+        found.take(check(connection, pipeline, slot=config["slot.name"], role=role))
         access = source.access(connection, role, publication, tables)
-    found.refusals += [str(finding) for finding in findings if finding.level == "refusal"]
-    found.warnings += [str(finding) for finding in findings if finding.level == "warning"]
     if missing := access.missing(tables):
         found.changes.append(
             Change(

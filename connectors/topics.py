@@ -39,7 +39,7 @@ def declared(pipeline: Pipeline) -> list[Topic]:
     for stream in pipeline.streams:
         if stream.topic in taken:
             raise ContractError(
-                f"stream {stream.name}: headrace and Debezium write other things than its rows to topic `{stream.topic}`",
+                f"stream {stream.name}: other things than its rows are written to its topic `{stream.topic}`",
                 file=stream.file,
                 write="for a table, a pipeline of its own; for files, another `headrace.topic`",
             )
@@ -56,14 +56,14 @@ def _beside_streams(pipeline: Pipeline) -> list[Topic]:
         # Whoever loses the tables' definitions can read no more of the binlog.
         topics += [*_of_connector(mariadb), Topic(mariadb_connector.history_topic(mariadb), 1, _kept(None))]
     if (mongodb := pipeline.of("mongodb")).cdc_streams:
-        topics += [topic for topic in _of_connector(mongodb) if topic.name != debezium.transaction_topic(mongodb)]
+        topics += [topic for topic in _of_connector(mongodb) if topic.name != mongodb.transaction_topic]
     return topics
 
 
 def _of_connector(part: Pipeline) -> list[Topic]:
     longest = max(stream.retention_days for stream in part.cdc_streams)
     return [
-        Topic(debezium.transaction_topic(part), 1, _kept(longest)),
+        Topic(part.transaction_topic, 1, _kept(longest)),
         Topic(debezium.heartbeat_topic(part), 1, _kept(1)),
         Topic(debezium.signals_topic(part), 1, _kept(1)),
         Topic(debezium.notifications_topic(part), 1, _kept(None)),

@@ -20,7 +20,7 @@ from pyspark.sql import DataFrame, SparkSession
 from contracts.current import CUT_MOVED
 from contracts.errors import Conflict
 from contracts.failpoints import failpoint
-from contracts.stream import Pipeline, Stream, System, captured_as, topic_of_transactions
+from contracts.stream import Pipeline, Stream, System
 from streaming_jobs.commit_log import table_exists
 from streaming_jobs.delta_commit import TableTransaction, met_another_writer
 from streaming_jobs.lake import CONSISTENT_CUT, CUT_TABLE, ddl, sql_text, table_path
@@ -77,7 +77,7 @@ def move_cut(spark: SparkSession, pipeline: Pipeline, lake_url: str, kafka: str,
         paths = [table_path(lake_url, pipeline.name, name) for name in (CUT_TABLE, *(one.name for one in streams))]
         if not all(table_exists(spark, path) for path in paths):
             continue
-        topic = topic_of_transactions(captured_as(pipeline.name, system))
+        topic = pipeline.of(system).transaction_topic
         known = _known(places(spark, pipeline.name, lake_url), streams)
         seen = look(spark, kafka, topic, system, streams, _read_to(known), now)
         if seen:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from connectors import debezium
+from connectors import topics
 from contracts.errors import ContractError
 from contracts.loader import load_pipeline
 from contracts.spark_types import current_columns, history_columns
-from contracts.stream import Pipeline, captured_as, topic_of_transactions
+from contracts.stream import Pipeline
+from streaming_jobs.cut import Place, _read_to
 
 TABLE = """apiVersion: v3.1.0
 kind: DataContract
@@ -42,9 +44,9 @@ def test_the_streams_of_one_system_that_say_so_are_a_group(tmp_path: Path) -> No
     pipeline = load(tmp_path, orders=CUT, lines=CUT, stock=MARIADB + CUT, customers="")
     groups = {system: [s.name for s in streams] for system, streams in pipeline.cut_groups.items()}
     assert groups == {"postgres": ["lines", "orders"], "mariadb": ["stock"]}
-    for system in pipeline.cut_groups:
-        named = topic_of_transactions(captured_as(pipeline.name, system))
-        assert named == debezium.transaction_topic(pipeline.of(system)), "the topic that Debezium writes"
+    named = {system: pipeline.of(system).transaction_topic for system in pipeline.cut_groups}
+    assert named == {"postgres": "shop.transaction", "mariadb": "shop.mariadb.transaction"}
+    assert {*named.values()} <= {topic.name for topic in topics.declared(pipeline)}, "with one partition, and kept"
 
 
 def test_only_their_history_says_which_transaction_wrote_a_row(tmp_path: Path) -> None:
