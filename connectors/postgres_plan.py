@@ -40,7 +40,7 @@ def plan(pipeline: Pipeline, endpoints: Endpoints, settings: Settings) -> Plan:
         )
         unpublished = _plan_source(found, part, endpoints, config)
         plan_secret(found, part, settings, endpoints.replicator.password, config["database.password"])
-        lost = connector.lost(endpoints, part, connect, config["slot.name"]) if running else ""
+        lost = connector.lost(endpoints, part, connect, config["slot.name"], exists=running is not None)
         if lost:
             _plan_new_slot(found, part, endpoints, lost, config, kept_in)
             return found
