@@ -44,6 +44,8 @@ def identify(replicator: PostgresEndpoint) -> Source:
     except psycopg2.OperationalError as error:
         raise ServiceUnavailable(
             f"Postgres did not accept a replication connection: {str(error).strip()}",
+            state="Nothing was changed; whether this is the server that was read is not known.",
+            next_step="see that the server runs, and that its pg_hba.conf lets this user replicate",
             host=f"{replicator.host}:{replicator.port}",
             user=replicator.user,
         ) from error
