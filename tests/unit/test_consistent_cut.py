@@ -71,6 +71,15 @@ def test_what_cannot_be_cut_is_refused(more: str, of_id: str, said: str, tmp_pat
     assert refused.value.line
 
 
+def test_what_ended_is_read_anew_where_the_streams_knew_different_topics() -> None:
+    one, other = (
+        Place("postgres", "a", 9, topic_id="T1", read_to=500),
+        Place("postgres", "b", 9, topic_id="T2", read_to=20),
+    )
+    assert _read_to({"a": one, "b": replace(one, read_to=400)}) == ("T1", 400)
+    assert _read_to({"a": one, "b": other}) == ("", 0)
+
+
 def test_a_stream_may_not_have_the_name_of_its_table(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match="no name for a stream"):
         load(tmp_path, consistent_cut="")

@@ -21,7 +21,6 @@ from headrace.running import STREAMS_FIRST_S, StreamsFirst, rounds, take_up
 from streaming_jobs.stream_status import StreamStatus, write_status
 from warehouse_sql.report import MergeReport, TableReport
 
-
 ORDERS = """apiVersion: v3.1.0
 kind: DataContract
 id: shop.orders
