@@ -90,6 +90,8 @@ def begin_again(
     """
     name = debezium.connector_name(pipeline)
     with Connect(endpoints.connect_url) as connect:
+        # One that somebody removed has left its offsets, and only a connector can be made to forget them.
+        connect.put_stopped(name, config)
         connect.stop(name)
         connect.wait_stopped(name, timeout_s=timeout_s)
         deadline = time.monotonic() + timeout_s
@@ -118,14 +120,25 @@ def _read_what_was_skipped(endpoints: Endpoints, pipeline: Pipeline) -> None:
         snapshots.request(endpoints, pipeline, tables)
 
 
-def lost(endpoints: Endpoints, pipeline: Pipeline, connect: Connect, slot: str) -> str:
-    """What happened, if the source no longer has what the connector must read next; else empty. See `lost_slot`."""
+def lost(endpoints: Endpoints, pipeline: Pipeline, connect: Connect, slot: str, *, exists: bool) -> str:
+    """What happened, if the source no longer has what the connector must read next; else empty. See `lost_slot`.
+
+    Also where no connector `exists`, if one read here before: Connect keeps the offsets of one that is removed.
+    """
     notes = table_reads.Notes(endpoints.kafka, pipeline)
     try:
         known = table_reads.known_source(notes.all())
     finally:
         notes.close()
-    now = lost_slot.identify(endpoints.replicator)
+    if not exists and known is None:
+        return ""
+    try:
+        now = lost_slot.identify(endpoints.replicator)
+    except ServiceUnavailable:
+        if exists:
+            raise
+        # Its role is perhaps made by this very plan, on a server that never had it.
+        return "the connector was removed, and the source does not say yet whether it is the server that was read"
     return lost_slot.loss(pipeline, endpoints.replicator, connect, slot, known, now)
 
 

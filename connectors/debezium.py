@@ -9,7 +9,7 @@ from pathlib import Path
 
 from contracts.endpoints import PostgresEndpoint
 from contracts.errors import ContractError
-from contracts.stream import Pipeline, topic_of_transactions
+from contracts.stream import Pipeline
 from contracts.unavailable import is_marker, new_marker
 
 MAX_MESSAGE_BYTES = 20 * 1024 * 1024
@@ -91,11 +91,6 @@ def check_topics(part: Pipeline) -> None:
                 file=stream.file,
                 write=f"headrace.topic: {wanted}, or leave it out",
             )
-
-
-def transaction_topic(pipeline: Pipeline) -> str:
-    """Where Debezium writes each transaction's begin and end with its counts."""
-    return topic_of_transactions(pipeline.name)
 
 
 def message_topic(pipeline: Pipeline) -> str:

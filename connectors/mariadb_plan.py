@@ -45,9 +45,7 @@ def _plan_server(
     found: Plan, part: Pipeline, endpoints: Endpoints, config: Mapping[str, str], running: Mapping[str, str] | None
 ) -> None:
     with mariadb.connected(endpoints.mariadb) as cursor:
-        findings = check(cursor, part, server_id=config["database.server.id"], captured=_included(running, "table"))
-    found.refusals += [str(finding) for finding in findings if finding.level == "refusal"]
-    found.warnings += [str(finding) for finding in findings if finding.level == "warning"]
+        found.take(check(cursor, part, server_id=config["database.server.id"], captured=_included(running, "table")))
     databases = mariadb.databases(part)
     if running and (added := sorted(set(databases) - _included(running, "database"))):
         found.refusals.append(

@@ -47,7 +47,7 @@ def quiesced(part: Pipeline, endpoints: Endpoints, *, timeout_s: float = 60.0) -
     consumer = KafkaConsumer(
         bootstrap_servers=endpoints.kafka, isolation_level="read_committed", enable_auto_commit=False, group_id=None
     )
-    told = _Told(consumer, debezium.transaction_topic(part))
+    told = _Told(consumer, part.transaction_topic)
     deadline = time.monotonic() + timeout_s
     seen: object = None
     since = time.monotonic()

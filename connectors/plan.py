@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from connectors import topics
+from connectors.finding import Finding
 from contracts.endpoints import Endpoints
 from contracts.errors import PlanRefused
 from contracts.stream import Pipeline
@@ -57,6 +58,11 @@ class Plan:
     def empty(self) -> bool:
         """Whether what runs is what is declared."""
         return not self.changes and not self.refusals
+
+    def take(self, findings: Iterable[Finding]) -> None:
+        """Appends each as the refusal or the warning that it is."""
+        for finding in findings:
+            (self.refusals if finding.level == "refusal" else self.warnings).append(str(finding))
 
     def require(self) -> None:
         """Raises PlanRefused with every refusal, if there is one."""

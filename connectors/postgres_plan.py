@@ -40,7 +40,7 @@ def plan(pipeline: Pipeline, endpoints: Endpoints, settings: Settings) -> Plan:
         )
         unpublished = _plan_source(found, part, endpoints, config)
         plan_secret(found, part, settings, endpoints.replicator.password, config["database.password"])
-        lost = connector.lost(endpoints, part, connect, config["slot.name"]) if running else ""
+        lost = connector.lost(endpoints, part, connect, config["slot.name"], exists=running is not None)
         if lost:
             _plan_new_slot(found, part, endpoints, lost, config, kept_in)
             return found
@@ -66,10 +66,8 @@ def _plan_source(found: Plan, pipeline: Pipeline, endpoints: Endpoints, config: 
     tables = source.cdc_tables(pipeline)
     role, publication = endpoints.replicator.user, config["publication.name"]
     with source.connected(endpoints.source) as connection:
-        findings = check(connection, pipeline, slot=config["slot.name"], role=role)
+        found.take(check(connection, pipeline, slot=config["slot.name"], role=role))
         access = source.access(connection, role, publication, tables)
-    found.refusals += [str(finding) for finding in findings if finding.level == "refusal"]
-    found.warnings += [str(finding) for finding in findings if finding.level == "warning"]
     if missing := access.missing(tables):
         found.changes.append(
             Change(

@@ -119,6 +119,11 @@ class Connect:
         self.ready()
         self._call("PUT", f"/connectors/{name}/config", json=dict(config))
 
+    def put_stopped(self, name: str, config: Config) -> None:
+        """Creates the connector, if there is none, without starting it."""
+        if self.config(name) is None:
+            self._call("POST", "/connectors", json={"name": name, "config": dict(config), "initial_state": "STOPPED"})
+
     def source_offset(self, name: str) -> dict[str, object] | None:
         """How far a Debezium connector whose topics begin with its name has come; None before it has said anything."""
         self.ready()

@@ -12,8 +12,10 @@ from contracts.stream import Column
 
 _INTEGER_BITS = {"smallint": 16, "integer": 32, "bigint": 64, "tinyint": 8, "int": 32, "long": 64, "short": 16}
 _INTEGER_BITS["oid"] = 33  # without a sign
-_TEXT = {"text", "character varying", "character", "uuid", "json", "jsonb", "xml", "inet", "cidr", "citext", "name"}
-_TEXT |= {"hstore"}
+_TEXT = {
+    *("text", "character varying", "character", "citext", "name", "uuid", "inet", "cidr"),
+    *("json", "jsonb", "hstore", "xml"),
+}
 _OTHERS = {
     "boolean": {"boolean"},
     "bit": {"boolean"},

@@ -51,7 +51,11 @@ class Notes:
         except KafkaError as error:
             self.close()
             raise ServiceUnavailable(
-                "Kafka did not say what the connector has read", cause=repr(error), topic=self._place.topic
+                "Kafka did not say what the connector has read",
+                state="Nothing was changed.",
+                next_step="`headrace status` shows whether the broker runs",
+                cause=repr(error),
+                topic=self._place.topic,
             ) from error
         return self._found
 

@@ -10,7 +10,7 @@ from kafka.admin import AlterConfigOp, ConfigResource, ConfigResourceType, Kafka
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from connectors import debezium, mariadb_connector
-from contracts.errors import ServiceUnavailable
+from contracts.errors import ContractError, ServiceUnavailable
 from contracts.stream import Pipeline, Stream
 
 _DAY_MS = 24 * 60 * 60 * 1000
@@ -30,8 +30,24 @@ class Topic:
 
 
 def declared(pipeline: Pipeline) -> list[Topic]:
-    """Every topic the pipeline needs. A table's changes have one partition: their order is the Kafka offset."""
-    topics = [_of_stream(stream) for stream in pipeline.streams]
+    """Every topic the pipeline needs. A table's changes have one partition: their order is the Kafka offset.
+
+    ContractError for a stream in whose topic something else than its rows is written.
+    """
+    beside = _beside_streams(pipeline)
+    taken = {topic.name for topic in beside}
+    for stream in pipeline.streams:
+        if stream.topic in taken:
+            raise ContractError(
+                f"stream {stream.name}: other things than its rows are written to its topic `{stream.topic}`",
+                file=stream.file,
+                write="for a table, a pipeline of its own; for files, another `headrace.topic`",
+            )
+    return [*(_of_stream(stream) for stream in pipeline.streams), *beside]
+
+
+def _beside_streams(pipeline: Pipeline) -> list[Topic]:
+    topics: list[Topic] = []
     if pipeline.file_streams:
         topics.append(Topic(pipeline.files_topic, 1, {"cleanup.policy": "compact"}))
     if (postgres := pipeline.of("postgres")).cdc_streams:
@@ -40,14 +56,14 @@ def declared(pipeline: Pipeline) -> list[Topic]:
         # Whoever loses the tables' definitions can read no more of the binlog.
         topics += [*_of_connector(mariadb), Topic(mariadb_connector.history_topic(mariadb), 1, _kept(None))]
     if (mongodb := pipeline.of("mongodb")).cdc_streams:
-        topics += [topic for topic in _of_connector(mongodb) if topic.name != debezium.transaction_topic(mongodb)]
+        topics += [topic for topic in _of_connector(mongodb) if topic.name != mongodb.transaction_topic]
     return topics
 
 
 def _of_connector(part: Pipeline) -> list[Topic]:
     longest = max(stream.retention_days for stream in part.cdc_streams)
     return [
-        Topic(debezium.transaction_topic(part), 1, _kept(longest)),
+        Topic(part.transaction_topic, 1, _kept(longest)),
         Topic(debezium.heartbeat_topic(part), 1, _kept(1)),
         Topic(debezium.signals_topic(part), 1, _kept(1)),
         Topic(debezium.notifications_topic(part), 1, _kept(None)),

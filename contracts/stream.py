@@ -251,14 +251,14 @@ class Pipeline:
         return tuple(stream for stream in self.streams if not stream.is_cdc)
 
     @property
+    def transaction_topic(self) -> str:
+        """Of the part that one connector captures (`of`): where Debezium writes each transaction's begin and end."""
+        return f"{self.name}.transaction"
+
+    @property
     def files_topic(self) -> str:
         """The compacted topic that holds each file's state, written in the transactions that send its rows."""
         return f"{self.name}.files"
-
-
-def topic_of_transactions(captured: str) -> str:
-    """Where Debezium writes the begin and the end of each transaction of what is `captured_as` that name."""
-    return f"{captured}.transaction"
 
 
 def captured_as(pipeline: str, system: System) -> str:

@@ -37,8 +37,9 @@ def held_back(app: App) -> list[Held]:
     for system, streams in groups.items():
         for stream in streams:
             cut = cuts.get(stream.name, {})
-            # As a literal the bound prunes the history's files.
-            past = f"select count(*) as n from {stream.history} where _version >= {cut.get('bound') or 0}"
+            # As a literal the bound prunes the history's files. Before the first cut what is merged is seen.
+            merged = f"(select coalesce(max(_version) + 1, 0) from {stream.history}_state)"
+            past = f"select count(*) as n from {stream.history} where _version >= {cut.get('bound', merged)}"
             rows = int(rows_of(app, past)[0]["n"])
             held.append(Held(system, stream.name, rows, cut.get("as_of"), cut.get("next_as_of")))
     return held
@@ -67,7 +68,11 @@ def nothing_is_held_back(app: App) -> Iterator[Finding]:
     for one in held_back(app):
         said = ""
         if one.rows:
-            said = "the END of their transaction, or another table's rows, have not arrived: the next rounds show them"
+            said = (
+                f"the cut moved last {_text(one.as_of) or 'never'}: the END of their transaction, or another table's "
+                "rows, have not arrived; the next rounds show them. If it stays so, a stream of the group is parked "
+                "(`headrace status`), or an END was lost, which the next transaction makes good"
+            )
         yield Finding(f"{one.stream}: consistent cut", "rows held back", f"{one.rows:,}", not one.rows, said)
 
 

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 
 from connectors.table_reads import Notes
 from contracts.errors import Conflict, LedgerMismatch
-from contracts.stream import Stream, System, captured_as, topic_of_transactions
+from contracts.stream import Stream, System
 from contracts.table_reads import NO_READS, TableReads
 from headrace.app import App
 from headrace.rounds import note_round, rounds_file
@@ -108,7 +108,7 @@ class Merging:
     def _transactions(self) -> int:
         """How much the topics of transactions hold: an END may come after all rows of its transaction were merged."""
         pipeline = self._app.pipeline
-        topics = [topic_of_transactions(captured_as(pipeline.name, system)) for system in pipeline.cut_groups]
+        topics = [pipeline.of(system).transaction_topic for system in pipeline.cut_groups]
         return sum(end for _, end in stable_ends(self._app.endpoints.kafka, topics).values())
 
     def _reads(self) -> int:

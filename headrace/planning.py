@@ -20,7 +20,7 @@ from streaming_jobs.lake import CUT_TABLE, KEY
 from warehouse_sql.asking import postgres_state
 from warehouse_sql.declaration import load
 
-_CUT = re.compile(r"\.\.\.\d+morefields")
+_SHORTENED = re.compile(r"\.\.\.\d+morefields")
 
 
 def planned(app: App) -> Plan:
@@ -86,7 +86,7 @@ def _tables(app: App, schema: str) -> set[str]:
 
 def _same(declared: str, found: str) -> bool:
     # Spark cuts what it tells of a wide struct; `create_table` compares those in full.
-    return bool(_CUT.search(found)) or declared.replace(" ", "").lower() == found
+    return bool(_SHORTENED.search(found)) or declared.replace(" ", "").lower() == found
 
 
 def _other_key(app: App, stream: Stream) -> str:

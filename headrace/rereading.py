@@ -107,7 +107,9 @@ def source_loss(app: App) -> str:
     with Connect(app.endpoints.connect_url, patience_s=2.0) as connect:
         config = connect.config(name)
         return (
-            connector.lost(app.endpoints, app.pipeline.of("postgres"), connect, config["slot.name"]) if config else ""
+            connector.lost(app.endpoints, app.pipeline.of("postgres"), connect, config["slot.name"], exists=True)
+            if config
+            else ""
         )
 
 

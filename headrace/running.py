@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+from connectors import debezium
 from connectors.marker import emit
 from contracts.errors import Conflict, HeadraceError, Retryable
 from contracts.settings import Settings
@@ -141,13 +142,15 @@ def take_up(old: App, make_tables: Callable[[App], None]) -> App:
     """
     new = App(old.settings)
     try:
+        # What the guardian reads beside the contracts.
+        debezium.overrides(new.pipeline)
         make_tables(new)
     except Retryable:
         raise
     except Exception as error:
         log.error(
-            "the declaration changed and its tables cannot be made; the one before it goes on: %s\n"
-            "Next: correct the contract or the SQL file; it is taken up as soon as it is saved",
+            "the declaration changed and cannot be taken up; the one before it goes on: %s\n"
+            "Next: correct it; it is taken up as soon as a contract or an SQL file is saved",
             error,
         )
         return old

@@ -20,7 +20,7 @@ from pyspark.sql import DataFrame, SparkSession
 from contracts.current import CUT_MOVED
 from contracts.errors import Conflict
 from contracts.failpoints import failpoint
-from contracts.stream import Pipeline, Stream, System, captured_as, topic_of_transactions
+from contracts.stream import Pipeline, Stream, System
 from streaming_jobs.commit_log import table_exists
 from streaming_jobs.delta_commit import TableTransaction, met_another_writer
 from streaming_jobs.lake import CONSISTENT_CUT, CUT_TABLE, ddl, sql_text, table_path
@@ -77,7 +77,7 @@ def move_cut(spark: SparkSession, pipeline: Pipeline, lake_url: str, kafka: str,
         paths = [table_path(lake_url, pipeline.name, name) for name in (CUT_TABLE, *(one.name for one in streams))]
         if not all(table_exists(spark, path) for path in paths):
             continue
-        topic = topic_of_transactions(captured_as(pipeline.name, system))
+        topic = pipeline.of(system).transaction_topic
         known = _known(places(spark, pipeline.name, lake_url), streams)
         seen = look(spark, kafka, topic, system, streams, _read_to(known), now)
         if seen:
@@ -127,7 +127,9 @@ def advance(
         chosen, waiting = None, waiting or seen
     moved: dict[str, Place] = {}
     for name, head in heads.items():
-        before = known.get(name) or Place(system, name, head.merged)
+        before = known.get(name) or Place(system, name, 0)
+        # What was merged without the option is seen already, also if the stream once had it.
+        before = replace(before, bound=max(before.bound, head.merged))
         moved[name] = head.up_to(before, chosen, told) if chosen else before
         moved[name] = _with_waiting(moved[name], waiting)
     if _differ(known, moved):
@@ -167,7 +169,7 @@ class _Head:
 
     @property
     def merged(self) -> int:
-        """Where a stream begins that gets the option: what is merged already is seen already."""
+        """The version below which all is merged; 0 before the first merge."""
         if not table_exists(self._spark, self._state):
             return 0
         return TableTransaction(self._spark, self._state).positions().get(f"state:{self._stream.name}", 0)
@@ -245,7 +247,9 @@ def _read_to(known: Mapping[str, Place]) -> tuple[str, int]:
     if not known:
         return "", 0
     first = min(known.values(), key=lambda place: place.read_to)
-    return first.topic_id, first.read_to
+    # One that had the option before may have known another topic of that name.
+    one_topic = len({place.topic_id for place in known.values()}) == 1
+    return (first.topic_id, first.read_to) if one_topic else ("", 0)
 
 
 def _waiting(known: Mapping[str, Place], seen: Look) -> Look | None:

@@ -21,7 +21,7 @@ from streaming_jobs.lake import table_path
 from streaming_jobs.positions import describe, stream_position
 from streaming_jobs.ranges import Range
 
-CHUNK_OFFSETS = 500_000
+PIECE_OFFSETS = 500_000
 CHUNK_ROWS = 10_000_000
 """Of large files in one commit, one chunk at least."""
 Bound = int | datetime
@@ -103,41 +103,41 @@ def replay(
     ranges: Sequence[Range],
     *,
     now: datetime,
-    chunk_offsets: int = CHUNK_OFFSETS,
+    piece_offsets: int = PIECE_OFFSETS,
     progress: Callable[[int], None] | None = None,
 ) -> Replayed:
-    """Evaluate these records again, in commits of at most `chunk_offsets` offsets and CHUNK_ROWS rows; positions do not
+    """Evaluate these records again, in commits of at most `piece_offsets` offsets and CHUNK_ROWS rows; positions do not
     move.
 
     May be called again, also after a kill in the middle: what came back is then there. The streams may run
-    meanwhile; a chunk that meets a batch is repeated. State, views and star schema follow with the next merge.
+    meanwhile; a piece that meets a batch is repeated. State, views and star schema follow with the next merge.
 
     Raises:
-        OffsetsLost, ServiceUnavailable: from Kafka; the chunks before stand.
+        OffsetsLost, ServiceUnavailable: from Kafka; the pieces before stand.
     """
     run = str(uuid.uuid4())
     done: list[Counts] = []
-    for part in _chunks(ranges, chunk_offsets):
+    for piece in _pieces(ranges, piece_offsets):
         attempts = Retrying(
             retry=retry_if_exception_type(Conflict),
             stop=stop_after_attempt(20),
             wait=wait_random(0.05, 1),
             reraise=True,
         )
-        left = part
+        left = piece
         while len(left):
             result = attempts(
                 *(ingest, spark, stream, [left], lake_url, kafka, run, "replay", now), max_chunk_rows=CHUNK_ROWS
             )
             done.append(result.counts)
-            end = min((one.next for one in result.ranges), default=part.next)
+            end = min((one.next for one in result.ranges), default=piece.next)
             if progress is not None:
                 progress(end - left.first)
             left = replace(left, first=end)
     return Replayed(stream.name, run, tuple(ranges), total(done))
 
 
-def _chunks(ranges: Sequence[Range], size: int) -> list[Range]:
+def _pieces(ranges: Sequence[Range], size: int) -> list[Range]:
     return [
         Range(one.topic, one.topic_id, one.partition, start, min(start + size, one.next))
         for one in ranges

@@ -50,8 +50,8 @@ from {rows} as r, newest as n, before as b where r._version > b.last and r._vers
 # quarantined, then replayed) is simply newer. Like any deleted row it holds its key and nothing else: which of its
 # older changes was merged first must not show.
 _OVERRULED = """
-select _key, _event_time, _version as _was, greatest(_version, :cut) as _version,
-       _op = 'd' or _version < :cut as _deleted, cast(:number as bigint) as _merged, {columns}
+select _key, _event_time, _version as _was, greatest(_version, :floor) as _version,
+       _op = 'd' or _version < :floor as _deleted, cast(:number as bigint) as _merged, {columns}
 from {newest}
 """
 
@@ -129,16 +129,16 @@ def merge_state(
     position, replayed = known.get(f"state:{stream.name}", 0), known.get(f"history:{stream.name}", 0)
     history = spark.read.format("delta").option("versionAsOf", seen).load(history_path)
     bound = None
-    cut_at = -1 if f"cut:{stream.name}" in known else None
+    seen_below = -1 if f"cut:{stream.name}" in known else None
     if stream.consistent_cut:
         # Where the option is new, what was merged without it is seen already.
         bound = max(position, bound_of(spark, stream, lake_url) or 0)
-        cut_at = bound
+        seen_below = bound
         history = history.where(f"_version < {bound}")
     reads = told(stream)
     remembered = _known_snapshot(stream, known)
     snapshot = _later(remembered, _of_few_rows(history, reads, origin, bound))
-    if seen < replayed and snapshot == remembered and known.get(f"cut:{stream.name}") == cut_at:
+    if seen < replayed and snapshot == remembered and known.get(f"cut:{stream.name}") == seen_below:
         _reissue(spark, stream, position)
         return StateMerge(stream.name, position)
     older = _replay_filters(spark, history_path, (replayed, seen + 1), origin) if 0 < replayed <= seen else []
@@ -151,18 +151,18 @@ def merge_state(
     ).first()
     changed = swept = 0
     after = {f"history:{stream.name}": seen + 1}
-    after |= {} if cut_at is None else {f"cut:{stream.name}": cut_at}
+    after |= {} if seen_below is None else {f"cut:{stream.name}": seen_below}
     news_to = newest["version"] if newest is not None else None
     if newest is not None and news_to is not None:
         if newest["markers"]:
             snapshot = _later(snapshot, complete_snapshot(spark, history.where(_not_in(reads, origin))))
         truncated = max(known.get(f"truncated:{stream.name}", 0), newest["truncated"])
-        cut = max(truncated, snapshot.first if snapshot else 0)
+        floor = max(truncated, snapshot.first if snapshot else 0)
         lacking = bool(newest["unavailable"]) or f"unavailable:{stream.name}" in known
-        changes = _newest(spark, stream, news, state_path, history, cut, lacking, bool(older))
-        changed = _merge(spark, stream, state_path, changes, cut)
+        changes = _newest(spark, stream, news, state_path, history, floor, lacking, bool(older))
+        changed = _merge(spark, stream, state_path, changes, floor)
         position = max(position, news_to + 1)
-        swept = _sweep(spark, stream, state_path, cut) if cut else 0
+        swept = _sweep(spark, stream, state_path, floor) if floor else 0
         after |= {f"truncated:{stream.name}": truncated} if truncated else {}
         after |= {f"unavailable:{stream.name}": 1} if lacking else {}
     elif snapshot and snapshot != remembered:
@@ -250,7 +250,7 @@ def _newest(
     news: DataFrame,
     state_path: str,
     history: DataFrame,
-    cut: int,
+    floor: int,
     lacking: bool,
     replayed: bool,
 ) -> DataFrame:
@@ -259,20 +259,20 @@ def _newest(
     if not lacking:
         return newest_changes(spark, changes)
     state = spark.read.format("delta").load(state_path)
-    return complete_newest(spark, stream, changes, state, history, cut, search=replayed)
+    return complete_newest(spark, stream, changes, state, history, floor, search=replayed)
 
 
-def _merge(spark: SparkSession, stream: Stream, path: str, newest: DataFrame, cut: int) -> int:
+def _merge(spark: SparkSession, stream: Stream, path: str, newest: DataFrame, floor: int) -> int:
     """MERGE the newest change of each key, if it is newer than what the state holds, or is now known better.
 
-    A change older than `cut`, the newest truncate's version or the snapshot's first, was overruled by it.
+    A change older than `floor`, the newest truncate's version or the snapshot's first, was overruled by it.
     """
     columns = [column.name for column in stream.columns] + [column for column, _ in rescued_columns(stream)]
     names = [*columns, "_key", "_version", "_hash", "_deleted", "_event_time", "_merged", "_unavailable"]
     number = TableTransaction(spark, path).read_version + 1
-    overruled = (f"if(_version < :cut, {null}, {column}) as {column}" for column, null in _beside_key(stream).items())
+    overruled = (f"if(_version < :floor, {null}, {column}) as {column}" for column, null in _beside_key(stream).items())
     query = _OVERRULED.format(columns=", ".join([*(f"`{name}`" for name in stream.key), *overruled]), newest="{newest}")
-    source = spark.sql(query, args={"cut": cut, "number": number}, newest=newest)
+    source = spark.sql(query, args={"floor": floor, "number": number}, newest=newest)
     better = "s._was = t._version and not (s._hash <=> t._hash and s._unavailable <=> t._unavailable)"
     table = DeltaTable.forPath(spark, path)
     values = {name: f"s.`{name}`" for name in names}
@@ -299,15 +299,15 @@ def _beside_key(stream: Stream) -> dict[str, str]:
     return {**named, "_hash": "cast(null as binary)", "_unavailable": "cast(null as array<string>)"}
 
 
-def _sweep(spark: SparkSession, stream: Stream, path: str, cut: int) -> int:
-    """Delete the keys that have no change at `cut` or later."""
-    stale = f"_version < {cut}"
-    # Answered from file statistics almost always: after one sweep no row is below the cut.
+def _sweep(spark: SparkSession, stream: Stream, path: str, floor: int) -> int:
+    """Delete the keys that have no change at `floor` or later."""
+    stale = f"_version < {floor}"
+    # Answered from file statistics almost always: after one sweep no row is below the floor.
     swept = spark.read.format("delta").load(path).where(stale).count()
     if swept == 0:
         return 0
     number = TableTransaction(spark, path).read_version + 1
-    values: dict[str, str | Column] = {"_deleted": "true", "_version": str(cut), "_merged": str(number)}
+    values: dict[str, str | Column] = {"_deleted": "true", "_version": str(floor), "_merged": str(number)}
     values |= _beside_key(stream)
     try:
         DeltaTable.forPath(spark, path).update(condition=stale, set=values)

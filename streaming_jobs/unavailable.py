@@ -97,7 +97,7 @@ def complete_newest(
     news: DataFrame,
     state: DataFrame,
     history: DataFrame,
-    cut: int,
+    floor: int,
     *,
     search: bool,
 ) -> DataFrame:
@@ -105,7 +105,7 @@ def complete_newest(
     `news` lacks values for that reason.
 
     `state` answers where all of `news` is newer than all of `state`; otherwise `search`: the history is read, which
-    holds every change. Nothing older than `cut` answers: a truncate or a snapshot overruled it.
+    holds every change. Nothing older than `floor` answers: a truncate or a snapshot overruled it.
     """
     moved = history.where(MOVED)
     searched = None
@@ -117,7 +117,7 @@ def complete_newest(
     if not search:
         held = spark.sql(held_in_state(stream, "{state}"), state=state)
         others = news if searched is None else news.join(searched, "_key", "left_anti").select(*columns_of(stream))
-        found.append(_newest_completed(spark, stream, others, others.unionByName(held), cut))
+        found.append(_newest_completed(spark, stream, others, others.unionByName(held), floor))
     if searched is not None:
         rows = (
             history.where("_op <> 't'")
@@ -125,21 +125,21 @@ def complete_newest(
             .select(*columns_of(stream))
             .localCheckpoint()
         )
-        rows = _inherited(spark, stream, rows, cut)
-        found.append(_newest_completed(spark, stream, rows, rows, cut))
+        rows = _inherited(spark, stream, rows, floor)
+        found.append(_newest_completed(spark, stream, rows, rows, floor))
     return found[0] if len(found) == 1 else found[0].unionByName(found[1])
 
 
-def _newest_completed(spark: SparkSession, stream: Stream, news: DataFrame, rows: DataFrame, cut: int) -> DataFrame:
+def _newest_completed(spark: SparkSession, stream: Stream, news: DataFrame, rows: DataFrame, floor: int) -> DataFrame:
     newest = newest_changes(spark, news)
-    lacks = f"(_unavailable is not null and _version >= {cut})"
-    filled = _completed(spark, stream, newest.where(lacks), rows, cut)
+    lacks = f"(_unavailable is not null and _version >= {floor})"
+    filled = _completed(spark, stream, newest.where(lacks), rows, floor)
     return newest.where(f"not {lacks}").unionByName(filled)
 
 
-def _inherited(spark: SparkSession, stream: Stream, rows: DataFrame, cut: int) -> DataFrame:
+def _inherited(spark: SparkSession, stream: Stream, rows: DataFrame, floor: int) -> DataFrame:
     """The rows with every create completed that took its values from another key: as often as keys changed in a row."""
-    open_ = f"({MOVED} and _version >= {cut})"
+    open_ = f"({MOVED} and _version >= {floor})"
     left = -1
     while True:
         missing = rows.where(open_).selectExpr("coalesce(sum(size(_unavailable)), 0)").first()
@@ -147,10 +147,10 @@ def _inherited(spark: SparkSession, stream: Stream, rows: DataFrame, cut: int) -
         if missing[0] in (0, left):
             return rows
         left = missing[0]
-        filled = _completed(spark, stream, rows.where(open_), rows, cut)
+        filled = _completed(spark, stream, rows.where(open_), rows, floor)
         rows = rows.where(f"not {open_}").unionByName(filled).localCheckpoint()
 
 
-def _completed(spark: SparkSession, stream: Stream, lacking: DataFrame, rows: DataFrame, cut: int) -> DataFrame:
-    answers = rows.where(f"_version >= {cut}")
+def _completed(spark: SparkSession, stream: Stream, lacking: DataFrame, rows: DataFrame, floor: int) -> DataFrame:
+    answers = rows.where(f"_version >= {floor}")
     return spark.sql(completed(stream, "{lacking}", "{rows}"), lacking=lacking, rows=answers)

@@ -67,7 +67,12 @@ def _query(
             raise Conflict(CUT_MOVED, state="Nothing was answered.", next_step="run it again", **where) from error
         raise Fatal(what, next_step="correct the statement", **where) from error
     except (OSError, TTransportException) as error:
-        raise ServiceUnavailable(f"the SQL endpoint went away: {error}", **where) from error
+        raise ServiceUnavailable(
+            f"the SQL endpoint went away: {error}",
+            state="Nothing was answered.",
+            next_step="look at `headrace status`, and ask again",
+            **where,
+        ) from error
     finally:
         # The answer is here: that the endpoint stumbles over the end of its session changes nothing.
         with suppress(HiveError, OSError, TTransportException):

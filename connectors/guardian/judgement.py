@@ -311,7 +311,8 @@ def _transactions(seen: Seen, server: Server, watched: Watched) -> Iterator[Conc
     age_s, oldest = max(old, key=lambda pair: pair[0])
     more = f", and {len(old) - 1} more" if len(old) > 1 else ""
     if oldest.gid:
-        end = f"ROLLBACK PREPARED '{oldest.gid}';  -- or COMMIT PREPARED, in the database where it was prepared"
+        gid = oldest.gid.replace("'", "''")
+        end = f"ROLLBACK PREPARED '{gid}';  -- or COMMIT PREPARED, in the database where it was prepared"
     else:
         end = f"SELECT pg_terminate_backend({oldest.pid});"
     yield Concern(

@@ -279,6 +279,8 @@ def test_every_reader_sees_whole_transactions_also_beside_a_kill(
     bank.spark.sql(f"update {bank.pipeline.name}_lake.consistent_cut set bound = bound - 20")
     assert all(row["held back"] > 5 for row in cuts_overview(app))
     assert [finding.equal for finding in nothing_is_held_back(app)] == [False, False]
+    bank.spark.sql(f"delete from {bank.pipeline.name}_lake.consistent_cut")
+    assert [row["held back"] for row in cuts_overview(app)] == [0, 0], "what was merged before the first cut is seen"
 
 
 @pytest.mark.chaos

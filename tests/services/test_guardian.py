@@ -247,6 +247,23 @@ def test_another_server_and_another_reader_are_told(guarded: Guarded, wait_until
     assert "Debezium Streaming" in read.what
 
 
+def test_a_connector_that_somebody_removed_does_not_go_on_at_another_server(guarded: Guarded) -> None:
+    """Connect keeps its offsets, and a connector of that name goes on there: behind changes that were never read."""
+    shop, name = guarded.shop, debezium.connector_name(guarded.shop.pipeline)
+    now = lost_slot.identify(shop.endpoints.replicator)
+    with Connect(shop.endpoints.connect_url) as connect:
+        connect.delete(name)
+        source_is(shop.endpoints.kafka, shop.pipeline, Source(now.system_identifier, now.timeline + 1))
+        planned = shop.plan()
+        assert [change.kind for change in planned.changes] == ["connector"]
+        assert "another timeline" in planned.changes[0].before
+        apply(planned)
+        assert connect.config(name)
+    shop.run("INSERT INTO orders VALUES (50, 1, NULL)")
+    assert 50 in guarded.keys
+    assert shop.plan().changes == []
+
+
 def test_an_old_transaction_is_told_also_where_its_age_is_hidden(guarded: Guarded) -> None:
     with closing(psycopg2.connect(**guarded.administrator.dsn())) as holding, holding.cursor() as cursor:
         cursor.execute("SELECT pg_current_xact_id()")

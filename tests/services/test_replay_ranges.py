@@ -75,7 +75,7 @@ class Lake:
     def replay(self, first: int, end: int | None) -> tuple[int, int]:
         ranges = plan_replay(self.spark, self.stream, self.lake_url, self.kafka, first, end)
         counts = replay(
-            self.spark, self.stream, self.lake_url, self.kafka, ranges, now=NOW + timedelta(days=1), chunk_offsets=7
+            self.spark, self.stream, self.lake_url, self.kafka, ranges, now=NOW + timedelta(days=1), piece_offsets=7
         ).counts
         return counts.accepted, counts.duplicate
 

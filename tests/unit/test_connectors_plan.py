@@ -10,7 +10,7 @@ import pytest
 from connectors import topics
 from connectors.plan import Change, Plan, apply
 from connectors.snapshots import Reads, missing
-from contracts.errors import PlanRefused
+from contracts.errors import ContractError, PlanRefused
 from contracts.stream import Column, FileSource, Pipeline, Stream, TableSource
 
 ID = (Column("id", "bigint"),)
@@ -29,6 +29,26 @@ def test_changes_of_a_table_have_one_partition_whatever_is_declared() -> None:
     assert declared["shop.files.drops"].config["retention.ms"] == str(2 * 24 * 60 * 60 * 1000)
     assert declared["shop.files"].config == {"cleanup.policy": "compact"}
     assert int(declared["shop.sales.orders"].config["max.message.bytes"]) == 20 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("topic", "source"),
+    [
+        ("shop.mariadb.transaction", TableSource("mariadb", "transaction")),
+        ("shop.notifications", FileSource(r"x\.csv", "csv")),
+        ("shop.files", FileSource(r"x\.csv", "csv")),
+    ],
+)
+def test_a_stream_whose_topic_headrace_or_debezium_writes_other_things_to_is_refused(
+    topic: str, source: TableSource | FileSource
+) -> None:
+    stock = replace(
+        ORDERS, name="stock", topic="shop.mariadb.s.stock", source=TableSource("s", "stock", system="mariadb")
+    )
+    taken = replace(DROPS, name="taken", topic=topic, source=source)
+    pipeline = replace(SHOP, streams=(*SHOP.streams, stock, taken))
+    with pytest.raises(ContractError, match=f"stream taken: .*`{topic}`"):
+        topics.declared(pipeline)
 
 
 def test_only_declared_settings_are_compared() -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from connectors import debezium
+from connectors import topics
 from contracts.errors import ContractError
 from contracts.loader import load_pipeline
 from contracts.spark_types import current_columns, history_columns
-from contracts.stream import Pipeline, captured_as, topic_of_transactions
+from contracts.stream import Pipeline
+from streaming_jobs.cut import Place, _read_to
 
 TABLE = """apiVersion: v3.1.0
 kind: DataContract
@@ -42,9 +44,9 @@ def test_the_streams_of_one_system_that_say_so_are_a_group(tmp_path: Path) -> No
     pipeline = load(tmp_path, orders=CUT, lines=CUT, stock=MARIADB + CUT, customers="")
     groups = {system: [s.name for s in streams] for system, streams in pipeline.cut_groups.items()}
     assert groups == {"postgres": ["lines", "orders"], "mariadb": ["stock"]}
-    for system in pipeline.cut_groups:
-        named = topic_of_transactions(captured_as(pipeline.name, system))
-        assert named == debezium.transaction_topic(pipeline.of(system)), "the topic that Debezium writes"
+    named = {system: pipeline.of(system).transaction_topic for system in pipeline.cut_groups}
+    assert named == {"postgres": "shop.transaction", "mariadb": "shop.mariadb.transaction"}
+    assert {*named.values()} <= {topic.name for topic in topics.declared(pipeline)}, "with one partition, and kept"
 
 
 def test_only_their_history_says_which_transaction_wrote_a_row(tmp_path: Path) -> None:
@@ -67,6 +69,15 @@ def test_what_cannot_be_cut_is_refused(more: str, of_id: str, said: str, tmp_pat
     with pytest.raises(ContractError, match=said) as refused:
         load(tmp_path, of_id, orders=more)
     assert refused.value.line
+
+
+def test_what_ended_is_read_anew_where_the_streams_knew_different_topics() -> None:
+    one, other = (
+        Place("postgres", "a", 9, topic_id="T1", read_to=500),
+        Place("postgres", "b", 9, topic_id="T2", read_to=20),
+    )
+    assert _read_to({"a": one, "b": replace(one, read_to=400)}) == ("T1", 400)
+    assert _read_to({"a": one, "b": other}) == ("", 0)
 
 
 def test_a_stream_may_not_have_the_name_of_its_table(tmp_path: Path) -> None:

@@ -131,6 +131,7 @@ def test_growth_says_when_the_budget_is_reached() -> None:
         (Transaction(5, 3600.0, pid=9, role="app"), {}, "SELECT pg_terminate_backend(9);"),
         (Transaction(5, None, pid=9), {5: 3600.0}, "SELECT pg_terminate_backend(9);"),
         (Transaction(5, 9999.0, gid="it"), {}, "ROLLBACK PREPARED 'it';"),
+        (Transaction(5, 9999.0, gid="it's"), {}, "ROLLBACK PREPARED 'it''s';"),
     ],
 )
 def test_an_old_transaction_says_how_to_end_it(one: Transaction, ages: dict[int, float], end: str) -> None:

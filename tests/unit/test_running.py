@@ -21,6 +21,19 @@ from headrace.running import STREAMS_FIRST_S, StreamsFirst, rounds, take_up
 from streaming_jobs.stream_status import StreamStatus, write_status
 from warehouse_sql.report import MergeReport, TableReport
 
+ORDERS = """apiVersion: v3.1.0
+kind: DataContract
+id: shop.orders
+version: 1.0.0
+status: active
+customProperties:
+  - {property: headrace.table, value: shop.orders}
+schema:
+  - name: orders
+    properties:
+      - {name: id, physicalType: bigint, primaryKey: true, primaryKeyPosition: 1}
+"""
+
 
 class Watched:
     """A declaration that does what it is told at each look."""
@@ -50,6 +63,16 @@ def test_a_new_declaration_halts_the_run() -> None:
     halt = threading.Event()
     rounds([], [], cast(Any, Watched()), threading.Event(), halt, lambda: True)
     assert halt.is_set()
+
+
+def test_overrides_of_a_connector_that_are_no_json_harm_nothing(tmp_path: Path) -> None:
+    for folder in ("contracts", "connectors"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "contracts" / "orders.yaml").write_text(ORDERS, encoding="utf-8")
+    app = App(Settings(data_dir=tmp_path, pipeline="shop", pipeline_dir=tmp_path))
+    assert take_up(app, lambda _: None) is not app
+    (tmp_path / "connectors" / "postgres.json").write_text("{", encoding="utf-8")
+    assert take_up(app, lambda _: None) is app, "its guardian could not begin, and the run would end"
 
 
 def test_the_streams_come_first(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
