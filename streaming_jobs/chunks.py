@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any, cast
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
@@ -123,7 +124,8 @@ def _hashes(spark: SparkSession, files: list[str]) -> dict[str, str]:
 def chunk_rows(spark: SparkSession, lake_url: str, found: Collection[ChunkRecord]) -> DataFrame:
     """The rows of these chunks, none of them `damaged`, as WIRE_COLUMNS with the place of their chunk's record, and
     `_split_as`."""
-    return _with_places(_rows(spark, lake_url, found), chunk_places(spark, found)).select(*WIRE_COLUMNS, "_split_as")
+    places = chunk_places(spark, lake_url, found)
+    return _with_places(_rows(spark, lake_url, found), places).select(*WIRE_COLUMNS, "_split_as")
 
 
 def chunk_cells(
@@ -136,10 +138,15 @@ def chunk_cells(
     return _with_places(rows.withColumnsRenamed({column: cell(at) for at, column in enumerate(columns)}), places)
 
 
-def chunk_places(spark: SparkSession, found: Collection[ChunkRecord]) -> DataFrame:
+def chunk_places(spark: SparkSession, lake_url: str, found: Collection[ChunkRecord]) -> DataFrame:
     """Where each chunk's record stands, and what it says of the file."""
+    # As the rows spell it: to cut the end off the path of each row would cost more than to split it into fields.
+    jvm = cast(Any, spark._jvm)
+    urls = _rows(spark, lake_url, found).inputFiles()
+    spelled = {_tail(url): str(jvm.org.apache.hadoop.fs.Path(jvm.java.net.URI(url)).toString()) for url in urls}
     places = [
-        (r.topic, r.partition, r.offset, r.sent_at, r.file_hash, r.name, r.header, _tail(r.chunk.path)) for r in found
+        (r.topic, r.partition, r.offset, r.sent_at, r.file_hash, r.name, r.header, spelled[_tail(r.chunk.path)])
+        for r in found
     ]
     return spark.createDataFrame(places, _PLACE)
 
@@ -148,7 +155,7 @@ def _rows(spark: SparkSession, lake_url: str, found: Collection[ChunkRecord], ce
     # A column that a chunk does not have is NULL.
     files = spark.read.schema(_ROWS + cells).parquet(*(_url(lake_url, record.chunk.path) for record in found))
     named = dict(zip(CHUNK_COLUMNS, ("_line", "_format", "_raw", "_split_as"), strict=True))
-    return files.withColumn("_at", F.expr(_TAIL_SQL)).withColumnsRenamed(named)
+    return files.withColumn("_at", F.expr("_metadata.file_path")).withColumnsRenamed(named)
 
 
 def _with_places(rows: DataFrame, places: DataFrame) -> DataFrame:

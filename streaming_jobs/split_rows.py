@@ -56,7 +56,7 @@ def part(
     if stream.file_source.row_format != "csv" or sum(record.chunk.rows for record in split) < FROM_ROWS:
         return None
     is_split = _is_split(stream, split)
-    places = with_file_texts(chunk_places(spark, split), stream)
+    places = with_file_texts(chunk_places(spark, lake_url, split), stream)
     cells = chunk_cells(spark, lake_url, split, places, len(stream.sent_columns)).where(is_split)
     usual = f"_file_hash in ({_listed({record.file_hash for record in split})}) and {is_split}"
     rows = chunk_rows(spark, lake_url, chunks).withColumn("_apart", F.expr(f"not coalesce({usual}, false)"))
