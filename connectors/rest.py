@@ -94,11 +94,15 @@ class Connect:
         )
 
     def source_lsn(self, name: str) -> int | None:
-        """The greatest LSN among the connector's stored offsets: what lies below is in Kafka. None before the first."""
+        """The greatest LSN among the connector's stored offsets: what ended before is in Kafka. None before any.
+
+        Of a transaction that others overtook, the rows lie before the end of those: that end is `lsn_commit`.
+        """
         self.ready()
         found = self._call("GET", f"/connectors/{name}/offsets") or {}
         offsets = [entry["offset"] or {} for entry in found.get("offsets", [])]
-        return max((int(one[key]) for one in offsets for key in ("lsn", "lsn_proc") if one.get(key)), default=None)
+        keys = ("lsn", "lsn_proc", "lsn_commit")
+        return max((int(one[key]) for one in offsets for key in keys if one.get(key)), default=None)
 
     def validate(self, config: Config) -> list[str]:
         """What Connect and the plugin find wrong, one `name: message` each; empty if nothing. Debezium also tries the

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
+from rich.filesize import decimal
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from headrace.app import App, pass_app
+from headrace.app import App, pass_app, progress_console
 from headrace.commands.ask import json_option
 from headrace.drafts.draft import DEFAULT_ROWS, check_draft, draft_contract, write_contract
 from headrace.output import show
 
-_OF_FILES = ("stream", "rows", "key", "header")
+_OF_FILES = ("member", "stream", "rows", "key", "header")
 _OF_TABLES = ("tables", "schema", "url", "as_json")
 
 
@@ -20,9 +24,12 @@ _OF_TABLES = ("tables", "schema", "url", "as_json")
     "--from-file",
     "sample",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="A CSV, JSON or Parquet file or an access log; gzip or zip too.",
+    help="A CSV, JSON or Parquet file or an access log, or an archive of such: gzip, zip, tar, tar.gz.",
 )
 @click.option("--from-postgres", is_flag=True, help="The tables of the source database, each its contract.")
+@click.option(
+    "--member", default="", metavar="NAME", help="Of an archive: the file that is the sample; default its first."
+)
 @click.option("--stream", default="", help="Of a file: name of the stream; default from the file's name.")
 @click.option(
     "--out",
@@ -57,6 +64,7 @@ def init(
     context: click.Context,
     sample: Path | None,
     from_postgres: bool,
+    member: str,
     stream: str,
     out: Path | None,
     rows: int,
@@ -96,7 +104,18 @@ def init(
     if out and out.is_dir():
         raise click.UsageError(f"--out {out} is a folder; of a file's contract it names the file.")
     names = [name.strip() for name in key.split(",") if name.strip()]
-    draft = draft_contract(sample, pipeline, stream=stream, rows=rows, key=names, header=header)
+    with _unpacking(sample) as progress:
+        draft = draft_contract(
+            sample,
+            pipeline,
+            stream=stream,
+            rows=rows,
+            key=names,
+            header=header,
+            member=member,
+            spool=app.settings.data_dir / "spool",
+            progress=progress,
+        )
     if dry_run:
         check_draft(draft, pipeline)
         click.echo(draft.text, nl=False)
@@ -104,6 +123,15 @@ def init(
     target = out or folder / f"{draft.stream}.yaml"
     write_contract(draft, target, pipeline, force=force)
     click.echo(f"{target}: check what its first lines name, then `headrace plan`")
+
+
+@contextmanager
+def _unpacking(file: Path) -> Iterator[Callable[[int], None]]:
+    """Show how much came out of an archive so far; nothing for a file that is none."""
+    columns = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[shown]}"), TimeElapsedColumn()
+    with Progress(*columns, console=progress_console, transient=True) as bar:
+        task = bar.add_task(f"unpacking {file.name}", total=None, shown="", visible=False)
+        yield lambda done: bar.update(task, shown=decimal(done), visible=True)
 
 
 COMMANDS = (init,)

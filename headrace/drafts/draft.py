@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from contracts.errors import ContractError, Fatal
 from contracts.loader import load_stream
 from contracts.stream import Stream
+from headrace.drafts.alike import alike
 from headrace.drafts.contract import Entry, contract_text
 from headrace.drafts.csv_table import csv_table
 from headrace.drafts.guess import guess_key, guess_pii, nearly_key, repeats
 from headrace.drafts.json_files import json_table, looks_like_json
 from headrace.drafts.log_files import log_format, log_table
 from headrace.drafts.model import FoundColumn, FoundTable, Property
-from headrace.drafts.name import NamePattern, file_pattern, stream_name
-from headrace.drafts.parquet_files import parquet_table
-from headrace.drafts.sample import parquet_bytes, read_sample, unpacked
+from headrace.drafts.name import file_pattern, stream_name
+from headrace.drafts.packed import SampleFile, opened
+from headrace.drafts.parquet_files import PARQUET_MAGIC, parquet_table
+from headrace.drafts.sample import read_sample
 
 DEFAULT_ROWS = 20_000
 
@@ -40,31 +42,49 @@ def draft_contract(
     rows: int = DEFAULT_ROWS,
     key: Sequence[str] = (),
     header: bool | None = None,
+    member: str = "",
+    spool: Path | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Draft:
     """What a sample of at most `rows` rows (and of a large CSV file's end) suggests.
 
     `header`: whether a CSV file's first line names its columns; None lets the sample say. An empty `stream` comes from
-    the file's name, an empty `key` from the sample.
+    the file's name, an empty `key` from the sample. An archive is unpacked below `spool`, and its file `member` is the
+    sample, or its first.
 
     Raises:
-        Fatal: the file cannot be read, its columns cannot be named as they are, or `key` names none of them.
+        Fatal: the file cannot be read, its columns cannot be named as they are, or `key` names none of them; or it is
+            an archive that `push` would refuse, or of files of several kinds of which none was named.
     """
-    with unpacked(file) as (name, _):
-        pass
-    found = stream_name(name, stream)
-    table = _table(file, name, rows, header)
+    with opened(file, spool or Path(tempfile.gettempdir()), progress) as packed:
+        sample = packed.chosen(member)
+        found = stream_name(sample.name, stream)
+        table = _table(sample, rows, header)
     taken = {column.name for column in table.columns}
     unit, line = _free("batch_date", taken), _free("line_no", taken)
-    pattern = file_pattern(name, unit)
+    pattern = file_pattern(sample.name, unit)
+    others = alike(packed, sample, pattern, unit, named=bool(member))
     chosen, guess, key_check = _key(table, key, unit, line)
+    if others.by_file and line in chosen:
+        raise Fatal(
+            f"several files of {file.name} are of one day and nothing but the line makes a row unique, so theirs would "
+            "be taken for the same",
+            state="Nothing was written.",
+            next_step="--key COL,…: what makes a row what it is; or unpack it, and push each with its --batch-date",
+        )
     entries = [_entry(column, table.rows, chosen, guess) for column in table.columns]
     if line in chosen:
         entries.append(_outside(line, "bigint", "fromLine", chosen, guess))
     place = "fromFileName" if pattern.has_unit else "fromBatchDate"
     entries.append(_outside(unit, "date", place, chosen, guess, is_unit=True))
-    checks = (key_check, *pattern.checks, *table.checks)
+    checks = (key_check, *pattern.checks, *others.checks, *table.checks)
     origin = f"a sample of {table.rows:,} rows"
-    text = contract_text(pipeline, found, _properties(table, pattern, unit), entries, origin=origin, checks=checks)
+    properties = [
+        Property("filePattern", pattern.pattern, pattern.guess),
+        *table.properties,
+        others.unit(unit),
+    ]
+    text = contract_text(pipeline, found, properties, entries, origin=origin, checks=checks)
     return Draft(found, text)
 
 
@@ -120,10 +140,12 @@ def _loaded(file: Path, pipeline: str) -> Stream:
         ) from problem
 
 
-def _table(file: Path, name: str, rows: int, header: bool | None) -> FoundTable:
-    if packed := parquet_bytes(file):
-        return parquet_table(name, packed, rows)
-    sample = read_sample(file, rows)
+def _table(file: SampleFile, rows: int, header: bool | None) -> FoundTable:
+    name = file.name
+    with file.path.open("rb") as source:
+        if source.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC:
+            return parquet_table(name, file.path, rows)
+    sample = read_sample(file.path, name, rows)
     if looks_like_json(sample):
         return json_table(sample, rows)
     if log := log_format(sample):
@@ -199,11 +221,3 @@ def _outside(
         is_unit=is_unit,
         properties=(Property(origin, True),),
     )
-
-
-def _properties(table: FoundTable, pattern: NamePattern, unit: str) -> list[Property]:
-    return [
-        Property("filePattern", pattern.pattern, pattern.guess),
-        *table.properties,
-        Property("fileUnit", unit, f"a later file of the same {unit} replaces this one"),
-    ]

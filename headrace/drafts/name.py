@@ -16,12 +16,14 @@ _COMPACT = re.compile(r"(?<!\d)(?:19|20)\d{6}(?!\d)", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class NamePattern:
-    """`has_unit`: the pattern has a group for an ISO date. `guess` says what of it is one."""
+    """`has_unit`: the pattern has a group for an ISO date. `guess` says what of it is one; `unit_check` what to check
+    if that date is what a file states."""
 
     pattern: str
     has_unit: bool
     guess: str
     checks: tuple[str, ...]
+    unit_check: str
 
 
 def file_pattern(file_name: str, group: str) -> NamePattern:
@@ -58,16 +60,14 @@ def file_pattern(file_name: str, group: str) -> NamePattern:
     if len(dates) > 1 and has_unit:
         checks.append(f"the file pattern: the name holds more than one date, the first ISO date is `{group}`")
     if has_unit:
-        checks.append(
-            f"headrace.fileUnit: a later file of the same `{group}` replaces this one; without it files only add"
-        )
+        unit = f"headrace.fileUnit: a later file of the same `{group}` replaces this one; without it files only add"
     else:
         what = "a date as yyyymmdd, which cannot be the unit" if has_compact else "no date"
-        checks.append(
+        unit = (
             f"`{group}`: the file's name holds {what}; it is the push's --batch-date, and of files that are pushed for "
             "the same day the last one replaces the others"
         )
-    return NamePattern(pattern, has_unit, _why(has_unit, has_compact), tuple(checks))
+    return NamePattern(pattern, has_unit, _why(has_unit, has_compact), tuple(checks), unit)
 
 
 def _why(has_unit: bool, has_compact: bool) -> str:

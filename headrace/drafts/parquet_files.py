@@ -3,7 +3,6 @@ NULL and what repeats."""
 
 from __future__ import annotations
 
-import io
 import re
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from contracts.errors import Fatal
 from headrace.drafts.model import COLUMN_NAME, FoundColumn, FoundTable, Property, Typed
 from headrace.drafts.values import MOST_DIGITS
 
+PARQUET_MAGIC = b"PAR1"
 _SIMPLE = {
     "int8": "tinyint",
     "int16": "smallint",
@@ -36,7 +36,7 @@ _SIMPLE = {
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def parquet_table(name: str, source: Path | io.BytesIO, rows: int) -> FoundTable:
+def parquet_table(name: str, source: Path, rows: int) -> FoundTable:
     """The columns of a Parquet file.
 
     Raises:

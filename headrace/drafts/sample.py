@@ -1,27 +1,17 @@
-"""The beginning and the end of a file as text: looks inside gzip and zip and finds the encoding."""
+"""The beginning and the end of a file as text, in the encoding that it is found to have."""
 
 from __future__ import annotations
 
 import codecs
-import gzip
 import io
-import re
-import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from contracts.errors import Fatal
-from producers.rows import ByteSource
 
 HEAD_LIMIT_BYTES = 32 << 20
 TAIL_BYTES = 1 << 20
-PARQUET_LIMIT_BYTES = 256 << 20
-PARQUET_MAGIC = b"PAR1"
 _CHUNK_BYTES = 1 << 20
-_OTHER_COMPRESSION = {b"BZh": "bzip2", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ": "xz", b"7z\xbc\xaf": "7-zip"}
 _BOMS = (
     # UTF-32 first: its mark begins with that of UTF-16.
     (codecs.BOM_UTF32_LE, "utf-32", "utf-32-le"),
@@ -46,68 +36,16 @@ class Sample:
     encoding_guess: str = ""
 
 
-@contextmanager
-def unpacked(file: Path) -> Iterator[tuple[str, ByteSource]]:
-    """Name and bytes of a file, taken out of gzip or a zip of one member; the name is that by which `push` knows it.
-
-    Raises:
-        Fatal: it cannot be read or unpacked, in here or while the caller reads.
-    """
-    try:
-        with file.open("rb") as raw:
-            magic = raw.read(6)
-            raw.seek(0)
-            other = next((name for mark, name in _OTHER_COMPRESSION.items() if magic.startswith(mark)), None)
-            if other:
-                raise Fatal(f"{file.name} is {other}, which is not unpacked", next_step="gzip it, or unpack it first")
-            if magic.startswith(b"\x1f\x8b"):
-                with gzip.open(raw) as inner:
-                    yield re.sub(r"(?<=.)\.gz(?:ip)?\Z", "", file.name, flags=re.IGNORECASE | re.DOTALL), inner
-            elif magic.startswith(b"PK\x03\x04"):
-                with zipfile.ZipFile(raw) as archive:
-                    members = [member for member in archive.infolist() if not _is_extra(member)]
-                    if len(members) != 1:
-                        raise Fatal(f"{file.name} is a zip of {len(members)} files", next_step="unpack it first")
-                    with archive.open(members[0]) as inner:
-                        yield members[0].filename.rpartition("/")[2], inner
-            else:
-                yield file.name, raw
-    except OSError as problem:
-        raise Fatal(f"{file.name} cannot be read: {problem.strerror or problem}") from problem
-    except (EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError) as problem:
-        raise Fatal(f"{file.name} cannot be unpacked: {problem}", next_step="look whether it is whole") from problem
-
-
-def _is_extra(member: zipfile.ZipInfo) -> bool:
-    """A folder, or what macOS adds."""
-    return member.is_dir() or member.filename.startswith("__MACOSX/") or member.filename.endswith("/.DS_Store")
-
-
-def parquet_bytes(file: Path) -> io.BytesIO | Path | None:
-    """Where pyarrow can read it, if the file, unpacked, is Parquet; else None."""
-    with unpacked(file) as (_, source):
-        if source.read(len(PARQUET_MAGIC)) != PARQUET_MAGIC:
-            return None
-        if isinstance(source, io.BufferedReader):
-            return file
-        packed = PARQUET_MAGIC + source.read(PARQUET_LIMIT_BYTES)
-    if len(packed) > PARQUET_LIMIT_BYTES:
-        raise Fatal(
-            f"{file.name} is more than {PARQUET_LIMIT_BYTES >> 20} MiB of packed Parquet", next_step="unpack it"
-        )
-    return io.BytesIO(packed)
-
-
-def read_sample(file: Path, rows: int) -> Sample:
-    """The first lines of a text file, at least `rows` if there are as many in 32 MiB; the end too where one can seek.
+def read_sample(file: Path, name: str, rows: int) -> Sample:
+    """The first lines of the text file `name` at `file`, at least `rows` if 32 MiB hold as many; and its end.
 
     Raises:
         Fatal: it cannot be read, is empty or is no text.
     """
-    with unpacked(file) as (name, source):
+    with file.open("rb") as source:
         head, whole = _read_head(source, rows)
         tail = b""
-        if not whole and isinstance(source, io.BufferedReader):
+        if not whole:
             size = source.seek(0, io.SEEK_END)
             # A multiple of 4, so that no code unit of UTF-16 or UTF-32 is cut.
             source.seek(max((len(head) + 3) & ~3, (size - TAIL_BYTES) & ~3))
@@ -116,16 +54,16 @@ def read_sample(file: Path, rows: int) -> Sample:
     try:
         text = codecs.getincrementaldecoder(codec)().decode(head, final=whole).removeprefix("\ufeff")
     except UnicodeDecodeError as problem:
-        raise Fatal(f"{file.name} is not text in {encoding}: {problem.reason} at byte {problem.start}") from problem
+        raise Fatal(f"{name} is not text in {encoding}: {problem.reason} at byte {problem.start}") from problem
     if not text.strip():
-        raise Fatal(f"{file.name} is empty", next_step="a file with rows")
+        raise Fatal(f"{name} is empty", next_step="a file with rows")
     if "\0" in text:
-        raise Fatal(f"{file.name} is no text: it holds NUL characters", next_step="CSV, JSON, Parquet or an access log")
+        raise Fatal(f"{name} is no text: it holds NUL characters", next_step="CSV, JSON, Parquet or an access log")
     end = tail.decode(codec, errors="replace").partition("\n")[2]
     return Sample(name, text, end, whole, encoding, guess)
 
 
-def _read_head(source: ByteSource, rows: int) -> tuple[bytes, bool]:
+def _read_head(source: io.BufferedReader, rows: int) -> tuple[bytes, bool]:
     head = source.read(_CHUNK_BYTES)
     lines = head.count(b"\n")
     is_array = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"["
@@ -135,7 +73,7 @@ def _read_head(source: ByteSource, rows: int) -> tuple[bytes, bool]:
             return head, True
         head += chunk
         lines += chunk.count(b"\n")
-    return head, not source.peek(1) if isinstance(source, io.BufferedReader) else False
+    return head, not source.peek(1)
 
 
 def _encoding(head: bytes, tail: bytes) -> tuple[str, str, str]:

@@ -6,7 +6,9 @@ import json
 import os
 import random
 import re
+import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import psycopg2
 import pytest
@@ -18,6 +20,8 @@ from headrace.lake import rows_of
 from headrace.planning import planned
 from headrace.proof import proof
 from infra.local import deployment
+from streaming_jobs.gaps import stable_ends
+from tests.conftest import WaitUntil
 from tests.e2e.pgbench import PIPELINE, SUMMED, Bench, write_pipeline
 from tests.e2e.shell import README, Shell
 
@@ -60,6 +64,52 @@ def test_the_sums_are_those_of_the_source_through_kills_of_every_part(bench: Ben
     with bench.load():
         killed = bench.kill_at_random(random.Random(seed))
     assert_equal(bench, f"seed {seed}, killed {killed}")
+
+
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("rows", [50_000, pytest.param(1_000_000, marks=pytest.mark.chaos)])
+def test_one_transaction_of_many_rows_arrives_row_by_row(bench: Bench, wait_until: WaitUntil, rows: int) -> None:
+    """All are inserted in one, and all updated in another: twice as many changes, each accepted once. Shorter ones
+    overtake them, and where it takes long enough Connect is killed in the middle of the first."""
+    before, written = accepted(bench, "history"), end_of(bench, "history")
+    started, changed = time.monotonic(), []
+    for statement in (
+        f"insert into pgbench_history (tid, bid, aid, delta) select 1, 1, n, 0 from generate_series(1, {rows}) as n",
+        "update pgbench_history set tid = tid + 1 where delta = 0 and tid = 1",
+    ):
+        with closing(psycopg2.connect(**bench.source.dsn())) as connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+            changed.append(cursor.rowcount)
+            with closing(psycopg2.connect(**bench.source.dsn())) as other, other.cursor() as overtakes:
+                overtakes.execute("update pgbench_branches set bbalance = bbalance")
+                other.commit()
+            connection.commit()
+        if not changed[1:] and rows > 500_000:
+            wait_until(lambda: end_of(bench, "history") > written + rows // 4, 300, "a part of the transaction")
+            bench.kill("connect")
+            assert end_of(bench, "history") < written + rows, "all of it was sent before Connect was killed"
+            bench.up()
+    assert changed[0] == rows <= changed[1]
+    committed = time.monotonic()
+    findings = until_equal(lambda: proof(bench.app), timeout_s=300 + rows / 1_000)
+    assert [finding for finding in findings if not finding.equal] == []
+    took = time.monotonic() - committed
+    assert accepted(bench, "history") - before == sum(changed)
+    guardian = json.loads((bench.app.settings.data_dir / f"{PIPELINE}.source.status.json").read_text("utf-8"))
+    assert not guardian["report"]["kept"]["gap"]
+    print(f"{rows:,} rows: {committed - started:.0f} s at the source, then {took:.0f} s until `verify` was equal")
+
+
+def end_of(bench: Bench, stream: str) -> int:
+    """How far the stream's topic can be read."""
+    ((_, end),) = stable_ends(bench.app.endpoints.kafka, [bench.app.stream(stream).topic]).values()
+    return end
+
+
+def accepted(bench: Bench, stream: str) -> int:
+    """Changes that the ledger says were accepted."""
+    told = f"select coalesce(sum(accepted), 0) as n from {PIPELINE}_lake.ledger where stream = '{stream}'"
+    return int(rows_of(bench.app, told)[0]["n"])
 
 
 @pytest.mark.chaos  # ten minutes beside another tier; tests/services/test_reads_again.py has the same on few rows

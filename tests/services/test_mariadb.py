@@ -34,6 +34,9 @@ from streaming_jobs.state import merge_state
 from streaming_jobs.tables import create_tables
 from tests.services.mariadb_server import run
 
+CONFIGURED = """SET GLOBAL sql_mode = 'STRICT_TRANS_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE';
+SET GLOBAL binlog_format = ROW;"""
+"""What `plan` asks of a server that is as MariaDB comes."""
 ORDERS = (
     ("id", "bigint unsigned", Column("id", "decimal(20,0)", required=True, source_type="bigint unsigned")),
     ("sku", "varchar(20)", Column("sku", "string")),
@@ -124,8 +127,7 @@ def shop(
     shop = Shop(spark, Pipeline(name, streams, tmp_path, tmp_path, tmp_path), reached, deployment)
     columns = ", ".join(f"`{column}` {kind}" for column, kind, _ in ORDERS)
     shop.run(
-        f"""SET GLOBAL sql_mode = 'STRICT_TRANS_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE';
-SET GLOBAL binlog_format = ROW;
+        f"""{CONFIGURED}
 CREATE DATABASE {{db}} CHARACTER SET utf8mb4;
 CREATE TABLE {{db}}.orders ({columns}, PRIMARY KEY (id));
 CREATE TABLE {{db}}.order_lines (order_id int, line smallint, n int, PRIMARY KEY (order_id, line));

@@ -92,3 +92,12 @@ def test_a_task_that_ran_for_a_moment_and_failed_shows_its_trace(worker: Worker)
     worker.answers["/connectors/c/status"] = [status("RUNNING"), status("FAILED", "java.lang.Boom\n\tat there")]
     with Connect(worker.url) as connect, pytest.raises(Fatal, match="Boom"):
         connect.wait_running("c", timeout_s=5)
+
+
+def test_what_reached_kafka_counts_transactions_that_ended_while_a_longer_one_is_sent(worker: Worker) -> None:
+    """As Debezium stored it [ran: 1,000,000 rows in one transaction]: another that began later ended before, so the
+    rows that are sent lie before what the slot has confirmed."""
+    stored = {"lsn_proc": 45912592, "lsn": 45912592, "lsn_commit": 186798512, "messageType": "INSERT", "txId": 786}
+    worker.answers["/connectors/c/offsets"] = [(200, {"offsets": [{"partition": {"server": "c"}, "offset": stored}]})]
+    with Connect(worker.url, patience_s=1) as connect:
+        assert connect.source_lsn("c") == 186798512
