@@ -51,13 +51,18 @@ def part(
     present: DataFrame,
 ) -> Parted | None:
     """The rows of `chunks`, none of them `damaged`, and of `others` (WIRE_COLUMNS), parted; None where that is not
-    worth while. `present` are the history's rows of the same files."""
+    worth while: few rows, few that are split, many repeated. `present` are the history's rows of the same files."""
+    if stream.file_source.row_format != "csv":
+        return None
     split = [record for record in chunks if record.header in usual_headers(stream)]
-    if stream.file_source.row_format != "csv" or sum(record.chunk.rows for record in split) < FROM_ROWS:
+    count = sum(record.chunk.rows for record in chunks)
+    if sum(record.chunk.rows for record in split) < FROM_ROWS:
         return None
     is_split = _is_split(stream, split)
     places = with_file_texts(chunk_places(spark, lake_url, split), stream)
     cells = chunk_cells(spark, lake_url, split, places, len(stream.sent_columns)).where(is_split)
+    if cells.count() < count // 2:
+        return None
     usual = f"_file_hash in ({_listed({record.file_hash for record in split})}) and {is_split}"
     rows = chunk_rows(spark, lake_url, chunks).withColumn("_apart", F.expr(f"not coalesce({usual}, false)"))
     others = others.select(*WIRE_COLUMNS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ from contracts.endpoints import Endpoints
 from contracts.stream import Column, FileSource, Rule, Stream
 from contracts.wire import decode_chunk
 from producers.push import SendOptions
+from streaming_jobs import classify, split_rows
 from streaming_jobs.chunk_retention import remove_old_chunks
 from streaming_jobs.chunks import ChunkLost
 from streaming_jobs.replay import plan_replay, replay
@@ -41,13 +42,13 @@ STREAM = Stream(
 ROWS = 25_000
 
 
-def content() -> bytes:
+def content(quoted: bytes = b'"a\nb, ""c"""', end: Sequence[bytes] = (b"19", b'5,"open')) -> bytes:
     lines = [b"id,amount,note"]
     for number in range(ROWS):
-        note = b'"a\nb, ""c"""' if number % 7 == 0 else b"plain %d" % number
+        note = quoted if number % 7 == 0 else b"plain %d" % number
         amount = b"x" if number % 501 == 3 else b"-1" if number % 500 == 4 else b"%d.%02d" % (number, number % 100)
         lines.append(b"%d,%b,%b" % (number, amount, note))
-    lines += [b"17,17.17,plain 17", b"17,17.17,plain 17", b"18,1,other", b"19", b'5,"open']
+    lines += [b"17,17.17,plain 17", b"17,17.17,plain 17", b"18,1,other", *end]
     return b"\n".join(lines)
 
 
@@ -64,6 +65,11 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
+def noted(seen: list[bool], found: split_rows.Parted | None) -> split_rows.Parted | None:
+    seen.append(found is not None)
+    return found
+
+
 def chunk_paths(lake: FileLake) -> list[str]:
     found = committed(lake.kafka, lake.pipeline.stream("orders").topic)
     assert {key.format for _, key, _ in found} == {"chunk"}
@@ -76,11 +82,21 @@ def files_on_hdfs(lake: FileLake) -> list[str]:
     return sorted(row["path"].removeprefix(f"{lake.lake_url}/") for row in found)
 
 
-def test_both_paths_give_the_same_tables_and_counts(spark: SparkSession, endpoints: Endpoints, path: Path) -> None:
+USUAL = content(b'"a,b, ""c"""', ())
+"""All of it is split before it comes into a chunk; of the other nothing is."""
+
+
+@pytest.mark.parametrize("text", [content(), USUAL], ids=["parsed by the job", "split before"])
+def test_both_paths_give_the_same_tables_and_counts(
+    spark: SparkSession, endpoints: Endpoints, path: Path, text: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parted: list[bool] = []
+    monkeypatch.setattr(classify, "part", lambda *given: noted(parted, split_rows.part(*given)))
+    path.write_bytes(text)
     source = replace(STREAM.file_source, pattern=r"rows_(?P<day>[0-9-]{10})\.csv", bulk_bytes=0)
     by_row = replace(STREAM, name="by_row", source=source)
     twin = path.with_name("rows_2026-01-05.csv")
-    twin.write_bytes(content())
+    twin.write_bytes(text)
     with file_lake(spark, endpoints, STREAM, by_row) as lake:
         chunked, rowwise = lake.push(path, twin)
         assert (chunked.state, chunked.rows, chunked.sent) == ("sent", rowwise.rows, rowwise.sent)
@@ -88,6 +104,7 @@ def test_both_paths_give_the_same_tables_and_counts(spark: SparkSession, endpoin
         results = [lake.take_in(name) for name in ("orders", "by_row")]
         assert results[0] is not None
         assert results[1] is not None
+        assert parted == [text == USUAL, False]
         assert results[0].counts == results[1].counts
         assert results[0].counts.rows == chunked.rows
         assert min(results[0].counts.duplicate, results[0].counts.conflicting, results[0].counts.quarantined) > 0
