@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,11 @@ class _CommittedThread(driver.AIOKafkaConsumerThread):
 class _CommittedConsumer(driver.Consumer):
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         return _CommittedThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def subscribe(self, topics: Iterable[str]) -> None:
+        # aiokafka refuses to subscribe to nothing, which is all there is before the first `headrace apply`.
+        if topics := set(topics):
+            await super().subscribe(topics)
 
 
 class _CommittedTransport(driver.Transport):

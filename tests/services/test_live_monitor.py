@@ -102,3 +102,23 @@ def test_it_shows_a_streams_rate_counts_committed_rows_only_and_makes_no_topic(
         worker.terminate()
         worker.join(20)
     assert worker.exitcode == 0
+
+
+def test_before_any_topic_is_there_it_serves_its_pages(endpoints: Endpoints, tmp_path: Path, wait_until: Any) -> None:
+    name = f"p{uuid4().hex[:8]}"
+    pipeline = Pipeline(name, (stream(name, "absent"),), Path(), Path(), Path())
+    port = free_port()
+    worker = multiprocessing.get_context("spawn").Process(
+        target=run_monitor, args=(pipeline, endpoints.kafka, port, tmp_path / "live")
+    )
+    worker.start()
+    try:
+        wait_until(lambda: get(port, "/streams"), 60, "the page answers")
+        worker.join(10)  # it subscribes after its pages are there
+        assert worker.is_alive()
+        assert json.loads(get(port, "/streams"))[0]["watched"] is False
+        assert existing_topics(endpoints.kafka).isdisjoint({pipeline.streams[0].topic})
+    finally:
+        worker.terminate()
+        worker.join(20)
+    assert worker.exitcode == 0
