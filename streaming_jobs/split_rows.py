@@ -26,8 +26,8 @@ from streaming_jobs.transforms.judge import judge
 FROM_ROWS = 20_000
 """In fewer rows it would cost more than it spares."""
 
-MOST_REPEATED = 50_000
-"""Of more events than that, known to occur twice, the batch is not parted."""
+MOST_REPEATED = 100_000
+"""Of more rows than that whose events occur more than once the batch is not parted: the driver holds them."""
 
 _EVENT = "xxhash64(_file_hash, _key) as _event"
 
@@ -72,13 +72,12 @@ def part(
     events = judged.select("_event")
     for frame in (judge(decode_file_row(unsplit, stream), stream, epoch), present):
         events = events.union(frame.selectExpr(_EVENT))
-    repeated = events.groupBy("_event").count().where("count > 1").select("_event").limit(MOST_REPEATED + 1)
-    found = [(row[0],) for row in repeated.collect()]
-    if len(found) > MOST_REPEATED:
+    repeated = events.groupBy("_event").count().where("count > 1").limit(MOST_REPEATED).collect()
+    if sum(row["count"] for row in repeated) > MOST_REPEATED:
         return None
-    again = spark.createDataFrame(found, "_event bigint")
+    again = spark.createDataFrame([(row["_event"],) for row in repeated], "_event bigint")
     # By their lines alone: a row at such a line of another file goes with them, and comes to no harm.
-    lines = judged.join(F.broadcast(again), "_event").select("_line").distinct().collect() if found else []
+    lines = judged.join(F.broadcast(again), "_event").select("_line").distinct().collect() if repeated else []
     marked = F.broadcast(spark.createDataFrame([(row[0],) for row in lines], "_marked bigint"))
     at_line = F.expr("_line = _marked")
     alone = judge(decode_cells(cells.join(marked, at_line, "left_anti"), stream), stream, epoch)
