@@ -1,4 +1,4 @@
-"""The guardian of the source inside `headrace run`: what it finds is logged once, and kept for `status` and metrics."""
+"""The sources' guardians inside `headrace run`: what they find is logged once, and kept for `status` and metrics."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import logging
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from connectors.guardian.guard import Guardian, Report, report_of
+from connectors.guardian.guard import Guardian, Kept, Report, report_of
 from connectors.guardian.judgement import Concern
+from connectors.guardian.reader import ReaderGuardian
 from contracts.errors import HeadraceError
 from contracts.settings import Settings
+from contracts.stream import Pipeline, System
 from headrace.app import App
 from headrace.output import masked
 from streaming_jobs.parking import write_atomically
@@ -20,9 +22,15 @@ from streaming_jobs.parking import write_atomically
 log = logging.getLogger("headrace.run")
 
 
-def source_file(settings: Settings) -> Path:
+def guarded_systems(pipeline: Pipeline) -> tuple[System, ...]:
+    """The systems of which the pipeline has tables: each has a connector, and a guardian."""
+    return tuple(system for system in get_args(System) if pipeline.of(system).cdc_streams)
+
+
+def source_file(settings: Settings, system: System = "postgres") -> Path:
     """Where the last look stands; `reset` deletes what is named so."""
-    return settings.data_dir / f"{settings.pipeline}.source.status.json"
+    name = "source" if system == "postgres" else system
+    return settings.data_dir / f"{settings.pipeline}.{name}.status.json"
 
 
 def read_report(file: Path) -> tuple[datetime, Report] | None:
@@ -33,14 +41,18 @@ def read_report(file: Path) -> tuple[datetime, Report] | None:
     return None
 
 
-class Guarding:
-    """The guardian's rounds in one process."""
+def _guardian(app: App, system: System, kept: Kept | None, **how: Any) -> Guardian | ReaderGuardian:
+    kind = Guardian if system == "postgres" else ReaderGuardian
+    return kind(app.pipeline.of(system), app.endpoints, app.settings.guard, kept, **how)
 
-    def __init__(self, app: App) -> None:
-        self._file = source_file(app.settings)
+
+class Guarding:
+    """The rounds of one system's guardian in one process."""
+
+    def __init__(self, app: App, system: System = "postgres") -> None:
+        self._file = source_file(app.settings, system)
         known = read_report(self._file)
-        kept = known[1].kept if known else None
-        self._guardian = Guardian(app.pipeline.of("postgres"), app.endpoints, app.settings.guard, kept)
+        self._guardian = _guardian(app, system, known[1].kept if known else None)
         self._told: dict[str, Concern] = {}
 
     def round(self) -> Report:
@@ -68,30 +80,30 @@ class Guarding:
         self._told = now
 
 
-def source_overview(app: App) -> dict[str, Any]:
-    """What `status` shows of the source: the last look of `headrace run`, or one of its own if that is too old. Empty
-    for a pipeline without tables, and where nothing was ever started."""
-    if not app.pipeline.of("postgres").cdc_streams:
+def source_overview(app: App, system: System = "postgres") -> dict[str, Any]:
+    """What `status` shows of a source: the last look of `headrace run`, or one of its own if that is too old. Empty
+    for a pipeline without tables of this system, and where nothing was ever started."""
+    if system not in guarded_systems(app.pipeline):
         return {}
-    known = read_report(source_file(app.settings))
+    known = read_report(source_file(app.settings, system))
     at, report = known if known else (None, None)
     if at is None or (datetime.now(UTC) - at).total_seconds() > 4 * app.settings.guard.every_s:
         try:
-            kept = report.kept if report else None
-            guardian = Guardian(
-                app.pipeline.of("postgres"), app.endpoints, app.settings.guard, kept, restart=False, patience_s=2.0
-            )
+            guardian = _guardian(app, system, report.kept if report else None, restart=False, patience_s=2.0)
         except HeadraceError:
             return {}
         at, report = datetime.now(UTC), guardian.look()
     assert report is not None
-    return {
-        "looked at": at.isoformat(),
+    slot = {
         "slot": report.slot,
         "wal status": report.wal_status,
         "lag bytes": report.lag_bytes,
         "kept WAL bytes": report.kept_wal_bytes,
         "budget bytes": report.budget_bytes,
+    }
+    return {
+        "looked at": at.isoformat(),
+        **(slot if report.slot else {}),
         "connector": report.connector,
         "connector state": report.connector_state,
         "tasks": list(report.task_states),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -20,7 +21,7 @@ from contracts.errors import Conflict, HeadraceError, Retryable
 from contracts.settings import Settings
 from headrace.app import App
 from headrace.declaration import Declaration
-from headrace.guarding import Guarding
+from headrace.guarding import Guarding, guarded_systems
 from headrace.lease import Lease
 from headrace.merging import Merging
 from headrace.tables import create_all_tables, lake_url
@@ -183,10 +184,10 @@ def _run_declared(
         threading.Thread(target=work, args=(tasks,), name=name)
         for name, tasks in _tasks(app, spark, rhythm, merges).items()
     ]
-    if app.pipeline.of("postgres").cdc_streams:
-        guard = Guarding(app)
-        looking = (lambda: _attempt(guard.round), app.settings.guard.every_s, halt)
-        threads.append(threading.Thread(target=keep_looking, args=looking, name="guardian"))
+    for system in guarded_systems(app.pipeline):
+        look = partial(_attempt, Guarding(app, system).round)
+        looking = (look, app.settings.guard.every_s, halt)
+        threads.append(threading.Thread(target=keep_looking, args=looking, name=f"guardian of {system}"))
     for thread in threads:
         thread.start()
     try:

@@ -16,38 +16,36 @@ TASK_STATES = ("RUNNING", "PAUSED", "STOPPED", "FAILED", "UNASSIGNED", "RESTARTI
 
 
 class SourceCollector(Collector):
-    """Reads the guardian's last look when it is asked; nothing before the first. A figure that is not known is
-    absent, so that an alert on absence works."""
+    """Reads the guardians' last looks when it is asked; nothing before the first. A figure that is not known is absent,
+    so that an alert on absence works."""
 
-    def __init__(self, pipeline: str, file: Path) -> None:
+    def __init__(self, pipeline: str, *files: Path) -> None:
         self._pipeline = pipeline
-        self._file = file
+        self._files = files
 
     def collect(self) -> Iterator[Metric]:
         """One family per figure."""
-        found = read_report(self._file)
-        if found is None:
+        found = [last for last in map(read_report, self._files) if last is not None]
+        if not found:
             return
-        at, report = found
-        yield self._gauge("looked_at_timestamp_seconds", "When the guardian looked last", at.timestamp())
-        yield from self._slot(report)
-        tasks = GaugeMetricFamily(
-            "headrace_source_task_state", "1 for the state that a task is in", labels=("pipeline", "task", "state")
-        )
-        for number, state in enumerate(report.task_states):
-            for name in TASK_STATES:
-                tasks.add_metric((self._pipeline, str(number), name), float(state == name))
-        yield tasks
+        looked = self._family("looked_at_timestamp_seconds", "When the guardian looked last", "connector")
+        tasks = self._family("task_state", "1 for the state that a task is in", "connector", "task", "state")
+        concerns = self._family("concerns", "What is wrong now", "connector", "severity")
         restarts = CounterMetricFamily(
-            "headrace_source_restarts", "How often a failed connector was restarted", labels=("pipeline",)
+            "headrace_source_restarts", "How often a failed connector was restarted", labels=("pipeline", "connector")
         )
-        restarts.add_metric((self._pipeline,), report.kept.restarts_total)
-        yield restarts
-        concerns = GaugeMetricFamily("headrace_source_concerns", "What is wrong now", labels=("pipeline", "severity"))
-        for severity in ("warn", "critical"):
-            number = sum(concern.severity == severity for concern in report.concerns)
-            concerns.add_metric((self._pipeline, severity), number)
-        yield concerns
+        for at, report in found:
+            labels = (self._pipeline, report.connector)
+            looked.add_metric(labels, at.timestamp())
+            restarts.add_metric(labels, report.kept.restarts_total)
+            for number, state in enumerate(report.task_states):
+                for name in TASK_STATES:
+                    tasks.add_metric((*labels, str(number), name), float(state == name))
+            for severity in ("warn", "critical"):
+                wrong = sum(concern.severity == severity for concern in report.concerns)
+                concerns.add_metric((*labels, severity), wrong)
+            yield from self._slot(report)
+        yield from (looked, tasks, restarts, concerns)
 
     def _slot(self, report: Report) -> Iterator[Metric]:
         for name, text, value in (
@@ -58,14 +56,15 @@ class SourceCollector(Collector):
             if value is not None:
                 yield self._gauge(name, text, value)
         if report.wal_status is not None:
-            status = GaugeMetricFamily(
-                "headrace_source_wal_status", "1 for the slot's wal_status", labels=("pipeline", "slot", "status")
-            )
+            status = self._family("wal_status", "1 for the slot's wal_status", "slot", "status")
             for name in WAL_STATES:
                 status.add_metric((self._pipeline, report.slot, name), float(report.wal_status == name))
             yield status
 
+    def _family(self, name: str, text: str, *labels: str) -> GaugeMetricFamily:
+        return GaugeMetricFamily(f"headrace_source_{name}", text, labels=("pipeline", *labels))
+
     def _gauge(self, name: str, text: str, value: float) -> Metric:
-        family = GaugeMetricFamily(f"headrace_source_{name}", text, labels=("pipeline",))
+        family = self._family(name, text)
         family.add_metric((self._pipeline,), value)
         return family

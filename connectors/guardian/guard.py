@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from connectors import debezium, snapshots
 from connectors.guardian.facts import Reader, Server, Slot, look_at_notes, look_at_reader, look_at_server
 from connectors.guardian.judgement import Concern, Seen, Watched, amount, budget, judge, starts_behind_a_gap
+from connectors.guardian.restarts import Restarts
 from connectors.rest import Connect
 from connectors.table_reads import Source
 from contracts.endpoints import Endpoints
@@ -18,8 +19,6 @@ from contracts.errors import HeadraceError
 from contracts.settings import GuardSettings
 from contracts.stream import Pipeline
 
-LONGEST_WAIT_S = 600.0
-RECOVERED_S = 600.0
 # The notifications are read from their beginning: seldom enough to be cheap.
 _ASK_READS_EVERY_S = 60.0
 _RATE_OVER_S = 300.0
@@ -73,12 +72,13 @@ def report_of(content: dict[str, Any]) -> Report:
 
 
 @dataclass
-class _Since:
+class Since:
     """Since when each state lasts, on the monotonic clock."""
 
     at: dict[str, float] = field(default_factory=dict)
 
     def s(self, what: str, holds: bool, now: float) -> float:
+        """For how many seconds it has held without a break; 0 if it does not."""
         if not holds:
             self.at.pop(what, None)
             return 0.0
@@ -86,7 +86,7 @@ class _Since:
 
 
 class Guardian:
-    """Looks after one pipeline's slot and connector. Not for several threads at once.
+    """Looks after one pipeline's Postgres: slot and connector. Not for several threads at once.
 
     `look` never raises for a part that does not answer: that is a concern. With `restart=False` it changes nothing;
     else it restarts a failed connector, after a pause that doubles, so often as the settings allow, and never where the
@@ -105,7 +105,7 @@ class Guardian:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         own = debezium.overrides(pipeline)
-        self._pipeline, self._endpoints, self._settings = pipeline, endpoints, settings
+        self._pipeline, self._endpoints = pipeline, endpoints
         self._watched = Watched(
             pipeline=pipeline.name,
             connector=debezium.connector_name(pipeline),
@@ -116,17 +116,15 @@ class Guardian:
             transaction_s=settings.transaction_s,
         )
         self._kept = kept or Kept()
-        self._may_restart = restart and settings.restarts > 0
         self._patience_s = patience_s
         self._clock = clock
-        self._since = _Since()
+        self._since = Since()
         self._reads: snapshots.Reads | None = None
         self._noted: Source | None = None
         self._asked_reads = float("-inf")
         self._still: tuple[int | None, int] = (None, 0)
         self._history: deque[tuple[float, int]] = deque()
-        self._restarts = 0
-        self._restart_at = float("-inf")
+        self._restarts = Restarts(settings, allowed=restart)
 
     def look(self) -> Report:
         """One round; takes well under a second if all is well, a few seconds for each part that does not answer."""
@@ -152,7 +150,7 @@ class Guardian:
             budget_bytes=budget(self._watched, server) if server else None,
             connector_state=status.connector if status else None,
             task_states=status.tasks if status else (),
-            restarts=self._restarts,
+            restarts=self._restarts.in_a_row,
             done=tuple(done),
         )
 
@@ -160,13 +158,13 @@ class Guardian:
         try:
             return look_at_server(self._endpoints.source, self._watched.slot), ""
         except Exception as error:
-            return None, _said(error)
+            return None, said(error)
 
     def _reader(self, connect: Connect) -> tuple[Reader | None, str]:
         try:
             return look_at_reader(connect, self._watched.connector), ""
         except Exception as error:
-            return None, _said(error)
+            return None, said(error)
 
     def _ask_reads(self, now: float, reader: Reader | None) -> None:
         if reader is None or reader.config is None or now - self._asked_reads < _ASK_READS_EVERY_S:
@@ -185,8 +183,7 @@ class Guardian:
         slot = server.slot if server else None
         failed = bool(reader and reader.status and reader.status.failed)
         runs = bool(reader and reader.status and reader.status.running)
-        if self._since.s("runs", runs, now) >= RECOVERED_S:
-            self._restarts = 0
+        self._restarts.runs_for(self._since.s("runs", runs, now))
         reading = bool(self._reads and self._reads.under_way and self._reads.begun_ms)
         still_s, still_bytes = self._stands_still(now, server, slot)
         return Seen(
@@ -207,8 +204,8 @@ class Guardian:
             timeline=self._kept.timeline,
             had_slot=self._kept.had_slot,
             gap=self._kept.gap,
-            restarts=self._restarts,
-            gave_up=failed and (not self._may_restart or self._restarts >= self._settings.restarts),
+            restarts=self._restarts.in_a_row,
+            gave_up=failed and self._restarts.over,
         )
 
     def _remember(self, server: Server, reader: Reader | None) -> None:
@@ -283,24 +280,13 @@ class Guardian:
         return (after - before) / (ended - began) if ended > began else 0.0
 
     def _is_to_be_restarted(self, now: float, reader: Reader, concerns: list[Concern]) -> bool:
-        return bool(
-            self._may_restart
-            and reader.status
-            and reader.status.failed
-            and self._restarts < self._settings.restarts
-            and now >= self._restart_at
-            and not starts_behind_a_gap(concerns)
-        )
+        failed = bool(reader.status and reader.status.failed)
+        return failed and self._restarts.are_due(now) and not starts_behind_a_gap(concerns)
 
     def _restart(self, connect: Connect, now: float) -> bool:
-        self._restarts += 1
-        wait_s = self._settings.restart_after_s * 2.0 ** min(self._restarts - 1, 30)
-        self._restart_at = now + min(wait_s, LONGEST_WAIT_S)
-        try:
-            connect.restart(self._watched.connector)
-        except HeadraceError:
-            return False  # told as soon as the next look finds it so
-        self._kept = Kept(**{**asdict(self._kept), "restarts_total": self._kept.restarts_total + 1})
+        if not self._restarts.do(connect, self._watched.connector, now):
+            return False
+        self._kept = replace(self._kept, restarts_total=self._kept.restarts_total + 1)
         return True
 
 
@@ -311,5 +297,6 @@ def _is_another(server: Server, system: str, timeline: int) -> bool:
     return bool(moved)
 
 
-def _said(error: Exception) -> str:
+def said(error: Exception) -> str:
+    """What it says, in one line."""
     return (error.what if isinstance(error, HeadraceError) else str(error)).strip() or type(error).__name__

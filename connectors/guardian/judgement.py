@@ -37,7 +37,7 @@ class Concern:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What is looked after, and its limits."""
+    """What is looked after, and its limits; without a `slot` the connector alone."""
 
     pipeline: str
     connector: str
@@ -121,7 +121,7 @@ def duration(seconds: float) -> str:
 def _away(seen: Seen, watched: Watched) -> Iterator[Concern]:
     for name, error, for_s, why in (
         ("source", seen.server_error, seen.server_away_s, "changes are not read, and nobody sees how its WAL grows"),
-        ("connect", seen.reader_error, seen.connect_away_s, "changes are not read: the source keeps WAL for them"),
+        ("connect", seen.reader_error, seen.connect_away_s, "changes are not read: they wait at the source"),
     ):
         if error:
             severity: Severity = "critical" if for_s >= AWAY_S else "warn"
@@ -137,7 +137,7 @@ def _connector(seen: Seen, watched: Watched) -> Iterator[Concern]:
         why = "its replication slot keeps WAL at the source" if seen.server and seen.server.slot else ""
         yield Concern("connector absent", "warn", f"Connect has no connector {watched.connector}", why, steps.APPLY)
         return
-    if not _beats(config):
+    if watched.slot and not _beats(config):
         yield Concern(
             "no heartbeat",
             "warn",
@@ -153,7 +153,7 @@ def _connector(seen: Seen, watched: Watched) -> Iterator[Concern]:
             "connector failed",
             "critical" if seen.gave_up or starts_behind_a_gap(_gaps(seen, watched)) else "warn",
             f"{watched.connector}: {status}{tried}: {(roots[-1] if roots else cause)[:300]}",
-            "it is not restarted any more" if seen.gave_up else "changes wait in the source's WAL meanwhile",
+            "it is not restarted any more" if seen.gave_up else "changes wait at the source meanwhile",
             ("remove the cause above", *steps.APPLY),
         )
     elif (status is None or not status.running) and seen.halted_s >= UNREAD_S:
@@ -161,7 +161,7 @@ def _connector(seen: Seen, watched: Watched) -> Iterator[Concern]:
             "connector not running",
             "warn",
             f"{watched.connector} has not run for {duration(seen.halted_s)}: {status or 'no status'}",
-            "changes wait in the source's WAL meanwhile",
+            "changes wait at the source meanwhile",
             steps.APPLY,
         )
     if seen.first_read_s >= FIRST_READ_S:

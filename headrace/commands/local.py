@@ -16,7 +16,7 @@ from headrace.background import processes
 from headrace.commands.ask import json_option
 from headrace.cut_overview import cuts_overview
 from headrace.evolution import other_fields, source_changes
-from headrace.guarding import source_overview
+from headrace.guarding import guarded_systems, source_overview
 from headrace.output import masked, show
 from headrace.overview import merges_overview, parts_overview, streams_overview
 from infra.local import deployment
@@ -54,13 +54,15 @@ def status(app: App, as_json: bool) -> None:
     parts = deployment.status(app.settings)
     table = [masked(row) for row in parts_overview(parts)]
     source = masked(source_overview(app))
+    others = [masked(source_overview(app, system)) for system in guarded_systems(app.pipeline) if system != "postgres"]
+    readers = [one for one in others if one]
     streams = [masked(row) for row in streams_overview(app, source.get("lag bytes"))]
     merges = masked(merges_overview(app))
     fields = [masked(row) for row in other_fields(app)] if streams else []
     changes = source_changes(app) if streams else []
     cuts = [masked(row) for row in cuts_overview(app)] if streams else []
     if as_json:
-        overview = {"parts": table, "source": source, "streams": streams, "merges": merges}
+        overview = {"parts": table, "source": source, "readers": readers, "streams": streams, "merges": merges}
         show([overview | {"fields": fields, "schema": changes, "cuts": cuts}], as_json=True)
     else:
         show(table, as_json=False, title=f"Parts (logs in {app.settings.data_dir / 'log'})")
@@ -79,7 +81,8 @@ def status(app: App, as_json: bool) -> None:
             click.echo(f"\nmerges: last round {merges['last round'] or 'never'}")
             if merges["error"]:
                 click.secho(f"the round of {merges['failed']} failed: {merges['error']}", fg="red", err=True)
-        show_source(source)
+        for one in (source, *readers):
+            show_source(one)
         for row in streams:
             if row["reason"]:
                 click.secho(f"\n{row['stream']} is {row['state']}: {row['reason']}", fg="red", err=True)
@@ -88,7 +91,7 @@ def status(app: App, as_json: bool) -> None:
                 click.secho(f"\n{part.name} crashed; the end of {part.log}:", fg="red", err=True)
                 click.echo("\n".join(part.last_lines[-15:]), err=True)
         click.echo("\nMore: headrace ledger · headrace files · headrace quarantine list · headrace verify")
-    if source.get("critical"):
+    if any(one.get("critical") for one in (source, *readers)):
         sys.exit(3)
     if (
         merges.get("error")
@@ -99,13 +102,13 @@ def status(app: App, as_json: bool) -> None:
 
 
 def show_source(source: dict[str, Any]) -> None:
-    """The slot's line, then each concern with its steps."""
+    """The connector's line, the slot's if it has one, then each concern with its steps."""
     if not source:
         return
     state = f"{source['connector state'] or 'unknown'}, tasks {', '.join(source['tasks']) or 'none'}"
     restarts = f", {source['restarts']} restarts" if source["restarts"] else ""
     click.echo(f"\nsource: connector {source['connector']} {state}{restarts}")
-    if source["kept WAL bytes"] is not None:
+    if source.get("kept WAL bytes") is not None:
         kept, budget, lag = (amount(source[name] or 0) for name in ("kept WAL bytes", "budget bytes", "lag bytes"))
         click.echo(f"slot {source['slot']}: {source['wal status']}, {kept} of WAL kept of {budget}, {lag} behind")
     for one in source["concerns"]:

@@ -48,11 +48,12 @@ def run(app: App, merge_every: str | None, no_merge: bool) -> None:
 @pass_app
 def monitor(app: App, port: int) -> None:
     """Watch the topics live: rate, last event and freshness of each stream, for Prometheus and `status`."""
-    from headrace.guarding import source_file
+    from headrace.guarding import guarded_systems, source_file
     from headrace.source_metrics import SourceCollector
     from streaming_jobs.live.monitor import run_monitor
 
-    source = SourceCollector(app.pipeline.name, source_file(app.settings))
+    files = [source_file(app.settings, system) for system in guarded_systems(app.pipeline)]
+    source = SourceCollector(app.pipeline.name, *files)
     run_monitor(app.pipeline, app.endpoints.kafka, port, app.settings.data_dir / "monitor", [source])
 
 

@@ -7,20 +7,24 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
-from connectors import debezium, mariadb, mariadb_plan, mariadb_position
+from connectors import debezium, mariadb, mariadb_connector, mariadb_plan, mariadb_position
+from connectors.guardian.guard import Kept
+from connectors.guardian.reader import ReaderGuardian
 from connectors.plan import Plan, apply
 from connectors.postgres_plan import plan
 from connectors.removal import remove
 from connectors.rest import Connect
+from connectors.topics import admin
 from contracts.canonical import table_fingerprint_spark
 from contracts.endpoints import Endpoints, MariadbEndpoint
-from contracts.settings import Settings
+from contracts.settings import GuardSettings, Settings
 from contracts.stream import Column, Pipeline, Stream, TableSource
 from headrace.findings import Side
 from headrace.proof_mariadb import mariadb_side
@@ -212,6 +216,37 @@ def test_a_table_that_is_declared_while_the_connector_runs_is_read_from_its_begi
     source, lake = grown.sides(late)
     assert source == lake
     assert source[0] == 2
+
+
+def test_a_connector_that_failed_is_told_restarted_and_given_up(shop: Shop, wait_until: Any) -> None:
+    apply(shop.plan())
+    part = shop.pipeline.of("mariadb")
+    name, now = debezium.connector_name(part), [1000.0]
+    guardian = ReaderGuardian(
+        part, shop.endpoints, GuardSettings(restarts=1), Kept(restarts_total=4), clock=lambda: now[0]
+    )
+    with Connect(shop.endpoints.connect_url) as connect:
+        wait_until(lambda: str(connect.status(name)) == "connector RUNNING, tasks RUNNING", 60, "the connector runs")
+        assert guardian.look().concerns == ()
+        # Without the tables' definitions it cannot begin, however often it is restarted.
+        connect.stop(name)
+        connect.wait_stopped(name)
+        with admin(shop.endpoints.kafka) as client:
+            client.delete_topics([mariadb_connector.history_topic(part)])
+        connect.resume(name)
+        wait_until(lambda: "FAILED" in str(connect.status(name)), 60, "the task fails")
+        first = guardian.look()
+        assert [(one.kind, one.severity) for one in first.concerns] == [("connector failed", "warn")]
+        assert first.done == (f"restarted what had failed of connector {name}",)
+        connect.wait_not_failed(name)
+        wait_until(lambda: "FAILED" in str(connect.status(name)), 60, "it fails again")
+        now[0] += 1000
+        last = guardian.look()
+        assert (last.done, last.critical, last.kept.restarts_total) == ((), True, 5)
+        assert "history" in last.concerns[0].what
+        assert last.concerns[0].steps[-1] == "headrace apply"
+        connect.delete(name)
+        assert [one.kind for one in guardian.look().concerns] == ["connector absent"]
 
 
 def test_a_pipeline_without_a_named_server_says_what_to_write(endpoints: Endpoints) -> None:

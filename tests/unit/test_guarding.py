@@ -16,12 +16,14 @@ from pydantic import SecretStr, ValidationError
 from connectors import debezium
 from connectors.guardian.guard import Guardian, Kept, Report
 from connectors.guardian.judgement import Concern
+from connectors.guardian.reader import ReaderGuardian
 from contracts.endpoints import PostgresEndpoint
-from contracts.settings import KafkaSettings, PostgresSettings, Settings
+from contracts.loader import load_pipeline
+from contracts.settings import GuardSettings, KafkaSettings, PostgresSettings, Settings
 from contracts.stream import Column, Pipeline, Stream, TableSource
 from headrace.app import App
 from headrace.commands.local import status
-from headrace.guarding import Guarding, read_report, source_file
+from headrace.guarding import Guarding, guarded_systems, read_report, source_file
 from headrace.running import _attempt, keep_looking
 from headrace.source_metrics import SourceCollector
 from infra.local.deployment import endpoints
@@ -115,6 +117,42 @@ def test_status_shows_the_source_and_ends_with_3_if_a_person_must_act(
     assert told["concerns"][0]["steps"] == ["headrace apply", "SELECT 1;"]
 
 
+def test_the_connectors_of_other_systems_are_watched_shown_and_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = App(Settings(pipeline="softcart", data_dir=tmp_path, kafka=KafkaSettings(bootstrap_servers="127.0.0.1:1")))
+    monkeypatch.setattr("infra.local.deployment.status", lambda _: [])
+    assert guarded_systems(app.pipeline) == ("mariadb",)
+    failed = Concern("connector failed", "critical", "softcart: access denied", "", ("headrace apply",))
+    report = Report("", "softcart", (failed,), Kept(restarts_total=2), None, connector_state="RUNNING")
+    monkeypatch.setattr(ReaderGuardian, "look", lambda _: report)
+    Guarding(app, "mariadb").round()
+    shown = CliRunner().invoke(status, obj=app)
+    assert shown.exit_code == 3, shown.output
+    assert "source: connector softcart RUNNING, tasks none, 2 restarts" in shown.output
+    assert "critical: softcart: access denied\n  1. headrace apply" in shown.output
+    told = json.loads(CliRunner().invoke(status, ["--json"], obj=app).stdout)[0]
+    assert told["source"] == {}
+    (reader,) = told["readers"]
+    assert (reader["critical"], "slot" in reader) == (True, False)
+
+    file, another = source_file(app.settings, "mariadb"), tmp_path / "another"
+    another.write_text(json.dumps({"at": reader["looked at"], "report": REPORT.as_json()}))
+    page = render(SourceCollector("softcart", file, another)).decode()
+    for connector, restarts in (("softcart", 2), ("edtech", 3)):
+        line = f'headrace_source_restarts_total{{connector="{connector}",pipeline="softcart"}} {restarts}.0'
+        assert line in page.splitlines(), page
+    assert page.count("# TYPE headrace_source_task_state") == 1
+
+
+def test_a_connect_that_does_not_answer_is_a_concern_of_every_reader() -> None:
+    part = load_pipeline("softcart").of("mariadb")
+    found = replace(endpoints(Settings(pipeline="softcart")), connect_url="http://127.0.0.1:1")
+    report = ReaderGuardian(part, found, GuardSettings(), Kept(restarts_total=7), patience_s=0.1).look()
+    assert [concern.kind for concern in report.concerns] == ["connect away"]
+    assert (report.kept.restarts_total, report.task_states, report.done) == (7, (), ())
+
+
 def test_status_looks_itself_when_the_last_look_is_old(
     app: App, looks: list[Report], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,9 +176,9 @@ def test_prometheus_reads_the_last_look(app: App, looks: list[Report]) -> None:
         'headrace_source_retained_wal_bytes{pipeline="edtech"} 2048.0',
         'headrace_source_wal_status{pipeline="edtech",slot="headrace_edtech",status="extended"} 1.0',
         'headrace_source_wal_status{pipeline="edtech",slot="headrace_edtech",status="lost"} 0.0',
-        'headrace_source_task_state{pipeline="edtech",state="RUNNING",task="0"} 1.0',
-        'headrace_source_restarts_total{pipeline="edtech"} 3.0',
-        'headrace_source_concerns{pipeline="edtech",severity="critical"} 1.0',
+        'headrace_source_task_state{connector="edtech",pipeline="edtech",state="RUNNING",task="0"} 1.0',
+        'headrace_source_restarts_total{connector="edtech",pipeline="edtech"} 3.0',
+        'headrace_source_concerns{connector="edtech",pipeline="edtech",severity="critical"} 1.0',
     ):
         assert line in page.splitlines(), page
     guarding.round()

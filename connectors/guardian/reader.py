@@ -1,0 +1,79 @@
+"""The guardian of a connector alone: MariaDB's and MongoDB's, whose servers keep their logs for a time of their own and
+are in no danger from a reader that is behind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from connectors import debezium
+from connectors.guardian.facts import Reader, look_at_reader
+from connectors.guardian.guard import Kept, Report, Since, said
+from connectors.guardian.judgement import Seen, Watched, judge
+from connectors.guardian.restarts import Restarts
+from connectors.rest import Connect
+from contracts.endpoints import Endpoints
+from contracts.settings import GuardSettings
+from contracts.stream import Pipeline
+
+
+class ReaderGuardian:
+    """As Guardian, for the connector of a pipeline's part. Not for several threads at once."""
+
+    def __init__(
+        self,
+        part: Pipeline,
+        endpoints: Endpoints,
+        settings: GuardSettings,
+        kept: Kept | None = None,
+        *,
+        restart: bool = True,
+        patience_s: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        name = debezium.connector_name(part)
+        self._watched = Watched(part.name, name, "", "", endpoints.connect_url, 0, settings.transaction_s)
+        self._total = kept.restarts_total if kept else 0
+        self._patience_s = patience_s
+        self._clock = clock
+        self._since = Since()
+        self._restarts = Restarts(settings, allowed=restart)
+
+    def look(self) -> Report:
+        """One round; what does not answer is a concern, and nothing is raised for it."""
+        now, done = self._clock(), []
+        watched, since = self._watched, self._since
+        with Connect(watched.connect_url, patience_s=self._patience_s, answer_s=self._patience_s) as connect:
+            reader, error = self._reader(connect)
+            status = reader.status if reader else None
+            runs = bool(status and status.running)
+            failed = bool(status and status.failed)
+            self._restarts.runs_for(since.s("runs", runs, now))
+            seen = Seen(
+                reader=reader,
+                reader_error=error,
+                connect_away_s=since.s("connect away", bool(error), now),
+                halted_s=since.s("halted", bool(reader and reader.config is not None and not runs), now),
+                restarts=self._restarts.in_a_row,
+                gave_up=failed and self._restarts.over,
+            )
+            concerns = judge(seen, watched)
+            if failed and self._restarts.are_due(now) and self._restarts.do(connect, watched.connector, now):
+                self._total += 1
+                done.append(f"restarted what had failed of connector {watched.connector}")
+        return Report(
+            slot="",
+            connector=watched.connector,
+            concerns=tuple(concerns),
+            kept=Kept(restarts_total=self._total),
+            connector_state=status.connector if status else None,
+            task_states=status.tasks if status else (),
+            restarts=self._restarts.in_a_row,
+            done=tuple(done),
+        )
+
+    def _reader(self, connect: Connect) -> tuple[Reader | None, str]:
+        try:
+            return look_at_reader(connect, self._watched.connector), ""
+        except Exception as error:
+            return None, said(error)
