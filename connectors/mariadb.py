@@ -63,6 +63,20 @@ def _open(endpoint: MariadbEndpoint) -> pymysql.Connection[Cursor]:
     )
 
 
+def is_read(role: MariadbEndpoint) -> bool:
+    """Whether somebody reads the binlog as this role, which sees its own threads without a privilege.
+
+    Raises as `connected`.
+    """
+    with connected(role) as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM information_schema.PROCESSLIST "
+            "WHERE COMMAND LIKE 'Binlog Dump%' AND USER = substring_index(current_user(), '@', 1)"
+        )
+        row = cursor.fetchone()
+    return bool(row and row[0])
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """What the replication role may do; `known` is false for a user or password that the server refuses."""

@@ -6,9 +6,11 @@ import json
 import logging
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
+from connectors import mariadb
 from connectors.guardian.guard import Guardian, Kept, Report, report_of
 from connectors.guardian.judgement import Concern
 from connectors.guardian.reader import ReaderGuardian
@@ -42,8 +44,11 @@ def read_report(file: Path) -> tuple[datetime, Report] | None:
 
 
 def _guardian(app: App, system: System, kept: Kept | None, **how: Any) -> Guardian | ReaderGuardian:
-    kind = Guardian if system == "postgres" else ReaderGuardian
-    return kind(app.pipeline.of(system), app.endpoints, app.settings.guard, kept, **how)
+    part, settings = app.pipeline.of(system), app.settings.guard
+    if system == "postgres":
+        return Guardian(part, app.endpoints, settings, kept, **how)
+    is_read = partial(mariadb.is_read, app.endpoints.mariadb_replicator) if system == "mariadb" else None
+    return ReaderGuardian(part, app.endpoints, settings, kept, is_read=is_read, **how)
 
 
 class Guarding:

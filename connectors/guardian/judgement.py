@@ -54,8 +54,8 @@ class Seen:
 
     What began earlier comes as seconds: `server_away_s`, `connect_away_s`, `unread_s` (nobody reads the slot),
     `halted_s` (the connector does not run), `still_s` and `still_bytes` (the slot's restart_lsn has not moved while so
-    much WAL was written), `first_read_s` (a snapshot is under way). `ages`: of open transactions by xid, for servers
-    that hide it. `grows_per_s`: how fast kept WAL becomes more. `system`, `timeline`: the server that was read until
+    much WAL was written), `silent_s` (the connector says it runs, and nobody reads the server's log), `first_read_s` (a
+    snapshot is under way). `ages`: of open transactions by xid, for servers that hide it. `grows_per_s`: how fast kept WAL becomes more. `system`, `timeline`: the server that was read until
     now. `had_slot`: whether the slot was ever there. `gap`: what was missed, empty if nothing. `restarts`: how often a
     failed connector was restarted in a row, `gave_up` whether that was the last time.
     """
@@ -70,6 +70,7 @@ class Seen:
     halted_s: float = 0.0
     still_s: float = 0.0
     still_bytes: int = 0
+    silent_s: float = 0.0
     first_read_s: float = 0.0
     ages: Mapping[int, float] = field(default_factory=dict)
     grows_per_s: float = 0.0
@@ -119,8 +120,9 @@ def duration(seconds: float) -> str:
 
 
 def _away(seen: Seen, watched: Watched) -> Iterator[Concern]:
+    unseen = ", and nobody sees how its WAL grows" if watched.slot else ""
     for name, error, for_s, why in (
-        ("source", seen.server_error, seen.server_away_s, "changes are not read, and nobody sees how its WAL grows"),
+        ("source", seen.server_error, seen.server_away_s, f"changes are not read{unseen}"),
         ("connect", seen.reader_error, seen.connect_away_s, "changes are not read: they wait at the source"),
     ):
         if error:
@@ -163,6 +165,18 @@ def _connector(seen: Seen, watched: Watched) -> Iterator[Concern]:
             f"{watched.connector} has not run for {duration(seen.halted_s)}: {status or 'no status'}",
             "changes wait at the source meanwhile",
             steps.APPLY,
+        )
+    elif seen.silent_s >= UNREAD_S:
+        yield Concern(
+            "log unread",
+            "critical",
+            f"connector {watched.connector} says that it runs, and nobody has read the server's log for "
+            f"{duration(seen.silent_s)}",
+            "Debezium may try to connect again for ever without a word: changes wait until the server drops them",
+            (
+                "see that the role may log in from where Connect runs",
+                *steps.start_anew(watched.connector, watched.connect_url),
+            ),
         )
     if seen.first_read_s >= FIRST_READ_S:
         yield Concern(

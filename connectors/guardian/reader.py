@@ -18,7 +18,11 @@ from contracts.stream import Pipeline
 
 
 class ReaderGuardian:
-    """As Guardian, for the connector of a pipeline's part. Not for several threads at once."""
+    """As Guardian, for the connector of a pipeline's part. Not for several threads at once.
+
+    `is_read` asks the server whether somebody reads its log: Debezium's binlog client tries to connect again for ever
+    (https://github.com/debezium/debezium/pull/7897), and says RUNNING meanwhile.
+    """
 
     def __init__(
         self,
@@ -27,6 +31,7 @@ class ReaderGuardian:
         settings: GuardSettings,
         kept: Kept | None = None,
         *,
+        is_read: Callable[[], bool] | None = None,
         restart: bool = True,
         patience_s: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
@@ -34,6 +39,7 @@ class ReaderGuardian:
         name = debezium.connector_name(part)
         self._watched = Watched(part.name, name, "", "", endpoints.connect_url, 0, settings.transaction_s)
         self._total = kept.restarts_total if kept else 0
+        self._is_read = is_read
         self._patience_s = patience_s
         self._clock = clock
         self._since = Since()
@@ -46,12 +52,15 @@ class ReaderGuardian:
         with Connect(watched.connect_url, patience_s=self._patience_s, answer_s=self._patience_s) as connect:
             reader, error = self._reader(connect)
             status = reader.status if reader else None
-            runs = bool(status and status.running)
-            failed = bool(status and status.failed)
+            runs, failed = bool(status and status.running), bool(status and status.failed)
+            silent, server_error = self._silent(connect) if runs else (False, "")
             self._restarts.runs_for(since.s("runs", runs, now))
             seen = Seen(
                 reader=reader,
                 reader_error=error,
+                server_error=server_error,
+                server_away_s=since.s("server away", bool(server_error), now),
+                silent_s=since.s("silent", silent, now),
                 connect_away_s=since.s("connect away", bool(error), now),
                 halted_s=since.s("halted", bool(reader and reader.config is not None and not runs), now),
                 restarts=self._restarts.in_a_row,
@@ -71,6 +80,15 @@ class ReaderGuardian:
             restarts=self._restarts.in_a_row,
             done=tuple(done),
         )
+
+    def _silent(self, connect: Connect) -> tuple[bool, str]:
+        """Whether nobody reads the log though the first read is over, and what the server said if it did not tell."""
+        try:
+            offset = connect.source_offset(self._watched.connector)
+            streams = offset is not None and "snapshot" not in offset
+            return streams and self._is_read is not None and not self._is_read(), ""
+        except Exception as error:
+            return False, said(error)
 
     def _reader(self, connect: Connect) -> tuple[Reader | None, str]:
         try:

@@ -25,6 +25,11 @@ def begin_anew(connector: str, slot: str, connect_url: str, *, has_slot: bool) -
     return (*_stop(connector, connect_url), *drop, *read_again())
 
 
+def start_anew(connector: str, connect_url: str) -> tuple[str, ...]:
+    """A connector that runs and does nothing begins where it stood."""
+    return (f"curl -fsS -X POST '{address(connect_url)}/connectors/{connector}/restart?includeTasks=true'",)
+
+
 def give_up(connector: str, slot: str, connect_url: str) -> tuple[str, ...]:
     """The last resort while the disk of the source fills: it frees the WAL, and all tables are read again later."""
     first, *others = _stop(connector, connect_url)

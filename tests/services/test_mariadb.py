@@ -218,16 +218,31 @@ def test_a_table_that_is_declared_while_the_connector_runs_is_read_from_its_begi
     assert source[0] == 2
 
 
-def test_a_connector_that_failed_is_told_restarted_and_given_up(shop: Shop, wait_until: Any) -> None:
+def test_a_connector_that_is_let_in_no_more_or_fails_is_told_and_restarted(shop: Shop, wait_until: Any) -> None:
     apply(shop.plan())
     part = shop.pipeline.of("mariadb")
     name, now = debezium.connector_name(part), [1000.0]
+    role = shop.endpoints.mariadb_replicator
     guardian = ReaderGuardian(
-        part, shop.endpoints, GuardSettings(restarts=1), Kept(restarts_total=4), clock=lambda: now[0]
+        *(part, shop.endpoints, GuardSettings(restarts=1), Kept(restarts_total=4)),
+        is_read=lambda: mariadb.is_read(role),
+        clock=lambda: now[0],
     )
     with Connect(shop.endpoints.connect_url) as connect:
         wait_until(lambda: str(connect.status(name)) == "connector RUNNING, tasks RUNNING", 60, "the connector runs")
+        wait_until(lambda: mariadb.is_read(role), 60, "the log is read")
         assert guardian.look().concerns == ()
+
+        # Somebody changed the password, and told nobody: Debezium tries for ever, and says that it runs.
+        shop.run(f"ALTER USER {role.user}@'%' IDENTIFIED BY 'changed'")
+        away = guardian.look().concerns
+        assert [(one.kind, one.severity) for one in away] == [("source away", "warn")]
+        assert "Access denied" in away[0].what
+        now[0] += 100
+        assert guardian.look().critical
+        shop.run(f"ALTER USER {role.user}@'%' IDENTIFIED BY '{role.password.get_secret_value()}'")
+        assert guardian.look().concerns == ()
+
         # Without the tables' definitions it cannot begin, however often it is restarted.
         connect.stop(name)
         connect.wait_stopped(name)

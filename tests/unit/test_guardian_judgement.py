@@ -89,6 +89,18 @@ def test_each_kind_has_its_severity_and_says_what_to_do(seen: Seen, expected: di
         assert "None" not in str(concern)
 
 
+def test_of_a_connector_alone_only_what_it_has_is_judged() -> None:
+    alone = Watched("shop", "shop", "", "", "http://me:hidden@connect:8083", 0, 3600)
+    runs = Seen(reader=replace(READER, config={}))
+    assert judge(runs, alone) == []
+    assert judge(replace(runs, silent_s=59), alone) == []
+    (silent,) = judge(replace(runs, silent_s=60), alone)
+    assert (silent.kind, silent.severity) == ("log unread", "critical")
+    assert silent.steps[-1] == "curl -fsS -X POST 'http://connect:8083/connectors/shop/restart?includeTasks=true'"
+    (away,) = judge(replace(runs, server_error="Access denied", server_away_s=60), alone)
+    assert (away.kind, away.severity, "WAL" in away.why) == ("source away", "critical", False)
+
+
 def test_what_is_missing_comes_first_and_holds_a_restart_back() -> None:
     concerns = judge(replace(WELL, server=replace(SERVER, slot=None), reader=FAILED), WATCHED)
     assert [(one.kind, one.severity) for one in concerns] == [
