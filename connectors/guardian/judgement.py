@@ -55,9 +55,10 @@ class Seen:
     What began earlier comes as seconds: `server_away_s`, `connect_away_s`, `unread_s` (nobody reads the slot),
     `halted_s` (the connector does not run), `still_s` and `still_bytes` (the slot's restart_lsn has not moved while so
     much WAL was written), `silent_s` (the connector says it runs, and nobody reads the server's log), `first_read_s` (a
-    snapshot is under way). `ages`: of open transactions by xid, for servers that hide it. `grows_per_s`: how fast kept WAL becomes more. `system`, `timeline`: the server that was read until
-    now. `had_slot`: whether the slot was ever there. `gap`: what was missed, empty if nothing. `restarts`: how often a
-    failed connector was restarted in a row, `gave_up` whether that was the last time.
+    snapshot is under way). `ages`: of open transactions by xid, for servers that hide it. `grows_per_s`: how fast kept
+    WAL becomes more. `system`, `timeline`: the server that was read until now. `had_slot`: whether the slot was ever
+    there. `gap`: what was missed, empty if nothing. `restarts`: how often a failed connector was restarted in a row,
+    `gave_up` whether that was the last time.
     """
 
     server: Server | None = None
