@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from contracts.wire import CHUNK_COLUMNS, Chunk
@@ -87,10 +88,10 @@ def _collected(events: Iterable[Rows], cut_bytes: int, cells: Cells | None) -> I
         if not (count := len(rows)):
             continue
         lines, values = rows.arrays()
-        split = cells.of(rows) if cells else None
-        split_as = _same(cells.split_as if cells and split else None, count)
-        columns = split or [pa.nulls(count, pa.string()) for _ in names]
-        batch = pa.record_batch([lines, _same(rows.format, count), values, split_as, *columns], schema=schema)
+        columns = [pa.nulls(count, _SHORT), *(pa.nulls(count, pa.string()) for _ in names)]
+        if cells and (split := cells.of(rows)):
+            columns = [_same(cells.split_as, count, split.which), *split.columns]
+        batch = pa.record_batch([lines, _same(rows.format, count), values, *columns], schema=schema)
         at_once = max(1, count * cut_bytes // values.nbytes)
         for start in range(0, count, at_once):
             batches.append(batch.slice(start, at_once))
@@ -102,11 +103,10 @@ def _collected(events: Iterable[Rows], cut_bytes: int, cells: Cells | None) -> I
         yield batches
 
 
-def _same(text: str | None, count: int) -> pa.DictionaryArray:
-    """So many times this text."""
-    if text is None:
-        return pa.nulls(count, _SHORT)
-    return pa.DictionaryArray.from_arrays(pa.array(bytes(count), pa.int8()), [text])
+def _same(text: str, count: int, which: pa.Array | None = None) -> pa.DictionaryArray:
+    """So many times this text, or NULL where `which` is false."""
+    places = pa.array(bytes(count), pa.int8())
+    return pa.DictionaryArray.from_arrays(places if which is None else pc.if_else(which, places, None), [text])
 
 
 def _write(attempt: Attempt, number: int, batches: list[pa.RecordBatch]) -> Cut:
