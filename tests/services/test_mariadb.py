@@ -240,7 +240,8 @@ def test_a_connector_that_is_let_in_no_more_or_fails_is_told_and_restarted(shop:
         assert "Access denied" in away[0].what
         now[0] += 100
         assert guardian.look().critical
-        shop.run(f"ALTER USER {role.user}@'%' IDENTIFIED BY '{role.password.get_secret_value()}'")
+        password = role.password.get_secret_value().replace("'", "''")
+        shop.run(f"ALTER USER {role.user}@'%' IDENTIFIED BY '{password}'")
         assert guardian.look().concerns == ()
 
         # Without the tables' definitions it cannot begin, however often it is restarted.
