@@ -46,7 +46,7 @@ class LocalJudge:
     def __call__(self, source: BinaryIO, arrival: Arrival, scanned: Scan, stream: Stream) -> Judged:
         """Judge every row; writes below the spool folder and leaves nothing there."""
         with _folder(self._spool) as folder:
-            place = _LocalChunks(folder, f"_chunks/{stream.pipeline}/{stream.name}/{scanned.hash}/{uuid.uuid4().hex}")
+            place = LocalChunks(folder, f"_chunks/{stream.pipeline}/{stream.name}/{scanned.hash}/{uuid.uuid4().hex}")
             name = f"{arrival.file}/{arrival.batch_date}" if arrival.batch_date else arrival.file
             records = [
                 ChunkRecord(stream.topic, 0, number, datetime.now(UTC), scanned.hash, name, scanned.header, one.chunk)
@@ -78,7 +78,7 @@ def _folder(spool: Path) -> Iterator[Path]:
 
 
 @dataclass(frozen=True, slots=True)
-class _LocalChunks:
+class LocalChunks:
     """As `producers.chunks.Attempt`, on the local disk."""
 
     root: Path

@@ -86,7 +86,6 @@ class FileRows:
         declared = stream.file_source
         self.reader = HashedReader(source)
         self.header: bytes | None = b""
-        self.delimiter = ""
         self.dialect: Dialect | None = None
         if declared.format == "parquet":
             self._batches = self._of_parquet(source)
@@ -99,14 +98,14 @@ class FileRows:
         if declared.format == "log":
             self._batches = split_lines(text, "log", line=line, blank=b" \t\r")
             return
-        self.delimiter = declared.delimiter
-        if not self.delimiter:
+        delimiter = declared.delimiter
+        if not delimiter:
             start, text = first_line(text, HEADER_LIMIT_BYTES)
-            self.delimiter = delimiter_of(start.decode(errors="replace"))
-        self.dialect = Dialect(self.delimiter, declared.quote, declared.backslash)
+            delimiter = delimiter_of(start.decode(errors="replace"))
+        self.dialect = Dialect(delimiter, declared.quote, declared.backslash)
         self._batches = split_csv(text, self.dialect, line=line)
         if not declared.header:
-            self.header = self.delimiter.join(column.name for column in stream.sent_columns).encode()
+            self.header = delimiter.join(column.name for column in stream.sent_columns).encode()
             return
         first = next(self._batches, None)
         self.header = first.values[0] if first and first.format == "csv" else None
@@ -115,6 +114,11 @@ class FileRows:
 
     def __iter__(self) -> Iterator[Rows]:
         return self._batches
+
+    @property
+    def delimiter(self) -> str:
+        """The one a CSV file is read by, else empty."""
+        return self.dialect.delimiter if self.dialect else ""
 
     def cells(self) -> Cells | None:
         """What splits the rows of a CSV file; None for other formats."""
@@ -143,7 +147,7 @@ def scan(source: BinaryIO, stream: Stream, progress: Callable[[int], None] | Non
     header = ""
     if not wrong and declared.format == "csv":
         header, wrong = _header(file_rows.header, file_rows.delimiter, stream)
-    dialect = Dialect(file_rows.delimiter or ",", declared.quote, declared.backslash)
+    dialect = file_rows.dialect or Dialect(quote=declared.quote, backslash=declared.backslash)
     misfits, values = Misfits(stream, header, dialect), Values(stream, header, dialect)
     known = re.compile(b"|".join(re.escape(f'"{column.name}"'.encode()) for column in stream.sent_columns))
     rows, named = 0, declared.format != "json"

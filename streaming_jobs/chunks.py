@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
@@ -124,31 +124,22 @@ def _hashes(spark: SparkSession, files: list[str]) -> dict[str, str]:
 def chunk_rows(spark: SparkSession, lake_url: str, found: Collection[ChunkRecord]) -> DataFrame:
     """The rows of these chunks, none of them `damaged`, as WIRE_COLUMNS with the place of their chunk's record, and
     `_split_as`."""
-    places = chunk_places(spark, lake_url, found)
-    return _with_places(_rows(spark, lake_url, found), places).select(*WIRE_COLUMNS, "_split_as")
+    return _placed(spark, _rows(spark, lake_url, found), found).select(*WIRE_COLUMNS, "_split_as")
 
 
 def chunk_cells(
-    spark: SparkSession, lake_url: str, found: Collection[ChunkRecord], places: DataFrame, cells: int
+    spark: SparkSession,
+    lake_url: str,
+    found: Collection[ChunkRecord],
+    cells: int,
+    of_file: Callable[[DataFrame], DataFrame],
 ) -> DataFrame:
-    """The rows of these chunks, none of them `damaged`, with `_line _raw _split_as`, so many `cell`s, and what `places`
-    (made of `chunk_places`) says of their chunk."""
+    """The rows of these chunks, none of them `damaged`, with `_line _raw _split_as`, so many `cell`s, and the place of
+    their chunk's record as `of_file` says it: once for each chunk."""
     columns = cell_columns(cells)
     rows = _rows(spark, lake_url, found, "".join(f", {column} string" for column in columns))
-    return _with_places(rows.withColumnsRenamed({column: cell(at) for at, column in enumerate(columns)}), places)
-
-
-def chunk_places(spark: SparkSession, lake_url: str, found: Collection[ChunkRecord]) -> DataFrame:
-    """Where each chunk's record stands, and what it says of the file."""
-    # As the rows spell it: to cut the end off the path of each row would cost more than to split it into fields.
-    jvm = cast(Any, spark._jvm)
-    urls = _rows(spark, lake_url, found).inputFiles()
-    spelled = {_tail(url): str(jvm.org.apache.hadoop.fs.Path(jvm.java.net.URI(url)).toString()) for url in urls}
-    places = [
-        (r.topic, r.partition, r.offset, r.sent_at, r.file_hash, r.name, r.header, spelled[_tail(r.chunk.path)])
-        for r in found
-    ]
-    return spark.createDataFrame(places, _PLACE)
+    rows = rows.withColumnsRenamed({column: cell(at) for at, column in enumerate(columns)})
+    return _placed(spark, rows, found, of_file)
 
 
 def _rows(spark: SparkSession, lake_url: str, found: Collection[ChunkRecord], cells: str = "") -> DataFrame:
@@ -158,8 +149,21 @@ def _rows(spark: SparkSession, lake_url: str, found: Collection[ChunkRecord], ce
     return files.withColumn("_at", F.expr("_metadata.file_path")).withColumnsRenamed(named)
 
 
-def _with_places(rows: DataFrame, places: DataFrame) -> DataFrame:
-    return rows.join(F.broadcast(places), F.expr("_at = _path"))
+def _placed(
+    spark: SparkSession,
+    rows: DataFrame,
+    found: Collection[ChunkRecord],
+    of_file: Callable[[DataFrame], DataFrame] = lambda places: places,
+) -> DataFrame:
+    # As the rows spell it: to cut the end off the path of each row would cost more than to split it into fields.
+    jvm = cast(Any, spark._jvm)
+    urls = rows.inputFiles()
+    spelled = {_tail(url): str(jvm.org.apache.hadoop.fs.Path(jvm.java.net.URI(url)).toString()) for url in urls}
+    places = [
+        (r.topic, r.partition, r.offset, r.sent_at, r.file_hash, r.name, r.header, spelled[_tail(r.chunk.path)])
+        for r in found
+    ]
+    return rows.join(F.broadcast(of_file(spark.createDataFrame(places, _PLACE))), F.expr("_at = _path"))
 
 
 def rows_beyond_records(found: Collection[ChunkRecord]) -> dict[int, int]:

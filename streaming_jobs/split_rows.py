@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -16,10 +17,10 @@ from pyspark.sql import functions as F
 from contracts.delimiter import delimiter_of
 from contracts.stream import Stream
 from contracts.wire import split_as
-from streaming_jobs.chunks import ChunkRecord, chunk_cells, chunk_places, chunk_rows
+from streaming_jobs.chunks import ChunkRecord, chunk_cells
 from streaming_jobs.lake import sql_text
-from streaming_jobs.transforms.decode_cells import decode_cells, usual_headers, with_file_texts
-from streaming_jobs.transforms.decode_file_row import WIRE_COLUMNS, decode_file_row
+from streaming_jobs.transforms.decode_cells import decode_cells, with_file_texts
+from streaming_jobs.transforms.decode_file_row import WIRE_COLUMNS, decode_file_row, usual_headers
 from streaming_jobs.transforms.deduplicate import ACCEPTED, QUARANTINED
 from streaming_jobs.transforms.judge import judge
 
@@ -47,11 +48,12 @@ def part(
     lake_url: str,
     epoch: int,
     others: DataFrame,
+    rows: DataFrame,
     chunks: Collection[ChunkRecord],
     present: DataFrame,
 ) -> Parted | None:
-    """The rows of `chunks`, none of them `damaged`, and of `others` (WIRE_COLUMNS), parted; None where that is not
-    worth while: few rows, few that are split, many repeated. `present` are the history's rows of the same files."""
+    """The `rows` of `chunks` (`chunk_rows`) and `others` (WIRE_COLUMNS) parted; None where that is not worth while: few
+    rows, few that are split, many repeated. `present` are the history's rows of the same files."""
     if stream.file_source.row_format != "csv":
         return None
     split = [record for record in chunks if record.header in usual_headers(stream)]
@@ -59,14 +61,12 @@ def part(
     if sum(record.chunk.rows for record in split) < FROM_ROWS:
         return None
     is_split = _is_split(stream, split)
-    places = with_file_texts(chunk_places(spark, lake_url, split), stream)
-    cells = chunk_cells(spark, lake_url, split, places, len(stream.sent_columns)).where(is_split)
+    of_file = partial(with_file_texts, stream=stream)
+    cells = chunk_cells(spark, lake_url, split, len(stream.sent_columns), of_file).where(is_split)
     if cells.count() < count // 2:
         return None
     usual = f"_file_hash in ({_listed({record.file_hash for record in split})}) and {is_split}"
-    rows = chunk_rows(spark, lake_url, chunks).withColumn("_apart", F.expr(f"not coalesce({usual}, false)"))
-    others = others.select(*WIRE_COLUMNS)
-
+    rows = rows.withColumn("_apart", F.expr(f"not coalesce({usual}, false)"))
     unsplit = others.unionByName(rows.where("_apart").select(*WIRE_COLUMNS))
     judged = judge(decode_cells(cells, stream), stream, epoch).selectExpr("_line", _EVENT)
     events = judged.select("_event")

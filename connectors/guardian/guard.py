@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from connectors import debezium, snapshots
 from connectors.guardian.facts import Reader, Server, Slot, look_at_notes, look_at_reader, look_at_server
@@ -22,6 +22,7 @@ from contracts.stream import Pipeline
 # The notifications are read from their beginning: seldom enough to be cheap.
 _ASK_READS_EVERY_S = 60.0
 _RATE_OVER_S = 300.0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -129,9 +130,9 @@ class Guardian:
     def look(self) -> Report:
         """One round; takes well under a second if all is well, a few seconds for each part that does not answer."""
         now, done = self._clock(), []
-        server, server_error = self._server()
+        server, server_error = answer(lambda: look_at_server(self._endpoints.source, self._watched.slot))
         with Connect(self._endpoints.connect_url, patience_s=self._patience_s, answer_s=self._patience_s) as connect:
-            reader, reader_error = self._reader(connect)
+            reader, reader_error = answer(lambda: look_at_reader(connect, self._watched.connector))
             self._ask_reads(now, reader)
             seen = self._seen(now, server, server_error, reader, reader_error)
             concerns = judge(seen, self._watched)
@@ -153,18 +154,6 @@ class Guardian:
             restarts=self._restarts.in_a_row,
             done=tuple(done),
         )
-
-    def _server(self) -> tuple[Server | None, str]:
-        try:
-            return look_at_server(self._endpoints.source, self._watched.slot), ""
-        except Exception as error:
-            return None, said(error)
-
-    def _reader(self, connect: Connect) -> tuple[Reader | None, str]:
-        try:
-            return look_at_reader(connect, self._watched.connector), ""
-        except Exception as error:
-            return None, said(error)
 
     def _ask_reads(self, now: float, reader: Reader | None) -> None:
         if reader is None or reader.config is None or now - self._asked_reads < _ASK_READS_EVERY_S:
@@ -297,6 +286,13 @@ def _is_another(server: Server, system: str, timeline: int) -> bool:
     return bool(moved)
 
 
-def said(error: Exception) -> str:
-    """What it says, in one line."""
+def answer(look: Callable[[], T]) -> tuple[T | None, str]:
+    """What a part says; None, and why, if it does not answer."""
+    try:
+        return look(), ""
+    except Exception as error:
+        return None, _said(error)
+
+
+def _said(error: Exception) -> str:
     return (error.what if isinstance(error, HeadraceError) else str(error)).strip() or type(error).__name__

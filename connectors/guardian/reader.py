@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 
 from connectors import debezium
-from connectors.guardian.facts import Reader, look_at_reader
-from connectors.guardian.guard import Kept, Report, Since, said
+from connectors.guardian.facts import look_at_reader
+from connectors.guardian.guard import Kept, Report, Since, answer
 from connectors.guardian.judgement import Seen, Watched, judge
 from connectors.guardian.restarts import Restarts
 from connectors.rest import Connect
@@ -50,17 +50,17 @@ class ReaderGuardian:
         now, done = self._clock(), []
         watched, since = self._watched, self._since
         with Connect(watched.connect_url, patience_s=self._patience_s, answer_s=self._patience_s) as connect:
-            reader, error = self._reader(connect)
+            reader, error = answer(lambda: look_at_reader(connect, watched.connector))
             status = reader.status if reader else None
             runs, failed = bool(status and status.running), bool(status and status.failed)
-            silent, server_error = self._silent(connect) if runs else (False, "")
+            silent, server_error = answer(lambda: runs and self._is_silent(connect))
             self._restarts.runs_for(since.s("runs", runs, now))
             seen = Seen(
                 reader=reader,
                 reader_error=error,
                 server_error=server_error,
                 server_away_s=since.s("server away", bool(server_error), now),
-                silent_s=since.s("silent", silent, now),
+                silent_s=since.s("silent", bool(silent), now),
                 connect_away_s=since.s("connect away", bool(error), now),
                 halted_s=since.s("halted", bool(reader and reader.config is not None and not runs), now),
                 restarts=self._restarts.in_a_row,
@@ -81,17 +81,8 @@ class ReaderGuardian:
             done=tuple(done),
         )
 
-    def _silent(self, connect: Connect) -> tuple[bool, str]:
-        """Whether nobody reads the log though the first read is over, and what the server said if it did not tell."""
-        try:
-            offset = connect.source_offset(self._watched.connector)
-            streams = offset is not None and "snapshot" not in offset
-            return streams and self._is_read is not None and not self._is_read(), ""
-        except Exception as error:
-            return False, said(error)
-
-    def _reader(self, connect: Connect) -> tuple[Reader | None, str]:
-        try:
-            return look_at_reader(connect, self._watched.connector), ""
-        except Exception as error:
-            return None, said(error)
+    def _is_silent(self, connect: Connect) -> bool:
+        """Whether nobody reads the log though the first read is over."""
+        offset = connect.source_offset(self._watched.connector)
+        streams = offset is not None and "snapshot" not in offset
+        return streams and self._is_read is not None and not self._is_read()

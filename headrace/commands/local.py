@@ -54,8 +54,8 @@ def status(app: App, as_json: bool) -> None:
     parts = deployment.status(app.settings)
     table = [masked(row) for row in parts_overview(parts)]
     source = masked(source_overview(app))
-    others = [masked(source_overview(app, system)) for system in guarded_systems(app.pipeline) if system != "postgres"]
-    readers = [one for one in others if one]
+    others = [system for system in guarded_systems(app.pipeline) if system != "postgres"]
+    readers = [seen for system in others if (seen := masked(source_overview(app, system)))]
     streams = [masked(row) for row in streams_overview(app, source.get("lag bytes"))]
     merges = masked(merges_overview(app))
     fields = [masked(row) for row in other_fields(app)] if streams else []

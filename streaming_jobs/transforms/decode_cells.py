@@ -6,22 +6,14 @@ from functools import lru_cache
 
 from pyspark.sql import DataFrame
 
-from contracts.delimiter import CANDIDATES
 from contracts.stream import Stream
 from streaming_jobs.transforms.decode_file_row import file_parts, outside_texts
-
-_REFUSAL = "cast(null as struct<rule:string,column_name:string,reason:string>) as _refusal"
+from streaming_jobs.transforms.sql import NO_REFUSAL
 
 
 def cell(at: int) -> str:
     """The column of the field at this place in the contract's order, from 0."""
     return f"_cell_{at}"
-
-
-def usual_headers(stream: Stream) -> tuple[str, ...]:
-    """The headers that name the contract's columns in its order: the fields are the cells then."""
-    names = [column.name for column in stream.sent_columns]
-    return tuple(one.join(names) for one in stream.file_source.delimiter or CANDIDATES)
 
 
 def with_file_texts(places: DataFrame, stream: Stream) -> DataFrame:
@@ -45,5 +37,5 @@ def _step(stream: Stream) -> tuple[str, ...]:
     nothing = "cast(null as map<string,string>) as _fields"
     return (
         *(*place, *cells, *named, *outside_texts(stream, of_line=True)),
-        *("'c' as _op", "false as _no_row", nothing, _REFUSAL),
+        *("'c' as _op", "false as _no_row", nothing, f"{NO_REFUSAL} as _refusal"),
     )

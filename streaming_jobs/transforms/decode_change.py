@@ -11,6 +11,7 @@ from contracts.spark_types import parse_type
 from contracts.stream import Stream, System
 from contracts.unavailable import MARKER_BASE64, MARKER_PATTERN, MARKER_PREFIX, may_be_unavailable
 from streaming_jobs.transforms.sql import (
+    NO_REFUSAL,
     first_of,
     refusal,
     sealed_json,
@@ -74,7 +75,7 @@ def _steps(stream: Stream, with_headers: bool) -> tuple[tuple[str, ...], ...]:
     opened = (*place, f"{sealed_json('_parsed', '.end', '_text')} as _change")
     broken = first_of(
         [
-            ("_raw is null", f"cast(null as {'struct<rule:string,column_name:string,reason:string>'})"),
+            ("_raw is null", NO_REFUSAL),
             ("length(_raw) = 0", refusal("json", "", "'the value is empty'")),
             ("not is_valid_utf8(_text)", refusal("encoding", "", "'the value is not UTF-8'")),
             (

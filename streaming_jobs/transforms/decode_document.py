@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame
 
 from contracts.stream import Stream
 from streaming_jobs.transforms.sql import (
+    NO_REFUSAL,
     first_of,
     json_array,
     json_object,
@@ -78,7 +79,7 @@ def _steps(stream: Stream) -> tuple[tuple[str, ...], ...]:
     (key,) = stream.key
     broken = first_of(
         [
-            ("_raw is null", "cast(null as struct<rule:string,column_name:string,reason:string>)"),
+            ("_raw is null", NO_REFUSAL),
             ("length(_raw) = 0", refusal("json", "", "'the value is empty'")),
             ("not is_valid_utf8(_text)", refusal("encoding", "", "'the value is not UTF-8'")),
             (

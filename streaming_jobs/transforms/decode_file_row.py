@@ -229,7 +229,7 @@ def _csv(stream: Stream) -> _Parsing:
 
     names = [column.name for column in stream.sent_columns]
     # The usual header and the usual row cost a tenth of what the parser does, and mean the same.
-    headers = ", ".join(text(one.join(names)) for one in source.delimiter or CANDIDATES)
+    headers = ", ".join(map(text, usual_headers(stream)))
     special = {source.quote, "\\" if source.backslash else "", "\r", "\n"} - {""}
     usual = ("_header", f"_header in ({headers}) as _usual", f"not ({_any_of(special)}) as _plain")
     unparsable = f"not is_valid_utf8(cast(_raw as string)) or contains(_text, {_END_OF_INPUT})"
@@ -296,6 +296,12 @@ def _csv(stream: Stream) -> _Parsing:
         ),
     ]
     return (usual, parsed, arrays, counted, cut, checked), given, unreadable
+
+
+def usual_headers(stream: Stream) -> tuple[str, ...]:
+    """The headers that name the contract's columns in its order."""
+    names = [column.name for column in stream.sent_columns]
+    return tuple(one.join(names) for one in stream.file_source.delimiter or CANDIDATES)
 
 
 def _stray(source: FileSource) -> str:

@@ -23,10 +23,11 @@ def refusal(rule: str, column: str, reason: str) -> str:
 def first_of(findings: list[tuple[str, str]]) -> str:
     """The refusal of the first condition that is true, else NULL."""
     whens = " ".join(f"when {condition} then {found}" for condition, found in findings)
-    return f"case {whens} end" if whens else f"cast(null as {REFUSAL_TYPE})"
+    return f"case {whens} end" if whens else NO_REFUSAL
 
 
 REFUSAL_TYPE = "struct<rule:string,column_name:string,reason:string>"
+NO_REFUSAL = f"cast(null as {REFUSAL_TYPE})"
 
 
 def whole_json(json: str, element: str, seal: str) -> str:

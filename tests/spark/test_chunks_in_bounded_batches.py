@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 from contracts.errors import Conflict
 from contracts.stream import Column, FileSource, Rule, Stream
 from contracts.wire import RowKey, encode_chunk, encode_row_key
+from headrace.dry_run import LocalChunks
 from producers.chunks import cut
 from producers.scan import FileRows
 from streaming_jobs import ingest as ingesting
@@ -40,6 +41,8 @@ STREAM = Stream(
 )
 ROWS = 1000
 AT_MOST = 300
+CHUNK_BYTES = 1_400
+"""About 100 rows."""
 HASHES = ("a" * 64, "b" * 64)
 
 
@@ -48,26 +51,6 @@ def content() -> bytes:
     # In other batches than the rows that they repeat, contradict, or stand beside.
     lines += [b"3,n3", b"4,other", b"-1,refused", b"3,n3"]
     return b"\n".join(lines)
-
-
-@dataclass
-class Folder:
-    """Keeps chunks of about 100 rows on the local disk, as HdfsChunks does on HDFS."""
-
-    root: str
-    stream: Stream
-    file_hash: str
-    cut_bytes: int = 1_400
-    attempt: str = field(default_factory=lambda: uuid.uuid4().hex)
-
-    def path(self, number: int) -> str:
-        folder = f"_chunks/{self.stream.pipeline}/{self.stream.name}/{self.file_hash}/{self.attempt}"
-        return f"{folder}/{number:012d}.parquet"
-
-    def put(self, path: str, content: bytes) -> None:
-        whole = Path(self.root) / path
-        whole.parent.mkdir(parents=True, exist_ok=True)
-        whole.write_bytes(content)
 
 
 class Orders:
@@ -83,7 +66,8 @@ class Orders:
         self.ranges = [self._sent(partition, file_hash) for partition, file_hash in enumerate(HASHES)]
 
     def _sent(self, partition: int, file_hash: str) -> Range:
-        folder = Folder(self.url, self.stream, file_hash)
+        place = f"_chunks/{self.stream.pipeline}/{self.stream.name}/{file_hash}/{uuid.uuid4().hex}"
+        folder = LocalChunks(Path(self.url), place, CHUNK_BYTES)
         offset = 0
         events = FileRows(io.BytesIO(content()), self.stream)
         for one in cut(events, folder, events.cells()):

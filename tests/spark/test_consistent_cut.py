@@ -111,6 +111,13 @@ class Bank:
         transaction.commit(positions, {"headrace": 1, "kind": "batch", "ranges": [span]})
         topic.taken = end
 
+    def round(self) -> None:
+        """Everything sent arrives, then the cut moves and the states are merged."""
+        for name in self.topics:
+            self.take_in(name)
+        self.advance()
+        self.merge()
+
     def replay(self, name: str, record: Record) -> None:
         """A record whose row was refused, read again and taken."""
         stream = self.pipeline.stream(name)
@@ -260,10 +267,7 @@ def test_a_truncate_waits_for_its_transaction(bank: Bank) -> None:
     bank.topics["right"].send("t", None, None, "2")
     bank.topics["left"].send("c", 1, 1, "2")
     bank.topics["right"].send("c", 1, 199, "2")
-    for name in ("left", "right"):
-        bank.take_in(name)
-    bank.advance()
-    bank.merge()
+    bank.round()
     assert bank.sums() == (100, 100)
     bank.end("2")
     bank.advance()
@@ -302,10 +306,7 @@ def test_what_replay_brings_back_shows_by_its_place_before_or_behind_the_cut(ban
     bank.begin("3")
     bank.topics["left"].send("u", 1, 60, "3")
     bank.topics["left"].send("quarantined", 3, 5, "3")
-    for name in ("left", "right"):
-        bank.take_in(name)
-    bank.advance()
-    bank.merge()
+    bank.round()
     assert bank.sums() == (70, 130)
     for refused in (bank.topics["left"].records[1], bank.topics["left"].records[4]):
         bank.replay("left", replace(refused, op="c"))
@@ -323,10 +324,7 @@ def test_what_replay_brings_back_shows_by_its_place_before_or_behind_the_cut(ban
 
 def test_a_stream_that_gets_the_option_again_begins_where_it_is_seen(bank: Bank) -> None:
     bank.move("1", 0)
-    for name in ("left", "right"):
-        bank.take_in(name)
-    bank.advance()
-    bank.merge()
+    bank.round()
     bank.move("2", 30)
     bank.take_in("left")
     assert bank.advance()
@@ -375,10 +373,7 @@ def test_a_stream_that_leaves_the_group_waits_for_nobody(bank: Bank) -> None:
 
 def test_a_query_that_meets_tables_of_two_cuts_fails_and_says_so(bank: Bank) -> None:
     bank.move("1", 0)
-    for name in ("left", "right"):
-        bank.take_in(name)
-    bank.advance()
-    bank.merge()
+    bank.round()
     bank.move("2", 30)
     for name in ("left", "right"):
         bank.take_in(name)

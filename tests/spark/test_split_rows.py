@@ -6,7 +6,7 @@ from __future__ import annotations
 import io
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from pyspark.sql import SparkSession
 
 from contracts.stream import Column, FileSource, Rule, Stream
 from contracts.wire import RowKey, encode_chunk, encode_row_key
+from headrace.dry_run import LocalChunks
 from producers.chunks import cut
 from producers.dialect import Dialect
 from producers.rows import Rows
@@ -84,6 +85,7 @@ ROWS = [
 USUAL, OTHER_ORDER = b"id;amount;day;note", b"note;id;amount;day"
 
 
+CHUNK_BYTES = 300
 HEADER, OTHER_ORDER = b"id;amount;day;note", b"note;id;amount;day"
 
 
@@ -105,22 +107,6 @@ def one_by_one(events: FileRows) -> Iterator[Rows]:
             )
 
 
-@dataclass
-class Chunks:
-    """Keeps chunks of a few rows on the local disk."""
-
-    root: Path
-    folder: str
-    cut_bytes: int = 300
-
-    def path(self, number: int) -> str:
-        return f"{self.folder}/{number:012d}.parquet"
-
-    def put(self, path: str, content: bytes) -> None:
-        (self.root / path).parent.mkdir(parents=True, exist_ok=True)
-        (self.root / path).write_bytes(content)
-
-
 class Lake:
     """A lake on the local disk, and a topic with files in chunks."""
 
@@ -135,7 +121,7 @@ class Lake:
         events = FileRows(io.BytesIO(text), self.stream)
         folder = f"_chunks/{self.stream.pipeline}/orders/{file_hash}/{uuid.uuid4().hex}"
         header = (events.header or b"").decode()
-        for one in cut(one_by_one(events), Chunks(self.root, folder), events.cells()):
+        for one in cut(one_by_one(events), LocalChunks(self.root, folder, CHUNK_BYTES), events.cells()):
             key = encode_row_key(RowKey(file_hash, one.first_line, "chunk", name, header, "2026-01-05"))
             self.records.append((key, encode_chunk(one.chunk), self.stream.topic, 0, len(self.records), NOW))
 
