@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 RowFormat = Literal["csv", "json", "log", "unsplit"]
 RecordFormat = Literal["csv", "json", "log", "unsplit", "chunk"]
@@ -88,13 +88,14 @@ class Chunk:
 
     `path` (from the lake's root, `_chunks/…`) is a Parquet file with the columns CHUNK_COLUMNS in the order of the
     file, `bytes` long, of that `sha256`; it holds `rows` rows, the first of them at the line that the record's key
-    names. A chunk's file is written once and never changed.
+    names; `split` of them are. A chunk's file is written once and never changed.
     """
 
     path: str
     rows: int
     bytes: int
     sha256: str
+    split: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be a chunk, with a ValueError."""
@@ -102,6 +103,8 @@ class Chunk:
             raise ValueError(f"{self.path!r} is no path of a chunk")
         if any(type(number) is not int or not 0 < number < 2**63 for number in (self.rows, self.bytes)):
             raise ValueError(f"{self.path}: {self.rows} rows in {self.bytes} bytes")
+        if type(self.split) is not int or not 0 <= self.split <= self.rows:
+            raise ValueError(f"{self.path}: {self.split} of {self.rows} rows are split")
         if not FILE_HASH.fullmatch(self.sha256):
             raise ValueError(f"{self.path}: {self.sha256!r} is no SHA-256")
 
@@ -131,14 +134,14 @@ def encode_chunk(chunk: Chunk) -> bytes:
 
 
 def decode_chunk(value: bytes) -> Chunk:
-    """Read the value of a chunk's record.
+    """Read the value of a chunk's record; fields that a later version added are ignored.
 
     Raises:
         ValueError: these bytes are no chunk.
     """
     try:
-        return Chunk(**json.loads(value))
-    except (TypeError, RecursionError) as problem:
+        return Chunk(**_known(Chunk, json.loads(value)))
+    except (TypeError, AttributeError, RecursionError) as problem:
         raise ValueError(f"record {value[:200]!r} is no chunk: {problem}") from None
 
 
@@ -206,11 +209,14 @@ def decode_file_state(value: bytes) -> FileState:
         ValueError: these bytes are not a file state.
     """
     try:
-        found = json.loads(value)
-        known = {field.name for field in fields(FileState)}
-        return FileState(**{name: item for name, item in found.items() if name in known})
+        return FileState(**_known(FileState, json.loads(value)))
     except (TypeError, AttributeError, RecursionError) as problem:
         raise ValueError(f"record {value[:200]!r} is not a file state: {problem}") from None
+
+
+def _known(kind: type[Chunk | FileState], found: dict[str, Any]) -> dict[str, Any]:
+    known = {field.name for field in fields(kind)}
+    return {name: item for name, item in found.items() if name in known}
 
 
 def foreign_records(topic: str, offsets: Sequence[int]) -> str:

@@ -128,4 +128,5 @@ def _write(attempt: Attempt, number: int, batches: list[pa.RecordBatch]) -> Cut:
     path = attempt.path(number)
     attempt.put(path, content)
     first = batches[0].column(0)[0].as_py()
-    return Cut(first, Chunk(path, table.num_rows, len(content), hashlib.sha256(content).hexdigest()))
+    split = table.num_rows - table["split_as"].null_count
+    return Cut(first, Chunk(path, table.num_rows, len(content), hashlib.sha256(content).hexdigest(), split))

@@ -130,7 +130,8 @@ def ingest(
         classified = found.rows
         counter = GroupCounter(found.groups)
         clock.lap("plan")
-        written = transaction.write(_history_rows(counter.observe(classified), stream, now))
+        # What was observed is computed: the raw bytes, which only the quarantine wants, would all be read for it.
+        written = transaction.write(_history_rows(counter.observe(classified.drop("_raw")), stream, now))
         clock.lap("write")
         counts = counter.of(classified, written, found.expected)
         by_range = per_range(unread, counts)

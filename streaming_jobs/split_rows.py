@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from contracts.delimiter import delimiter_of
 from contracts.stream import Stream
 from contracts.wire import split_as
-from streaming_jobs.chunks import ChunkRecord, chunk_cells
+from streaming_jobs.chunks import ChunkRecord, chunk_cells, chunk_rows
 from streaming_jobs.lake import sql_text
 from streaming_jobs.transforms.decode_cells import decode_cells, with_file_texts
 from streaming_jobs.transforms.decode_file_row import WIRE_COLUMNS, decode_file_row, usual_headers
@@ -29,6 +29,9 @@ FROM_ROWS = 20_000
 
 MOST_REPEATED = 100_000
 """Of more rows than that whose events occur more than once the batch is not parted: the driver holds them."""
+
+FEW_LINES = 1000
+"""So many lines of repeated events are named to Parquet, which reads no group of rows without them."""
 
 _EVENT = "xxhash64(_file_hash, _key) as _event"
 
@@ -48,50 +51,66 @@ def part(
     lake_url: str,
     epoch: int,
     others: DataFrame,
-    rows: DataFrame,
     chunks: Collection[ChunkRecord],
     present: DataFrame,
 ) -> Parted | None:
-    """The `rows` of `chunks` (`chunk_rows`) and `others` (WIRE_COLUMNS) parted; None where that is not worth while: few
-    rows, few that are split, many repeated. `present` are the history's rows of the same files."""
+    """The rows of `chunks` and `others` (WIRE_COLUMNS) parted; None where that is not worth while: few rows, few that
+    are split, many repeated. `present` are the history's rows of the same files."""
     if stream.file_source.row_format != "csv":
         return None
-    split = [record for record in chunks if record.header in usual_headers(stream)]
-    count = sum(record.chunk.rows for record in chunks)
-    if sum(record.chunk.rows for record in split) < FROM_ROWS:
+    usual = [record for record in chunks if record.header in usual_headers(stream)]
+    split = sum(record.chunk.split for record in usual)
+    if split < max(FROM_ROWS, sum(record.chunk.rows for record in chunks) // 2):
         return None
-    is_split = _is_split(stream, split)
+    rules = _rules(stream, usual)
     of_file = partial(with_file_texts, stream=stream)
-    cells = chunk_cells(spark, lake_url, split, len(stream.sent_columns), of_file).where(is_split)
-    if cells.count() < count // 2:
-        return None
-    usual = f"_file_hash in ({_listed({record.file_hash for record in split})}) and {is_split}"
-    rows = rows.withColumn("_apart", F.expr(f"not coalesce({usual}, false)"))
-    unsplit = others.unionByName(rows.where("_apart").select(*WIRE_COLUMNS))
+    cells = chunk_cells(spark, lake_url, usual, len(stream.sent_columns), of_file).where(f"_split_as in ({rules})")
+    rows = chunk_rows(spark, lake_url, usual)
+    # Conditions that Parquet's statistics answer: of most groups of rows nothing is read.
+    unsplit = others.unionByName(_wire(rows.where(f"_split_as is null or _split_as not in ({rules})")))
+    if unusual := [record for record in chunks if record not in usual]:
+        unsplit = unsplit.unionByName(_wire(chunk_rows(spark, lake_url, unusual)))
     judged = judge(decode_cells(cells, stream), stream, epoch).selectExpr("_line", _EVENT)
-    events = judged.select("_event")
-    for frame in (judge(decode_file_row(unsplit, stream), stream, epoch), present):
-        events = events.union(frame.selectExpr(_EVENT))
-    repeated = events.groupBy("_event").count().where("count > 1").limit(MOST_REPEATED).collect()
-    if sum(row["count"] for row in repeated) > MOST_REPEATED:
+    lines = _repeated(spark, judged, [judge(decode_file_row(unsplit, stream), stream, epoch), present])
+    if lines is None:
         return None
-    again = spark.createDataFrame([(row["_event"],) for row in repeated], "_event bigint")
-    # By their lines alone: a row at such a line of another file goes with them, and comes to no harm.
-    lines = judged.join(F.broadcast(again), "_event").select("_line").distinct().collect() if repeated else []
-    marked = F.broadcast(spark.createDataFrame([(row[0],) for row in lines], "_marked bigint"))
-    at_line = F.expr("_line = _marked")
+    marked, at_line = F.broadcast(spark.createDataFrame(sorted(lines), "bigint")), F.expr("_line = value")
     alone = judge(decode_cells(cells.join(marked, at_line, "left_anti"), stream), stream, epoch)
-    rest = rows.join(marked, at_line, "left").where("_apart or _marked is not null").select(*WIRE_COLUMNS)
+    again = rows.where(f"_split_as in ({rules})")
+    if lines and len(lines) <= FEW_LINES:
+        again = again.where(f"_line in ({', '.join(map(str, sorted(lines)))})")
+    again = _wire(again.join(marked, at_line, "left_semi"))
     outcome = f"if(_refusal is null, {ACCEPTED}, {QUARANTINED}) as _outcome"
-    return Parted(alone.selectExpr("*", outcome), others.unionByName(rest))
+    return Parted(alone.selectExpr("*", outcome), unsplit.unionByName(again))
 
 
-def _is_split(stream: Stream, chunks: Collection[ChunkRecord]) -> str:
-    """SQL for whether a row was split by the rules by which the contract of now splits it."""
+def _wire(rows: DataFrame) -> DataFrame:
+    return rows.select(*WIRE_COLUMNS)
+
+
+def _repeated(spark: SparkSession, judged: DataFrame, others: Collection[DataFrame]) -> set[int] | None:
+    """The lines of those `judged` rows (`_line _event`) whose event another one has, of them or of `others`; None if
+    there are too many. By their lines alone: a row at such a line of another file goes with them, and comes to no harm.
+    """
+    events = judged
+    for frame in others:
+        events = events.union(frame.selectExpr("cast(null as bigint)", _EVENT))
+    ends = ("count(*) as rows", "count(_line) as lines", "min(_line) as first", "max(_line) as last")
+    found = events.groupBy("_event").agg(*map(F.expr, ends)).where("rows > 1").limit(MOST_REPEATED).collect()
+    if sum(row["rows"] for row in found) > MOST_REPEATED:
+        return None
+    lines = {row[end] for row in found for end in ("first", "last")} - {None}
+    if between := [(row["_event"],) for row in found if row["lines"] > 2]:
+        again = F.broadcast(spark.createDataFrame(between, "_event bigint"))
+        lines |= {row["_line"] for row in judged.join(again, "_event").select("_line").distinct().collect()}
+    return lines
+
+
+def _rules(stream: Stream, chunks: Collection[ChunkRecord]) -> str:
+    """The rules by which the contract of now splits the rows of these chunks, as SQL lists them."""
     source = stream.file_source
     delimiters = {source.delimiter or delimiter_of(record.header) for record in chunks}
-    rules = {split_as(delimiter, source.quote, source.backslash) for delimiter in delimiters}
-    return f"(_split_as in ({_listed(rules)}) and _format = 'csv')"
+    return _listed({split_as(delimiter, source.quote, source.backslash) for delimiter in delimiters})
 
 
 def _listed(texts: Collection[str]) -> str:

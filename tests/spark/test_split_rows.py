@@ -75,6 +75,8 @@ ROWS = [
     b'14;1;;inch 5"',
     b"1;1,50;01.02.2026;plain",
     b"2;3;;other",
+    b"1;3;;the third",
+    b"1;4;;the fourth",
     b'2;"2,5";;"a;b ""c"""',
     b"15; 1;;a blank",
     b"16;1;;\xef\xbb\xbfmark",
@@ -149,6 +151,7 @@ def test_a_batch_in_two_parts_gives_what_the_whole_gives(
     for from_rows in (1, 10**9):
         with monkeypatch.context() as patch:
             patch.setattr(split_rows, "FROM_ROWS", from_rows)
+            patch.setattr(split_rows, "FEW_LINES", 1000 if stream is STREAM else 1)
             patch.setattr(classify, "part", lambda *given: parted.append(split_rows.part(*given)) or parted[-1])
             lake = Lake(spark, tmp_path / str(from_rows), stream)
             lake.send("orders_lisbon.csv", "a" * 64, content(HEADER, 100))

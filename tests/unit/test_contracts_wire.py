@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from hashlib import sha256
 
 import pytest
@@ -15,10 +15,13 @@ from hypothesis import strategies as st
 
 from contracts.failpoints import VARIABLE, failpoint
 from contracts.wire import (
+    Chunk,
     FileState,
     RowKey,
+    decode_chunk,
     decode_file_state,
     decode_row_key,
+    encode_chunk,
     encode_file_state,
     encode_row_key,
     row_partition,
@@ -104,3 +107,19 @@ def test_without_the_variable_nothing_happens(monkeypatch: pytest.MonkeyPatch) -
 def test_a_value_of_too_many_levels_is_no_file_state() -> None:
     with pytest.raises(ValueError, match="not a file state"):
         decode_file_state(b'{"stream":' + b"[" * 100_000)
+
+
+CHUNK = Chunk(f"_chunks/p/orders/{'a' * 64}/{'b' * 32}/000000000000.parquet", 3, 100, "c" * 64, split=2)
+
+
+def test_a_chunk_comes_back_as_it_was_written() -> None:
+    assert decode_chunk(encode_chunk(CHUNK)) == CHUNK
+    older = {name: value for name, value in asdict(CHUNK).items() if name != "split"}
+    assert decode_chunk(json.dumps(older).encode()) == replace(CHUNK, split=0)
+    assert decode_chunk(json.dumps(asdict(CHUNK) | {"later": 1}).encode()) == CHUNK
+
+
+@pytest.mark.parametrize("wrong", [{"split": 4}, {"split": -1}, {"split": True}, {"rows": 0}, {"path": "_chunks/../x"}])
+def test_what_cannot_be_a_chunk_is_none(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError):
+        decode_chunk(json.dumps(asdict(CHUNK) | wrong).encode())
