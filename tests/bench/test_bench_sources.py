@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
+import psutil
 import pytest
 
 from connectors import debezium, marker, snapshots
@@ -24,7 +26,7 @@ from tests.bench.engine_run import Run, running, write_figures
 
 ROWS = int(os.environ.get("HEADRACE_BENCH_ROWS", "1000000")) // TABLES * TABLES
 ROWS_PER_TRANSACTION = 1000
-WARM_ROWS = 80_000  # the worker's code has been compiled by then
+WARM_ROWS = 400_000  # the worker's code has been compiled by then, and most of the lake's
 PATIENCE_S = 3000.0
 FILL = """
 insert into {schema}.t{table}
@@ -54,12 +56,12 @@ class Source:
         with connected(self.endpoints.source, autocommit=True) as connection, connection.cursor() as cursor:
             cursor.execute(statement)
 
-    def start(self) -> float:
-        """All that `apply` does; when it began to start the connector (monotonic)."""
+    def start(self) -> tuple[float, float]:
+        """All that `apply` does; the clocks when it began to start the connector."""
         *before, connector = plan(self.pipeline, self.endpoints, self.settings).changes
         for change in before:
             change.apply()
-        began = time.monotonic()
+        began = _clocks()
         connector.apply()
         return began
 
@@ -70,8 +72,8 @@ class Source:
             assert time.monotonic() < deadline
             time.sleep(0.1)
 
-    def change_all(self) -> float:
-        """Every row is changed once while the connector is stopped; when it began to start again (monotonic)."""
+    def change_all(self) -> tuple[float, float]:
+        """Every row is changed once while the connector is stopped; the clocks when it began to start again."""
         name = debezium.connector_name(self.pipeline)
         with Connect(self.endpoints.connect_url) as connect:
             connect.stop(name)
@@ -80,7 +82,7 @@ class Source:
                 rows = self.rows // TABLES
                 schema = self.pipeline.name
                 self._run(CHANGE.format(schema=schema, table=table, rows=rows, step=ROWS_PER_TRANSACTION))
-            began = time.monotonic()
+            began = _clocks()
             connect.resume(name)
         return began
 
@@ -95,22 +97,33 @@ class Source:
 
 def alone(source: Source) -> dict[str, float]:
     """Seconds until Kafka has all, with nothing that reads from there."""
-    began = source.start()
-    source.first_read_ends()
-    first_read = time.monotonic() - began
-    began = source.change_all()
-    source.caught_up()
-    return {"first_read": first_read, "catch_up": time.monotonic() - began}
+    return _took(source, source.first_read_ends, source.caught_up)
 
 
-def end_to_end(lake: Lake, source: Source, run: Run) -> dict[str, float]:
+def end_to_end(source: Source, run: Run) -> dict[str, float]:
     """Seconds until the lake has all."""
-    began = source.start()
-    run.wait_for_rows(source.rows, PATIENCE_S)
-    first_read = time.monotonic() - began
-    began = source.change_all()
-    run.wait_for_rows(2 * source.rows, PATIENCE_S)
-    return {"first_read": first_read, "catch_up": time.monotonic() - began}
+    return _took(
+        source,
+        lambda: run.wait_for_rows(source.rows, PATIENCE_S),
+        lambda: run.wait_for_rows(2 * source.rows, PATIENCE_S),
+    )
+
+
+def _took(source: Source, read: Callable[[], None], changed: Callable[[], None]) -> dict[str, float]:
+    """Seconds of both parts, and how long all processors of the machine worked meanwhile."""
+    found = {}
+    for what, begin, end in (("first_read", source.start, read), ("catch_up", source.change_all, changed)):
+        began, busy_before = begin()
+        end()
+        ended, busy_after = _clocks()
+        found |= {what: ended - began, f"{what}_cpu": busy_after - busy_before}
+    return found
+
+
+def _clocks() -> tuple[float, float]:
+    """Seconds that only grow, and for how many of them a processor of this machine worked, all together."""
+    times = psutil.cpu_times()
+    return time.monotonic(), times.user + times.system
 
 
 @pytest.mark.timeout(4 * PATIENCE_S)
@@ -126,7 +139,7 @@ def test_first_read_and_catch_up(lake: Lake, endpoints: Endpoints, deployment: S
             create_quarantine(lake.spark, source.pipeline.name, lake_url)
             if kind == "end to end":
                 with running(lake.spark, source.pipeline, endpoints, deployment) as run:
-                    seen[kind].append(end_to_end(lake, source, run))
+                    seen[kind].append(end_to_end(source, run))
                 continue
             found = alone(source)
             if not seen["alone"]:
@@ -150,5 +163,7 @@ def test_first_read_and_catch_up(lake: Lake, endpoints: Endpoints, deployment: S
             f"{what}_connect_alone_rows_per_s": round(ROWS / ceiling),
             f"{what}_end_to_end_rows_per_s": round(ROWS / whole),
             f"{what}_ratio": round(ceiling / whole, 2),
+            f"{what}_connect_alone_cpu_s": [round(one[f"{what}_cpu"], 1) for one in seen["alone"]],
+            f"{what}_end_to_end_cpu_s": [round(one[f"{what}_cpu"], 1) for one in seen["end to end"]],
         }
     write_figures("sources", {**figures, "lake_alone_rows_per_s": round(2 * ROWS / drained_s)})
