@@ -11,9 +11,10 @@ from collections.abc import Mapping
 
 from kafka import KafkaConsumer, TopicPartition
 
-from connectors import debezium, mariadb
+from connectors import debezium, mariadb, snapshots
 from connectors.marker import Offsets
 from connectors.rest import Connect
+from connectors.table_reads import Notes
 from contracts.endpoints import Endpoints
 from contracts.errors import ServiceUnavailable
 from contracts.stream import Pipeline
@@ -37,6 +38,19 @@ def reached(target: Mapping[str, int], held: Mapping[str, int]) -> bool:
     return all(held.get(domain, 0) >= number for domain, number in target.items())
 
 
+def first_read_runs(offset: Mapping[str, object]) -> bool:
+    """Whether this stored offset is one of a first read, before which there was no stream.
+
+    Debezium that was restarted while it read a table on demand streams on with that read's mark, until one has ended.
+    """
+    return offset.get("snapshot") not in (None, "BLOCKING")
+
+
+def _reads_on_demand(offset: Mapping[str, object], notes: Notes) -> bool:
+    """Whether it reads a table at this moment: rows that were committed long ago are on their way."""
+    return offset.get("snapshot") == "BLOCKING" and snapshots.reads_of(notes.all()).under_way
+
+
 def quiesced(part: Pipeline, endpoints: Endpoints, *, timeout_s: float = 60.0) -> Offsets:
     """Returns the end offset of each table's topic once every change that the server had committed before the call
     lies below it. ServiceUnavailable if that does not come to be in time, for example because the first read runs.
@@ -47,7 +61,7 @@ def quiesced(part: Pipeline, endpoints: Endpoints, *, timeout_s: float = 60.0) -
     consumer = KafkaConsumer(
         bootstrap_servers=endpoints.kafka, isolation_level="read_committed", enable_auto_commit=False, group_id=None
     )
-    told = _Told(consumer, part.transaction_topic)
+    told, notes = _Told(consumer, part.transaction_topic), Notes(endpoints.kafka, part)
     deadline = time.monotonic() + timeout_s
     seen: object = None
     since = time.monotonic()
@@ -59,7 +73,7 @@ def quiesced(part: Pipeline, endpoints: Endpoints, *, timeout_s: float = 60.0) -
                 ends = {(p.topic, p.partition): int(end) for p, end in consumer.end_offsets(partitions).items()}
                 if (now := (offset, ends, dict(told.begun))) != seen:
                     seen, since = now, time.monotonic()
-                if offset and "snapshot" not in offset:
+                if offset and not first_read_runs(offset) and not _reads_on_demand(offset, notes):
                     kept = sequence_numbers(str(offset.get("gtids", "")))
                     ended = {d: max(kept.get(d, 0), told.ended.get(d, 0), told.begun.get(d, 1) - 1) for d in target}
                     begun = {d: max(ended[d], told.begun.get(d, 0)) for d in target}
@@ -70,6 +84,7 @@ def quiesced(part: Pipeline, endpoints: Endpoints, *, timeout_s: float = 60.0) -
                 time.sleep(0.2)
     finally:
         consumer.close()
+        notes.close()
     raise ServiceUnavailable(
         f"the changes up to {target} did not reach Kafka in {timeout_s:.0f} s",
         next_step="see that the connector runs and has finished its first read: `headrace status`",

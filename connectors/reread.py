@@ -10,15 +10,14 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
-import psycopg2
-
-from connectors import debezium, marker, snapshots
+from connectors import debezium, snapshots
+from connectors.reread_mariadb import MariadbTable
+from connectors.reread_postgres import PostgresTable
 from connectors.rest import Connect
-from connectors.source import connected, outlast_open_transactions
 from connectors.table_reads import Note, Notes, ends, ends_before_read, open_parts, part_ended, part_requested
-from contracts.endpoints import Endpoints, PostgresEndpoint
+from contracts.endpoints import Endpoints
 from contracts.errors import Fatal, Retryable, ServiceUnavailable
 from contracts.stream import Pipeline
 
@@ -37,51 +36,60 @@ class Reread:
     end: int
 
 
-def about_rows(source: PostgresEndpoint, table: str, where: str = "") -> int:
-    """How many rows Postgres expects. Fatal if it does not understand the condition."""
-    query = snapshots.select(table, where or "true")
-    with connected(source) as connection, connection.cursor() as cursor:
-        connection.set_session(readonly=True)
-        try:
-            cursor.execute(f"EXPLAIN (FORMAT JSON) {query}")
-        except psycopg2.errors.ReadOnlySqlTransaction as error:
-            raise Fatal("the condition is not one", state="Nothing was asked for.", condition=where) from error
-        except psycopg2.Error as error:
-            raise Fatal(
-                f"Postgres does not take the condition: {str(error).strip()}",
-                state="Nothing was asked for.",
-                next_step="write what could stand behind WHERE in a query of this table alone",
-                table=table,
-            ) from error
-        row = cursor.fetchone()
-    return int(row[0][0]["Plan"]["Plan Rows"]) if row else 0
+class Table(Protocol):
+    """What the source systems differ in when one of their tables is read again."""
+
+    def about_rows(self, where: str) -> int:
+        """How many rows the database expects. Fatal if it does not understand the condition."""
+
+    def prepare(self, *, timeout_s: float) -> None:
+        """Called before each request; returns when nothing of before can come between. ServiceUnavailable if that
+        takes longer."""
+
+    def wake(self) -> None:
+        """Called now and then until the connector begins: what makes it take the request up where nothing changes."""
+
+    def changed(self) -> str:
+        """Why what was read since `prepare` may not be what the table holds, empty if it is."""
+
+
+def about_rows(endpoints: Endpoints, part: Pipeline, table: str, where: str = "") -> int:
+    """How many rows the source expects. Fatal if it does not understand the condition."""
+    return _table(endpoints, part, table).about_rows(where)
+
+
+def _table(endpoints: Endpoints, part: Pipeline, name: str) -> Table:
+    source = next(one.table_source for one in part.cdc_streams if one.table_source.qualified == name)
+    if source.system == "mariadb":
+        return MariadbTable(endpoints, part, source)
+    return PostgresTable(endpoints.source, source)
 
 
 def read_again(
     endpoints: Endpoints,
-    pipeline: Pipeline,
+    part: Pipeline,
     table: str,
     where: str = "",
     *,
     progress: Progress = lambda _: None,
     begins_within_s: float = 120.0,
 ) -> Reread:
-    """Lets the connector read `table` again, or what of it `where` is true for; returns when all is in Kafka.
+    """Lets the connector of `part` read `table` again, or what of it `where` is true for; returns when all is in Kafka.
 
     One caller at a time, `apply` included: what one asked for would be taken for what the other did. May be called
     again after any interruption.
 
     Raises:
         Fatal: there is no connector, it failed, or the table cannot be read.
-        Retryable: the read did not begin in time, or was broken off by a restart of the connector.
+        Retryable: the read did not begin in time, was broken off by a restart of the connector, or does not count.
     """
-    with closing(Notes(endpoints.kafka, pipeline)) as notes, Connect(endpoints.connect_url) as connect:
-        read = _Read(endpoints, pipeline, table, notes, connect, progress, begins_within_s)
+    with closing(Notes(endpoints.kafka, part)) as notes, Connect(endpoints.connect_url) as connect:
+        read = _Read(endpoints, part, table, notes, connect, progress, begins_within_s)
         if interrupted := open_parts(notes.all()).get(table, []):
             # Somebody asked for a part and did not see it end; perhaps it is still to come. Signals are obeyed in
             # their order: after this whole one it is over.
             read.whole()
-            part_ended(endpoints.kafka, pipeline, interrupted)
+            part_ended(endpoints.kafka, part, interrupted)
         return read.part(where) if where else read.whole()
 
 
@@ -99,6 +107,7 @@ class _Read:
         self._endpoints, self._pipeline, self._table = endpoints, pipeline, table
         self._notes, self._connect, self._progress = notes, connect, progress
         self._begins_within_s = begins_within_s
+        self._source = _table(endpoints, pipeline, table)
 
     def whole(self) -> Reread:
         self._prepare()
@@ -121,7 +130,7 @@ class _Read:
                 next_step="repeat it when that has ended",
                 connector=debezium.connector_name(self._pipeline),
             )
-        outlast_open_transactions(self._endpoints.source, timeout_s=self._begins_within_s)
+        self._source.prepare(timeout_s=self._begins_within_s)
 
     def _signal_and_follow(self, where: str) -> Reread:
         kafka, mark = self._endpoints.kafka, len(self._notes.all())
@@ -131,6 +140,7 @@ class _Read:
         while True:
             state, rows = _outcome(self._notes.all()[mark:], self._table)
             if state == "done":
+                self._check_source()
                 return Reread(rows, self._topic_end())
             if state == "waiting":
                 self._still_waits(asked)
@@ -143,8 +153,7 @@ class _Read:
             time.sleep(_LOOK_EVERY_S)
 
     def _still_waits(self, asked: float) -> None:
-        # See snapshots.request: a connector that looks for its place in the WAL takes no request.
-        marker.emit(self._endpoints.source)
+        self._source.wake()
         if time.monotonic() - asked > self._begins_within_s:
             raise ServiceUnavailable(
                 f"the connector did not begin to read {self._table} within {self._begins_within_s:.0f} s",
@@ -160,10 +169,18 @@ class _Read:
                 next_step="look for the first ERROR in the Connect worker's log: `headrace logs connect`",
             )
         raise Retryable(
-            f"the connector was restarted while it read {self._table}",
+            f"the connector broke off reading {self._table}: it was restarted, or the Connect worker's log says why",
             state="What it had read is in the topic; nothing is deleted for it.",
-            next_step="repeat it",
+            next_step="repeat it, then `headrace verify`",
         )
+
+    def _check_source(self) -> None:
+        if why := self._source.changed():
+            raise Retryable(
+                f"{self._table} was read, and may have been read wrong: {why}",
+                state="What was read is in the topic.",
+                next_step="repeat it",
+            )
 
     def _check_connector(self) -> None:
         name = debezium.connector_name(self._pipeline)

@@ -24,8 +24,8 @@ from connectors.rest import Connect
 from connectors.source import outlast_open_transactions
 from connectors.table_reads import Note, Notes, ends_before_read, is_anew
 from contracts.endpoints import Endpoints
-from contracts.errors import ServiceUnavailable
-from contracts.stream import Pipeline
+from contracts.errors import Fatal, ServiceUnavailable
+from contracts.stream import Pipeline, TableSource
 
 # A snapshot that an error broke off is begun again by the connector itself.
 _UNDER_WAY = {"STARTED", "DATA_COLLECTIONS_RESOLVED", "IN_PROGRESS", "TABLE_SCAN_COMPLETED", "RESUMED", "ABORTED"}
@@ -146,8 +146,9 @@ def signal(kafka: str, pipeline: Pipeline, tables: Iterable[str], where: str = "
     data: dict[str, object] = {"type": "BLOCKING", "data-collections": [re.escape(name) for name in tables]}
     if where:
         (table,) = tables
+        source = next(one.table_source for one in pipeline.cdc_streams if one.table_source.qualified == table)
         # Debezium parses this name although it calls it an expression.
-        data["additional-conditions"] = [{"data-collection": table, "filter": select(table, where)}]
+        data["additional-conditions"] = [{"data-collection": table, "filter": select(source, where)}]
     value = json.dumps({"id": uuid.uuid4().hex, "type": "execute-snapshot", "data": data}).encode()
     producer = KafkaProducer(bootstrap_servers=kafka, acks="all")
     try:
@@ -156,12 +157,22 @@ def signal(kafka: str, pipeline: Pipeline, tables: Iterable[str], where: str = "
         producer.close()
 
 
-def select(table: str, where: str) -> str:
-    """The rows of `schema.table` that the condition is true for."""
-    schema, _, name = table.partition(".")
-    quoted = ".".join('"' + part.replace('"', '""') + '"' for part in (schema, name))
+def select(table: TableSource, where: str) -> str:
+    """The rows of a table that the condition is true for, in its system's SQL."""
+    mark = "`" if table.system == "mariadb" else '"'
+    quoted = ".".join(mark + name.replace(mark, mark * 2) + mark for name in (table.schema, table.table))
     # On a line of its own: the condition may end with a comment.
     return f"SELECT * FROM {quoted} WHERE (\n{where}\n)"
+
+
+def not_taken(system: str, said: str, table: TableSource) -> Fatal:
+    """The error for a condition that the database does not understand."""
+    return Fatal(
+        f"{system} does not take the condition: {said}",
+        state="Nothing was asked for.",
+        next_step="write what could stand behind WHERE in a query of this table alone",
+        table=table.qualified,
+    )
 
 
 def wait_works(kafka: str, pipeline: Pipeline, connect: Connect, *, told: int, timeout_s: float = 90.0) -> None:

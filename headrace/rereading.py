@@ -12,11 +12,14 @@ from connectors import connector, debezium
 from connectors.reread import Reread, about_rows, read_again
 from connectors.rest import Connect
 from contracts.errors import Fatal, ServiceUnavailable
-from contracts.stream import Stream
+from contracts.stream import Stream, System
 from headrace.app import App
 from headrace.lease import Lease
 from headrace.rounds import read_rounds, rounds_file
 from streaming_jobs.stream_status import read_status
+
+READ_AGAIN: tuple[System, ...] = ("postgres", "mariadb")
+"""The systems whose tables can be read again."""
 
 Progress = Callable[[str, int, int], None]
 """Takes a stream, how many rows came so far and about how many there are."""
@@ -24,7 +27,7 @@ Progress = Callable[[str, int, int], None]
 
 def reading(app: App, command: str) -> Lease | nullcontext[None]:
     """Held while somebody makes the connector read tables: two at once could not tell whose read has ended."""
-    if not app.pipeline.of("postgres").cdc_streams:
+    if not any(app.pipeline.of(system).cdc_streams for system in READ_AGAIN):
         return nullcontext()
     return Lease(app.endpoints.warehouse, f"{app.pipeline.name} reads", command)
 
@@ -38,7 +41,7 @@ def planned_reads(app: App, names: Sequence[str], where: str) -> list[dict[str, 
             {
                 "stream": stream.name,
                 "table": table,
-                "rows, about": about_rows(app.endpoints.source, table, where),
+                "rows, about": _about(app, stream, where),
                 "rows gone from the source": "stay" if where else "are deleted in the current state",
             }
         )
@@ -55,11 +58,12 @@ def read_streams_again(
         Fatal: the source has lost changes, so everything must be read again; see `read_again` for the rest.
     """
     streams = _streams(app, names)
-    about = {stream: about_rows(app.endpoints.source, stream.table_source.qualified, where) for stream in streams}
+    about = {stream: _about(app, stream, where) for stream in streams}
     ends: dict[str, int] = {}
     rows = []
     with reading(app, "resnapshot"):
-        _check_source(app)
+        if any(stream.table_source.system == "postgres" for stream in streams):
+            _check_source(app)
         for stream in streams:
             started = time.monotonic()
             done = _read(app, stream, where, about[stream], progress)
@@ -113,10 +117,15 @@ def source_loss(app: App) -> str:
         )
 
 
+def _about(app: App, stream: Stream, where: str) -> int:
+    source = stream.table_source
+    return about_rows(app.endpoints, app.pipeline.of(source.system), source.qualified, where)
+
+
 def _read(app: App, stream: Stream, where: str, about: int, progress: Progress) -> Reread:
     return read_again(
         app.endpoints,
-        app.pipeline.of("postgres"),
+        app.pipeline.of(stream.table_source.system),
         stream.table_source.qualified,
         where,
         progress=lambda rows: progress(stream.name, rows, about),
@@ -141,9 +150,10 @@ def _streams(app: App, names: Sequence[str]) -> list[Stream]:
                 state="Nothing was asked for.",
                 next_step="push the file again; `headrace replay` reads again what Kafka has",
             )
-        if stream.table_source.system != "postgres":
+        if stream.table_source.system not in READ_AGAIN:
             raise Fatal(
-                f"{stream.name} comes from {stream.table_source.system}: only tables of Postgres are read again so far",
+                f"{stream.name} comes from {stream.table_source.system}: only tables of Postgres and MariaDB are read "
+                "again so far",
                 state="Nothing was asked for.",
                 next_step="`headrace replay` reads again what Kafka has",
             )

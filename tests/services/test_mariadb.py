@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -17,15 +18,18 @@ from pyspark.sql import SparkSession
 from connectors import debezium, mariadb, mariadb_connector, mariadb_plan, mariadb_position
 from connectors.guardian.guard import Kept
 from connectors.guardian.reader import ReaderGuardian
+from connectors.marker import Offsets
 from connectors.plan import Plan, apply
 from connectors.postgres_plan import plan
 from connectors.removal import remove
 from connectors.rest import Connect
+from connectors.table_reads import Notes
 from connectors.topics import admin
 from contracts.canonical import table_fingerprint_spark
 from contracts.endpoints import Endpoints, MariadbEndpoint
 from contracts.settings import GuardSettings, Settings
 from contracts.stream import Column, Pipeline, Stream, TableSource
+from contracts.table_reads import NO_READS
 from headrace.findings import Side
 from headrace.proof_mariadb import mariadb_side
 from streaming_jobs.counts import Counts
@@ -91,17 +95,23 @@ class Shop:
     def lake_url(self) -> str:
         return f"{self.endpoints.hdfs_url}/lake"
 
+    def through(self) -> Offsets:
+        """The topics' ends once everything committed at the source is in them."""
+        return mariadb_position.quiesced(self.pipeline.of("mariadb"), self.endpoints)
+
     def take_in(self) -> dict[str, Counts]:
         """Everything committed at the source into the lake and its state; what each stream's batch counted."""
-        ends = mariadb_position.quiesced(self.pipeline.of("mariadb"), self.endpoints)
-        counted = {}
+        ends, counted = self.through(), {}
+        with closing(Notes(self.endpoints.kafka, self.pipeline.of("mariadb"))) as notes:
+            told = notes.table_reads()
         for stream in self.pipeline.streams:
             topic = describe(self.endpoints.kafka, [stream.topic])[stream.topic]
             whole = Range(topic.name, topic.topic_id, 0, 0, ends[stream.topic, 0])
             kafka, now = self.endpoints.kafka, datetime.now(UTC)
             done = ingest(self.spark, stream, [whole], self.lake_url, kafka, "run", "batch", now)
             counted[stream.name] = done.counts
-            merge_state(self.spark, stream, self.lake_url)
+            reads = told.get(stream.table_source.qualified, NO_READS)
+            merge_state(self.spark, stream, self.lake_url, lambda _, reads=reads: reads)
         return counted
 
     def sides(self, stream: Stream) -> tuple[Side, Side]:
@@ -141,7 +151,8 @@ INSERT INTO {{db}}.order_lines VALUES (1, 1, 10), (1, 2, 20)"""
     yield shop
     remove(shop.pipeline, reached, with_topics=True)
     shop.run(f"DROP DATABASE {{db}};\nDROP USER IF EXISTS {role.user}@'%'")
-    spark.sql(f"drop schema if exists {name}_lake cascade")
+    for schema in (name, f"{name}_lake"):
+        spark.sql(f"drop schema if exists {schema} cascade")
 
 
 def test_what_the_lake_shows_is_what_the_server_holds(shop: Shop) -> None:

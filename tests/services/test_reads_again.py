@@ -71,11 +71,11 @@ def test_a_table_is_read_again_while_its_changes_go_on(shop: Shop, wait_until: A
 
 def test_a_condition_that_postgres_refuses_is_not_asked_for(shop: Shop) -> None:
     table = shop.stream.table_source.qualified
-    assert about_rows(shop.endpoints.source, table, "price > 3") > 0
+    assert about_rows(shop.endpoints, shop.pipeline, table, "price > 3") > 0
     with pytest.raises(Fatal, match="does not exist"):
-        about_rows(shop.endpoints.source, table, "prize > 3")
+        about_rows(shop.endpoints, shop.pipeline, table, "prize > 3")
     with pytest.raises(Fatal):
-        about_rows(shop.endpoints.source, table, "true); delete from orders; select (1")
+        about_rows(shop.endpoints, shop.pipeline, table, "true); delete from orders; select (1")
 
 
 def slot_of(shop: Shop) -> str:

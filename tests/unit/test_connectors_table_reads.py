@@ -8,8 +8,9 @@ import pytest
 
 from connectors.lost_slot import Slot, judge
 from connectors.reread import _outcome
-from connectors.snapshots import reads_of
+from connectors.snapshots import reads_of, select
 from connectors.table_reads import Note, Source, known_source, open_parts, table_reads
+from contracts.stream import TableSource
 from contracts.table_reads import FewRows, Place, TableReads
 
 TABLE = "sales.orders"
@@ -80,6 +81,12 @@ def test_a_read_of_a_part_that_found_nothing_says_nothing() -> None:
 )
 def test_what_became_of_a_read(notes: list[Note], state: str) -> None:
     assert _outcome(notes, TABLE) == (state, 7 if state == "done" else 0)
+
+
+def test_a_part_of_a_table_is_asked_for_in_the_words_of_its_system() -> None:
+    assert select(TableSource('s"a', "t"), "x > 1 -- y") == 'SELECT * FROM "s""a"."t" WHERE (\nx > 1 -- y\n)'
+    mariadb = TableSource("d", "t`u", system="mariadb")
+    assert select(mariadb, "x > 1 # y") == "SELECT * FROM `d`.`t``u` WHERE (\nx > 1 # y\n)"
 
 
 def test_what_was_read_before_all_begins_anew_does_not_count() -> None:
