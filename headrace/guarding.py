@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
-from connectors import mariadb
+from connectors import mariadb, mariadb_log
 from connectors.guardian.guard import Guardian, Kept, Report, report_of
 from connectors.guardian.judgement import Concern
 from connectors.guardian.reader import ReaderGuardian
@@ -47,8 +47,10 @@ def _guardian(app: App, system: System, kept: Kept | None, **how: Any) -> Guardi
     part, settings = app.pipeline.of(system), app.settings.guard
     if system == "postgres":
         return Guardian(part, app.endpoints, settings, kept, **how)
-    is_read = partial(mariadb.is_read, app.endpoints.mariadb_replicator) if system == "mariadb" else None
-    return ReaderGuardian(part, app.endpoints, settings, kept, is_read=is_read, **how)
+    if system == "mariadb":
+        role = app.endpoints.mariadb_replicator
+        how |= {"is_read": partial(mariadb.is_read, role), "log": partial(mariadb_log.look, role)}
+    return ReaderGuardian(part, app.endpoints, settings, kept, **how)
 
 
 class Guarding:

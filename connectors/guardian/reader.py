@@ -1,5 +1,5 @@
 """The guardian of a connector alone: MariaDB's and MongoDB's, whose servers keep their logs for a time of their own and
-are in no danger from a reader that is behind."""
+are in no danger from a reader that is behind. But its changes are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from connectors import debezium
 from connectors.guardian.facts import look_at_reader
 from connectors.guardian.guard import Kept, Report, Since, answer
 from connectors.guardian.judgement import Seen, Watched, judge
+from connectors.guardian.log_judgement import judge_log
 from connectors.guardian.restarts import Restarts
+from connectors.mariadb_log import Binlog, Unread, unread
+from connectors.mariadb_position import first_read_runs
 from connectors.rest import Connect
 from contracts.endpoints import Endpoints
 from contracts.settings import GuardSettings
@@ -21,7 +24,8 @@ class ReaderGuardian:
     """As Guardian, for the connector of a pipeline's part. Not for several threads at once.
 
     `is_read` asks the server whether somebody reads its log: Debezium's binlog client tries to connect again for ever
-    (https://github.com/debezium/debezium/pull/7897), and says RUNNING meanwhile.
+    (https://github.com/debezium/debezium/pull/7897), and says RUNNING meanwhile. `log` asks it what it still has: it
+    drops nothing that somebody reads.
     """
 
     def __init__(
@@ -32,6 +36,7 @@ class ReaderGuardian:
         kept: Kept | None = None,
         *,
         is_read: Callable[[], bool] | None = None,
+        log: Callable[[], Binlog] | None = None,
         restart: bool = True,
         patience_s: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
@@ -39,7 +44,7 @@ class ReaderGuardian:
         name = debezium.connector_name(part)
         self._watched = Watched(part.name, name, "", "", endpoints.connect_url, 0, settings.transaction_s)
         self._total = kept.restarts_total if kept else 0
-        self._is_read = is_read
+        self._is_read, self._log = is_read, log
         self._patience_s = patience_s
         self._clock = clock
         self._since = Since()
@@ -54,6 +59,7 @@ class ReaderGuardian:
             status = reader.status if reader else None
             runs, failed = bool(status and status.running), bool(status and status.failed)
             silent, server_error = answer(lambda: runs and self._is_silent(connect))
+            waits, _ = answer(lambda: self._waits(connect))
             self._restarts.runs_for(since.s("runs", runs, now))
             seen = Seen(
                 reader=reader,
@@ -67,7 +73,10 @@ class ReaderGuardian:
                 gave_up=failed and self._restarts.over,
             )
             concerns = judge(seen, watched)
-            if failed and self._restarts.are_due(now) and self._restarts.do(connect, watched.connector, now):
+            if waits:
+                concerns = sorted([*judge_log(waits, watched), *concerns], key=lambda concern: concern.severity)
+            due = failed and self._restarts.are_due(now) and not (waits and waits.gone)
+            if due and self._restarts.do(connect, watched.connector, now):
                 self._total += 1
                 done.append(f"restarted what had failed of connector {watched.connector}")
         return Report(
@@ -84,5 +93,14 @@ class ReaderGuardian:
     def _is_silent(self, connect: Connect) -> bool:
         """Whether nobody reads the log though the first read is over."""
         offset = connect.source_offset(self._watched.connector)
-        streams = offset is not None and "snapshot" not in offset
+        streams = offset is not None and not first_read_runs(offset)
         return streams and self._is_read is not None and not self._is_read()
+
+    def _waits(self, connect: Connect) -> Unread | None:
+        """What waits at the server and may be dropped there."""
+        if self._log is None or (self._is_read is not None and self._is_read()):
+            return None
+        offset = connect.source_offset(self._watched.connector)
+        if not offset or first_read_runs(offset):
+            return None
+        return unread(offset, self._log(), time.time())

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,7 +16,8 @@ import pymysql
 import pytest
 import requests
 
-from connectors import debezium, mariadb, mariadb_position
+from connectors import debezium, mariadb, mariadb_log, mariadb_position
+from connectors.guardian.reader import ReaderGuardian
 from connectors.plan import apply
 from connectors.reread import about_rows
 from connectors.reread_mariadb import MariadbTable, try_lock
@@ -23,6 +25,7 @@ from connectors.rest import Connect
 from connectors.table_reads import Notes
 from contracts.endpoints import Endpoints, MariadbEndpoint
 from contracts.errors import Fatal, Retryable, ServiceUnavailable
+from contracts.settings import GuardSettings
 from contracts.stream import Column, Pipeline
 from headrace.app import App
 from headrace.proof import source_equals_lake
@@ -144,6 +147,11 @@ DELETE FROM {db}.order_lines WHERE line = 2""",
     shop.run("ALTER TABLE {db}.order_lines COMMENT 'another'")
     assert "altered" in table.changed()
 
+    the_log_is_dropped_before_it_was_read(shop)
+    shop.take_in()
+    source, lake = shop.sides(stream)
+    assert source == lake
+
 
 def the_connector_is_restarted_while_it_reads(shop: Shop, app: App) -> None:
     """The changes go on, whatever the connector says of itself until the next read has ended."""
@@ -175,6 +183,38 @@ def the_connector_is_restarted_while_it_reads(shop: Shop, app: App) -> None:
         shop.run("INSERT INTO {db}.order_lines VALUES (5, 5, 5)")
         shop.through()
         assert (connect.source_offset(name) or {})["snapshot"] == "BLOCKING"
+
+
+def the_log_is_dropped_before_it_was_read(shop: Shop) -> None:
+    """It is told, and the steps read every table again."""
+    part, role = shop.pipeline.of("mariadb"), shop.endpoints.mariadb_replicator
+    name = debezium.connector_name(part)
+    reads, log = partial(mariadb.is_read, role), partial(mariadb_log.look, role)
+    guardian = ReaderGuardian(part, shop.endpoints, GuardSettings(), is_read=reads, log=log)
+    with Connect(shop.endpoints.connect_url) as connect:
+        assert guardian.look().concerns == ()
+        connect.stop(name)
+        connect.wait_stopped(name)
+        assert guardian.look().concerns == ()
+        shop.run("INSERT INTO {db}.order_lines VALUES (9, 9, 9), (9, 8, 8);\nFLUSH BINARY LOGS")
+        shop.run("SET GLOBAL binlog_expire_logs_seconds = 1")
+        soon = guardian.look().concerns
+        shop.run("SET GLOBAL binlog_expire_logs_seconds = 0")
+        assert [(one.kind, one.severity) for one in soon] == [("log in danger", "critical")]
+        assert guardian.look().concerns == ()
+
+        newest = log().files[-1]
+        deadline = time.monotonic() + 30
+        while log().files[0] != newest and time.monotonic() < deadline:
+            shop.run(f"PURGE BINARY LOGS TO '{newest}'")  # keeps what the engine may need after a crash
+            time.sleep(0.1)
+        lost = guardian.look().concerns
+        assert [(one.kind, one.severity) for one in lost] == [("log lost", "critical")]
+        stop, forget, then, proof = lost[0].steps
+        assert (stop[-5:], forget[-8:], then, proof[:15]) == ("/stop", "/offsets", "headrace apply", "headrace verify")
+        connect.forget(name)
+        apply(shop.plan())
+    assert guardian.look().concerns == ()
 
 
 @pytest.fixture

@@ -1,0 +1,63 @@
+"""What the guardian makes of a binlog that nobody reads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from connectors.guardian.judgement import Watched
+from connectors.guardian.log_judgement import judge_log
+from connectors.mariadb_log import Binlog, Unread, unread
+
+WATCHED = Watched("shop", "shop.mariadb", "", "", "http://me:hidden@connect:8083", 0, 3600)
+LOG = Binlog(("b.3", "b.4", "b.5"), "0-7-100,1-7-5", 1000)
+WAITS = Unread("b.4", "b.3", False, 0, 1000)
+
+
+def test_the_file_that_is_written_is_in_no_danger() -> None:
+    assert unread({"file": "b.5", "gtids": "0-7-120,1-7-5", "ts_sec": 10}, LOG, 9999) is None
+    assert unread({"file": "b.5", "ts_sec": 10}, LOG, 9999) is None
+
+
+@pytest.mark.parametrize(
+    ("file", "gtids", "gone"),
+    [
+        ("b.4", "0-7-110,1-7-5", False),
+        ("b.2", "0-7-100,1-7-5", False),  # its last change was read before it was dropped
+        ("b.2", "0-7-99,1-7-5", True),
+        ("b.3", "0-7-100", True),  # another domain's
+        ("b.2", "", True),
+        ("b.3", "", False),
+    ],
+)
+def test_what_the_server_has_dropped_is_known_by_its_transactions(file: str, gtids: str, gone: bool) -> None:
+    assert unread({"file": file, "gtids": gtids, "ts_sec": 400}, LOG, 1000) == Unread(file, "b.3", gone, 600, 1000)
+
+
+@pytest.mark.parametrize(
+    ("waits", "severity"),
+    [
+        (replace(WAITS, age_s=499), []),
+        (replace(WAITS, age_s=500), ["warn"]),
+        (replace(WAITS, age_s=800), ["critical"]),
+        (replace(WAITS, age_s=9999, kept_s=0), []),
+    ],
+)
+def test_what_will_be_dropped_soon_is_told(waits: Unread, severity: list[str]) -> None:
+    found = list(judge_log(waits, WATCHED))
+    assert [concern.severity for concern in found] == severity
+    for concern in found:
+        assert "from b.4 on" in concern.what
+        assert "keeps a file for 17 min" in concern.what
+        assert concern.steps[0].startswith("SET GLOBAL binlog_expire_logs_seconds = 2000;")
+        assert concern.steps[-1] == "headrace apply"
+
+
+def test_what_was_dropped_is_critical_and_every_table_is_read_again() -> None:
+    (concern,) = judge_log(replace(WAITS, file="b.2", gone=True), WATCHED)
+    assert (concern.kind, concern.severity) == ("log lost", "critical")
+    stop, forget, *others = concern.steps
+    assert stop.endswith("http://connect:8083/connectors/shop.mariadb/stop")
+    assert "DELETE http://connect:8083/connectors/shop.mariadb/offsets" in forget
+    assert others == ["headrace apply", "headrace verify --wait 600"]
