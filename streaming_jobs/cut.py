@@ -70,7 +70,7 @@ def move_cut(spark: SparkSession, pipeline: Pipeline, lake_url: str, kafka: str,
     replaced by a later one: under constant load it is reached all the same.
 
     Raises:
-        Conflict: another process moved the cut. ServiceUnavailable, OffsetsLost: from Kafka.
+        Conflict: another process moved the cut. ServiceUnavailable, OffsetsLost, Fatal: see `look`.
     """
     waits = False
     for system, streams in pipeline.cut_groups.items():

@@ -8,8 +8,9 @@ from datetime import datetime
 
 from pyspark.sql import DataFrame, SparkSession
 
+from contracts.errors import Fatal
 from contracts.stream import Stream, System
-from streaming_jobs.gaps import stable_ends
+from streaming_jobs.gaps import Place, stable_ends
 from streaming_jobs.kafka_scan import kafka_errors, read_ranges
 from streaming_jobs.ranges import Range
 from streaming_jobs.transforms.decode_change import transaction_id
@@ -41,12 +42,12 @@ def look(
     were read, as `TOLD`; None if Debezium has no such topic yet.
 
     Raises:
-        ServiceUnavailable, OffsetsLost: from Kafka.
+        ServiceUnavailable, OffsetsLost: from Kafka. Fatal: the topic has more than one partition.
     """
-    found = stable_ends(kafka, [topic])
+    found = one_partition(topic, stable_ends(kafka, [topic]))
     if not found:
         return None
-    ((place, (beginning, stable)),) = found.items()
+    place, (beginning, stable) = found
     first = max(beginning, known[1]) if place.topic_id == known[0] else beginning
     unread = Range(topic, place.topic_id, 0, first, max(first, stable))
     read_to = first
@@ -64,6 +65,21 @@ def look(
     by_topic = {at.topic: (at.topic_id, end) for at, (_, end) in written.items()}
     ends = {stream.name: by_topic.get(stream.topic, ("", 0)) for stream in streams}
     return Look(place.topic_id, read_to, ends, now), told
+
+
+def one_partition(topic: str, found: Mapping[Place, tuple[int, int]]) -> tuple[Place, tuple[int, int]] | None:
+    """The topic's partition and how far it can be read, None if there is none. Fatal if there are more: then nothing
+    says whether all that was written before an END has been read."""
+    if len(found) > 1:
+        raise Fatal(
+            "the topic of transactions has more than one partition: only within one are they in order",
+            topic=topic,
+            partitions=len(found),
+            state="The cut stands where it was: the histories go on, readers see no newer transaction; nothing is lost "
+            "or doubled.",
+            next_step="`headrace plan` says how it is made anew with one",
+        )
+    return next(iter(found.items()), None)
 
 
 def _fields(system: System) -> tuple[str, str, str]:
