@@ -93,12 +93,12 @@ def _ends(kafka: str, streams: Sequence[Stream], *, committed: bool) -> dict[str
 
 
 def _written(spark: SparkSession, kafka: str, committed: Range, system: System) -> DataFrame:
-    """What names a transaction, committed or not, as told of behind all that can be read: it says that its rows are of
-    a transaction that Kafka still knows, not that this has ended. Debezium has sent a transaction's BEGIN before a row
-    of it can be read, so what was asked for before this names no other."""
+    """Every transaction that is named, in committed records or not, as if told of behind all that can be read: Kafka
+    knows it, which does not say that it has ended. Debezium has sent a transaction's BEGIN before a row of it can be
+    read, so one that can be read now and is not named here is older than all that Kafka has of the topic."""
     topic = committed.topic
-    ((_, (_, end)),) = stable_ends(kafka, [topic], committed=False).items()
-    written = replace(committed, next=max(committed.next, end))
+    ends = [end for _, end in stable_ends(kafka, [topic], committed=False).values()]
+    written = replace(committed, next=max(committed.next, *ends))
     if not len(written):
         return spark.createDataFrame([], TOLD)
     records = read_ranges(spark, kafka, [written], f"headrace-{topic}-written", committed=False)
