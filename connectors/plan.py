@@ -95,13 +95,20 @@ def plan_topics(found: Plan, pipeline: Pipeline, endpoints: Endpoints) -> None:
             found.changes.append(_create_topic(endpoints.kafka, topic))
             continue
         if present.partitions != topic.partitions:
-            found.refusals.append(
-                f"topic {topic.name} has {present.partitions} partitions and {topic.partitions} are declared: the "
-                "position of every row that arrived is kept by partition\n  declare "
-                f"{present.partitions}, or give the stream a new topic"
-            )
+            found.refusals.append(other_partitions(topic, present))
         if changed := topics.changed_config(topic, present):
             found.changes.append(_configure_topic(endpoints.kafka, topic, changed))
+
+
+def other_partitions(topic: topics.Topic, present: topics.Topic) -> str:
+    """Why nobody may go on with a topic that has another number of partitions, and what to do."""
+    said = f"topic {topic.name} has {present.partitions} partitions and {topic.partitions} are declared: "
+    if topic.made_anew:
+        return f"{said}what is told in it is in order only within one\n  {topic.made_anew}"
+    return (
+        f"{said}the position of every row that arrived is kept by partition\n"
+        f"  declare {present.partitions}, or give the stream a new topic"
+    )
 
 
 def _create_topic(kafka: str, topic: topics.Topic) -> Change:

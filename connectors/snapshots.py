@@ -17,9 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from kafka import KafkaProducer
-
-from connectors import debezium, marker
+from connectors import broker, debezium, marker
 from connectors.rest import Connect
 from connectors.source import outlast_open_transactions
 from connectors.table_reads import Note, Notes, ends_before_read, is_anew
@@ -138,23 +136,28 @@ def begin(
 
 def signal(kafka: str, pipeline: Pipeline, tables: Iterable[str], where: str = "") -> None:
     """Asks the connector to read `tables`, or of one table what a condition in SQL is true for. Signals are kept, and
-    obeyed one after another.
+    obeyed one after another. ServiceUnavailable if Kafka does not take it.
 
     Blocking, not incremental: an incremental snapshot that is asked for over Kafka fills its first chunk beside the
     stream, so a change at that moment can be sent before the older row; a TRUNCATE can be, too.
     """
-    data: dict[str, object] = {"type": "BLOCKING", "data-collections": [re.escape(name) for name in tables]}
+    names = list(tables)
+    data: dict[str, object] = {"type": "BLOCKING", "data-collections": [re.escape(name) for name in names]}
     if where:
-        (table,) = tables
+        (table,) = names
         source = next(one.table_source for one in pipeline.cdc_streams if one.table_source.qualified == table)
         # Debezium parses this name although it calls it an expression.
         data["additional-conditions"] = [{"data-collection": table, "filter": select(source, where)}]
     value = json.dumps({"id": uuid.uuid4().hex, "type": "execute-snapshot", "data": data}).encode()
-    producer = KafkaProducer(bootstrap_servers=kafka, acks="all")
-    try:
-        producer.send(debezium.signals_topic(pipeline), key=pipeline.name.encode(), value=value).get(timeout=30)
-    finally:
-        producer.close()
+    broker.send(
+        kafka,
+        debezium.signals_topic(pipeline),
+        value,
+        key=pipeline.name.encode(),
+        what=f"Kafka did not take the request to read {', '.join(names)}",
+        state="Changes go on. Whether the request was kept is not known; asking twice reads twice, which changes no "
+        "table.",
+    )
 
 
 def select(table: TableSource, where: str) -> str:

@@ -12,13 +12,14 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from typing import Any
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from connectors import debezium, topics
+from connectors import broker, debezium, topics
 from contracts.errors import ServiceUnavailable
 from contracts.stream import Pipeline
 from contracts.table_reads import FewRows, Place, TableReads
@@ -211,18 +212,24 @@ def _places(data: Mapping[str, Any]) -> dict[str, Place]:
 
 
 def ends(kafka: str, pipeline: Pipeline, *, committed: bool = True) -> dict[str, tuple[str, int]]:
-    """Where each table's topic ends; those that do not exist are left out."""
+    """Where each table's topic ends; those that do not exist are left out. ServiceUnavailable if Kafka does not say."""
     declared = {stream.topic: stream.table_source.qualified for stream in pipeline.cdc_streams}
-    with topics.admin(kafka) as client:
-        present = sorted(set(client.list_topics()) & set(declared))
-        ids = {found["name"]: str(found["topic_id"]) for found in client.describe_topics(present)} if present else {}
     level = "read_committed" if committed else "read_uncommitted"
-    consumer = KafkaConsumer(bootstrap_servers=kafka, isolation_level=level, enable_auto_commit=False, group_id=None)
-    try:
-        found = consumer.end_offsets([TopicPartition(topic, 0) for topic in ids]) if ids else {}
-    finally:
-        consumer.close()
+    with _answering(kafka):
+        with topics.admin(kafka) as client:
+            present = sorted(set(client.list_topics()) & set(declared))
+            ids = {one["name"]: str(one["topic_id"]) for one in client.describe_topics(present)} if present else {}
+        with closing(
+            KafkaConsumer(bootstrap_servers=kafka, isolation_level=level, enable_auto_commit=False, group_id=None)
+        ) as consumer:
+            found = consumer.end_offsets([TopicPartition(topic, 0) for topic in ids]) if ids else {}
     return {declared[place.topic]: (ids[place.topic], int(end)) for place, end in found.items()}
+
+
+def _answering(kafka: str) -> AbstractContextManager[None]:
+    return broker.answering(
+        kafka, "Kafka did not say where the tables' topics end", state="The connector was asked for nothing more."
+    )
 
 
 def _place_at(kafka: str, pipeline: Pipeline, table: str, sent_ms: int) -> Place | None:
@@ -231,12 +238,12 @@ def _place_at(kafka: str, pipeline: Pipeline, table: str, sent_ms: int) -> Place
         return None
     topic = next(stream.topic for stream in pipeline.cdc_streams if stream.table_source.qualified == table)
     partition = TopicPartition(topic, 0)
-    consumer = KafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False, group_id=None)
-    try:
+    with (
+        _answering(kafka),
+        closing(KafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False, group_id=None)) as consumer,
+    ):
         found = consumer.offsets_for_times({partition: sent_ms})[partition]
         kept_from = consumer.beginning_offsets([partition])[partition]
-    finally:
-        consumer.close()
     # Without a record since then, all that there was when the end was asked for is older.
     place = int(found.offset) if found else now[1]
     # Those of that time may be deleted: then nobody knows.
@@ -251,8 +258,12 @@ def _write(kafka: str, pipeline: Pipeline, kind: str, data: Mapping[str, Any]) -
         "additional_data": dict(data),
         "timestamp": int(time.time() * 1000),
     }
-    producer = KafkaProducer(bootstrap_servers=kafka, acks="all")
-    try:
-        producer.send(debezium.notifications_topic(pipeline), value=json.dumps(note).encode(), partition=0).get(30)
-    finally:
-        producer.close()
+    broker.send(
+        kafka,
+        debezium.notifications_topic(pipeline),
+        json.dumps(note).encode(),
+        partition=0,
+        what=f"Kafka did not take a note of the connector's reads ({kind})",
+        state="What was noted and asked for before stands. Whether this note was kept is not known; one too many does "
+        "no harm.",
+    )

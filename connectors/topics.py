@@ -18,11 +18,14 @@ _DAY_MS = 24 * 60 * 60 * 1000
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic as declared or as found; of a found one, `config` holds only what differs from the broker's default."""
+    """One topic as declared or as found; of a found one, `config` holds only what differs from the broker's default.
+    `made_anew`: what a person does about one that has another number of partitions; empty where its records are kept.
+    """
 
     name: str
     partitions: int
     config: Mapping[str, str] = field(default_factory=dict)
+    made_anew: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         config = ", ".join(f"{name}={value}" for name, value in sorted(self.config.items()))
@@ -62,8 +65,14 @@ def _beside_streams(pipeline: Pipeline) -> list[Topic]:
 
 def _of_connector(part: Pipeline) -> list[Topic]:
     longest = max(stream.retention_days for stream in part.cdc_streams)
+    connector = debezium.connector_name(part)
+    made_anew = (
+        f"stop connector {connector} (`PUT /connectors/{connector}/stop`), delete the topic (`kafka-topics.sh "
+        "--delete`), then `headrace apply`, which makes the topic and starts the connector; rows whose transaction's "
+        "END was in the deleted one show with the next transaction"
+    )
     return [
-        Topic(part.transaction_topic, 1, _kept(longest)),
+        Topic(part.transaction_topic, 1, _kept(longest), made_anew),
         Topic(debezium.heartbeat_topic(part), 1, _kept(1)),
         Topic(debezium.signals_topic(part), 1, _kept(1)),
         Topic(debezium.notifications_topic(part), 1, _kept(None)),

@@ -28,11 +28,15 @@ from streaming_jobs.ranges import VERSIONS_PER_EPOCH, app_id, epoch_of
 from streaming_jobs.transactions import Look, look
 
 # The rows of one topic are in the order of their transactions. One that never ended (its END was lost with the slot, or
-# its rows are in a topic that was made again) holds nothing back once a later one has ended.
+# its rows are in a topic that was made again) holds nothing back once a later one has ended; nor does one whose records
+# were deleted before they were read.
 _BOUND = """
-with rows as (
-  select r._version as v, r._transaction as id, e.id is not null as ended
-  from {rows} as r left join {ended} as e on e.id = r._transaction
+with told as (
+  select id, min(offset) as offset from {told} group by id
+), rows as (
+  select r._version as v, r._transaction as id,
+    coalesce(t.offset < :read_to, r._transaction is not null and r._version < :unread) as ended
+  from {rows} as r left join told as t on t.id = r._transaction
 ), whole as (
   select coalesce(max(v) filter (where ended), -1) as up_to from rows
 ), found as (
@@ -70,7 +74,7 @@ def move_cut(spark: SparkSession, pipeline: Pipeline, lake_url: str, kafka: str,
     replaced by a later one: under constant load it is reached all the same.
 
     Raises:
-        Conflict: another process moved the cut. ServiceUnavailable, OffsetsLost: from Kafka.
+        Conflict: another process moved the cut. ServiceUnavailable, OffsetsLost, Fatal: see `look`.
     """
     waits = False
     for system, streams in pipeline.cut_groups.items():
@@ -122,7 +126,7 @@ def advance(
     if all(head.has(seen) for head in heads.values()):
         chosen, waiting = seen, None
     elif waiting and all(head.has(waiting) for head in heads.values()):
-        chosen, waiting = waiting, seen
+        chosen, waiting = replace(waiting, unread=seen.unread), seen
     else:
         chosen, waiting = None, waiting or seen
     moved: dict[str, Place] = {}
@@ -188,8 +192,12 @@ class _Head:
         last_version = max(before.bound, epoch + end if end else before.bound)
         history = self._spark.read.format("delta").option("versionAsOf", self._version).load(self._path)
         rows = history.where(f"_version >= {before.bound} and _version < {last_version}")
-        ended = told.where(f"offset < {seen.read_to}").select("id").distinct()
-        found = self._spark.sql(_BOUND, args={"epoch": epoch, "end": last_version}, rows=rows, ended=ended).first()
+        # What was deleted unread is over once a later record says so.
+        unread = 0
+        if seen.unread and seen.read_to > seen.unread.before and seen.unread.rows[self._stream.name][0] == topic_id:
+            unread = epoch + seen.unread.rows[self._stream.name][1]
+        args = {"epoch": epoch, "end": last_version, "read_to": seen.read_to, "unread": unread}
+        found = self._spark.sql(_BOUND, args=args, rows=rows, told=told).first()
         assert found is not None
         return replace(after, bound=found["bound"], last=before.last if found["last"] is None else found["last"])
 

@@ -26,12 +26,14 @@ def read_ranges(
     parallelism: int = 2,
     *,
     headers: bool = False,
+    committed: bool = True,
 ) -> DataFrame:
     """The committed records of these ranges: `key value topic partition offset timestamp`, and `headers` if wanted.
 
     The same call gives the same records for as long as Kafka keeps them. Aborted and control records are not among
     them, so there may be fewer records than offsets. A range must not reach beyond the last stable offset, or reading
-    waits for the open transaction. `group` names the consumer, which executors keep from one call to the next.
+    waits for the open transaction. `group` names the consumer, which executors keep from one call to the next; unless
+    `committed`, when all that is written is read, it must be another.
     """
     check_disjoint(ranges)
     reader = (
@@ -40,7 +42,7 @@ def read_ranges(
         .option("assign", partitions_json(ranges))
         .option("startingOffsets", offsets_json(ranges, end=False))
         .option("endingOffsets", offsets_json(ranges, end=True))
-        .option("kafka.isolation.level", "read_committed")
+        .option("kafka.isolation.level", "read_committed" if committed else "read_uncommitted")
         .option("kafka.group.id", group)
         .option("kafka.max.partition.fetch.bytes", str(8 << 20))
         .option("failOnDataLoss", "true")

@@ -69,9 +69,10 @@ FILES_SENT: Columns = (
 )
 # How far readers see each stream of `Pipeline.cut_groups`: all rows below the version `bound`. Rewritten as a whole, in
 # one commit, so that all views move at once. `last` is the greatest version below the bound that the history had then.
-# `read_to` is an offset of the transactions' topic (`topic_id`): every transaction that ended below it is whole in the
-# lake. `next_*` is the cut that waits: all that ended below `next_read_to` is whole once the lake has each topic up to
-# `next_end`; empty if nothing waits. `as_of`, `next_as_of`: when the topics were looked at for it.
+# `read_to` is an offset of the transactions' topic (`topic_id`), -1 while of one that was made again no END was read:
+# every transaction that ended below it is whole in the lake. `next_*` is the cut that waits: all that ended below
+# `next_read_to` is whole once the lake has each topic up to `next_end`; empty if nothing waits. `as_of`, `next_as_of`:
+# when the topics were looked at for it.
 CONSISTENT_CUT: Columns = (
     ("source", "string"),
     ("stream", "string"),

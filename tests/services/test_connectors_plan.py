@@ -6,15 +6,16 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
-from connectors import debezium, marker, source
-from connectors.plan import Plan, apply
+from connectors import debezium, marker, source, topics
+from connectors.plan import Plan, apply, plan_topics
 from connectors.postgres_plan import plan
 from connectors.removal import remove
 from connectors.rest import Connect
@@ -22,12 +23,15 @@ from contracts.endpoints import Endpoints
 from contracts.errors import Fatal, PlanRefused
 from contracts.settings import Settings
 from contracts.stream import Column, FileSource, Pipeline, Stream, TableSource
+from streaming_jobs.transactions import look
 
 COLUMNS = (
     Column("id", "bigint", required=True, source_type="int8"),
     Column("price", "decimal(10,2)", source_type="numeric(10,2)"),
     Column("paid_at", "timestamp", source_type="timestamptz"),
 )
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -215,6 +219,26 @@ def test_more_partitions_are_refused(applied: Shop) -> None:
             apply(planned)
     finally:
         remove(declared, applied.endpoints, with_topics=True)
+
+
+def test_a_topic_of_transactions_that_somebody_made_with_two_partitions_is_refused(
+    endpoints: Endpoints, tmp_path: Path
+) -> None:
+    name = f"shop_{uuid4().hex[:8]}"
+    orders = Stream(name, "orders", f"{name}.s.orders", TableSource("s", "orders"), COLUMNS, ("id",))
+    pipeline = Pipeline(name, (orders,), tmp_path, tmp_path, tmp_path)
+    topics.create(endpoints.kafka, topics.Topic(pipeline.transaction_topic, 2))
+    try:
+        planned = Plan(name)
+        plan_topics(planned, pipeline, endpoints)
+        (refused,) = planned.refusals
+        assert f"topic {name}.transaction has 2 partitions" in refused
+        assert f"PUT /connectors/{name}/stop" in refused
+        with pytest.raises(Fatal, match="more than one partition"):
+            look(cast(Any, None), endpoints.kafka, pipeline.transaction_topic, "postgres", (orders,), ("", 0), NOW)
+    finally:
+        with topics.admin(endpoints.kafka) as client:
+            client.delete_topics([pipeline.transaction_topic])
 
 
 def test_a_table_that_differs_from_its_contract_is_refused_before_anything_changes(shop: Shop) -> None:

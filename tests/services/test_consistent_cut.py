@@ -14,7 +14,6 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import psycopg2
@@ -33,8 +32,12 @@ from headrace.cut_overview import cuts_overview, nothing_is_held_back
 from streaming_jobs.cut import move_cut
 from streaming_jobs.lake import create_derived
 from streaming_jobs.state import merge_states
+from streaming_jobs.stream_status import read_status
 from streaming_jobs.streams import run_streams
 from streaming_jobs.tables import create_tables
+from tests.conftest import WaitUntil
+from tests.services.at_once import at_once
+from tests.services.streams_process import gateway_of
 from warehouse_sql import merge
 
 COLUMNS = (Column("id", "bigint", required=True, source_type="int8"), Column("amount", "bigint", source_type="int8"))
@@ -85,7 +88,7 @@ class Bank:
     endpoints: Endpoints
     settings: Settings
     pipeline: Pipeline
-    seen: dict[str, list[int]] = field(default_factory=lambda: {"lake": [], "postgres": []})
+    seen: dict[str, list[tuple[int, int]]] = field(default_factory=lambda: {"lake": [], "postgres": []})
     refused: list[str] = field(default_factory=list)
     moves: int = 0
 
@@ -98,45 +101,65 @@ class Bank:
             cursor.execute(statements)
             connection.commit()
 
+    @property
+    def status_file(self) -> Path:
+        return self.settings.data_dir / "status.json"
+
     def write(self, stop: threading.Event) -> None:
-        """Each transaction changes the one table first, waits a little, and then the other one."""
-        schema = self.pipeline.name
+        """Each transaction changes one table first, waits a little, and then the other one; no two sums are alike."""
         with closing(psycopg2.connect(**self.endpoints.source.dsn())) as connection, connection.cursor() as cursor:
             while not stop.is_set():
-                first, other = TABLES if self.moves % 2 else TABLES[::-1]
                 key, amount = self.moves % 10 + 1, self.moves % 7 + 1
-                cursor.execute(f"update {schema}.{first} set amount = amount - {amount} where id = {key}")
-                cursor.execute(f"update {schema}.{other} set amount = amount + {amount} where id = {11 - key}")
+                changes = [("checking", -amount, key), ("savings", amount, 11 - key)]
+                for t, more, row in changes if self.moves % 2 else changes[::-1]:
+                    cursor.execute(f"update {self.pipeline.name}.{t} set amount = amount + {more} where id = {row}")
                 connection.commit()
                 self.moves += 1
                 time.sleep(0.02)
 
     def read_lake(self, stop: threading.Event) -> None:
         lake, session = f"{self.pipeline.name}_lake", self.spark.newSession()
-        sums = " + ".join(f"(select sum(amount) from {lake}.{table}_current)" for table in TABLES)
+        sums = ", ".join(f"(select sum(amount) from {lake}.{table}_current) as {table}" for table in TABLES)
         while not stop.is_set():
             try:
-                self.seen["lake"].append(int(session.sql(f"select {sums} as n").collect()[0]["n"]))
+                checking, savings = session.sql(f"select {sums}").collect()[0]
+                self.seen["lake"].append((int(checking), int(savings)))
             except Exception as error:
                 self.refused.append(str(error))
-            time.sleep(0.3)  # the rest wants the processors too
+            time.sleep(1.0)  # the rest wants the processors too
 
     def read_postgres(self, stop: threading.Event) -> None:
-        sums = " + ".join(f"(select sum(amount) from {self.pipeline.name}.dim_{table})" for table in TABLES)
-        while not stop.is_set():
-            with (
-                closing(psycopg2.connect(**self.endpoints.warehouse.dsn())) as connection,
-                connection.cursor() as cursor,
-            ):
+        sums = ", ".join(f"(select sum(amount) from {self.pipeline.name}.dim_{table})" for table in TABLES)
+        with closing(psycopg2.connect(**self.endpoints.warehouse.dsn())) as connection, connection.cursor() as cursor:
+            connection.autocommit = True
+            while not stop.is_set():
                 cursor.execute(f"select {sums}")
-                self.seen["postgres"].append(int((cursor.fetchone() or (0,))[0]))
-            time.sleep(0.02)
+                checking, savings = cursor.fetchone() or (0, 0)
+                self.seen["postgres"].append((int(checking), int(savings)))
+                time.sleep(0.02)
+
+    def create_tables(self) -> None:
+        create_tables(self.spark, self.pipeline, self.lake_url)
+        create_derived(self.spark, self.pipeline, self.lake_url)
+        merge.create_tables(self.spark, self.pipeline, self.endpoints, targets=["postgres"])
+        self.spark.sql(f"create schema {self.pipeline.name}")
 
     def stream(self, stop: threading.Event) -> None:
         run_streams(
             *(self.spark, self.pipeline, self.endpoints, self.settings, stop, lambda _: None),
-            status_file=self.settings.data_dir / "status.json",
+            status_file=self.status_file,
         )
+
+    def arrive(self, wait_until: WaitUntil) -> None:
+        """Returns when the lake has all that was committed."""
+        ends = marker.quiesced(self.pipeline, self.endpoints, timeout_s=120)
+
+        def arrived() -> bool:
+            _, streams = read_status(self.status_file) or ("", [])
+            reached = {self.pipeline.stream(one.stream).topic: one.position or 0 for one in streams}
+            return all(reached.get(topic, 0) >= end for (topic, _), end in ends.items())
+
+        wait_until(arrived, 120, "the lake has what Kafka has")
 
     def round(self) -> None:
         """As `headrace.merging` does it."""
@@ -145,21 +168,20 @@ class Bank:
         merge.merge_round(self.spark, self.pipeline, self.endpoints, targets=["postgres"]).check()
 
     def killed_round(self, place: str) -> None:
-        """The same in a process that kills itself at a failpoint."""
+        """The same in a process that kills itself at a failpoint; Spark is this one's, and has committed before."""
         arguments = self.settings.data_dir / "arguments.pickle"
-        status_file = self.settings.data_dir / "status.json"
-        arguments.write_bytes(pickle.dumps((self.pipeline, self.endpoints, self.settings, status_file)))
+        arguments.write_bytes(pickle.dumps((self.pipeline, self.endpoints, self.settings, self.status_file)))
         process = str(Path(__file__).parent / "streams_process.py")
         killed = subprocess.run(
             [sys.executable, process, str(arguments), "round"],
-            env={**os.environ, "HEADRACE_FAILPOINT": place},
+            env={**os.environ, **gateway_of(self.spark), "HEADRACE_FAILPOINT": place},
             capture_output=True,
             timeout=300,
         )
         assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-3000:]
 
     def amounts(self) -> list[list[tuple[int, int]]]:
-        """What source, lake and Postgres hold."""
+        """What source, Postgres and lake hold, each both tables."""
         found = []
         for endpoint, prefix in ((self.endpoints.source, ""), (self.endpoints.warehouse, "dim_")):
             with closing(psycopg2.connect(**endpoint.dsn())) as connection, connection.cursor() as cursor:
@@ -186,7 +208,9 @@ def bank_of(
             for t in TABLES
         )
         pipeline = Pipeline(name, streams, tmp_path, tmp_path, tmp_path / "sql")
-        settings = deployment.model_copy(update={"data_dir": tmp_path})
+        # Batches are not what is looked at: fewer of them.
+        run = deployment.run.model_copy(update={"trigger_s": 2.0})
+        settings = deployment.model_copy(update={"data_dir": tmp_path, "run": run})
         bank = Bank(spark, endpoints, settings, pipeline)
         made.append(bank)
         bank.run(
@@ -197,14 +221,13 @@ def bank_of(
                 for t in TABLES
             )
         )
-        create_tables(spark, pipeline, bank.lake_url)
-        create_derived(spark, pipeline, bank.lake_url)
-        merge.create_tables(spark, pipeline, endpoints, targets=["postgres"])
-        spark.sql(f"create schema {name}")
-        planned = plan(pipeline, endpoints, deployment)
-        assert planned.refusals == []
-        apply(planned)
-        marker.quiesced(pipeline, endpoints, timeout_s=120)
+
+        def capture() -> None:
+            planned = plan(pipeline, endpoints, deployment)
+            assert planned.refusals == []
+            apply(planned)
+
+        at_once(lambda step: step(), (bank.create_tables, capture))
         return bank
 
     yield make
@@ -219,53 +242,54 @@ def bank_of(
             connection.commit()
 
 
-def scenario(bank: Bank, wait_until: Any, between: Callable[[], None] = lambda: None) -> dict[str, set[int]]:
-    """Stream, write, merge and read at once; the sums that were seen once both tables had been read."""
+def scenario(bank: Bank, wait_until: WaitUntil, before: Callable[[], None] = lambda: None) -> dict[str, set[int]]:
+    """Stream, write, merge and read at once; the sums that were seen once both tables had been read. `before` is called
+    before the round that is made while the writer writes."""
     writing, rest = threading.Event(), threading.Event()
     streaming = threading.Thread(target=bank.stream, args=(rest,))
     streaming.start()
     others: list[threading.Thread] = []
     try:
-
-        def merged() -> bool:
-            bank.round()
-            return sum(map(len, bank.amounts()[2:])) == 40
-
-        wait_until(merged, 300, "the first read of both tables in lake and star schema")
-        others = [
-            threading.Thread(target=bank.read_lake, args=(rest,)),
-            threading.Thread(target=bank.read_postgres, args=(rest,)),
-        ]
+        bank.arrive(wait_until)
+        bank.round()
+        assert bank.amounts() == [[(key, 100) for key in range(1, 11)]] * 6, "the first read of both tables"
         writer = threading.Thread(target=bank.write, args=(writing,))
+        others = [threading.Thread(target=read, args=(rest,)) for read in (bank.read_lake, bank.read_postgres)]
         for thread in (writer, *others):
             thread.start()
+        wait_until(lambda: bank.moves > 50 and all(bank.seen.values()), 60, "both readers see what there is")
+        before()
         bank.round()
-        between()
-        bank.round()
+        wait_until(
+            lambda: all(len({*seen}) > 1 for seen in bank.seen.values()), 60, "both see something move meanwhile"
+        )
         writing.set()
         writer.join(timeout=30)
-        marker.quiesced(bank.pipeline, bank.endpoints, timeout_s=60)
+        bank.arrive(wait_until)
 
         def arrived() -> bool:
             bank.round()
-            source, warehouse, lake = (bank.amounts()[at : at + 2] for at in (0, 2, 4))
+            held = bank.amounts()
+            source, warehouse, lake = (held[at : at + 2] for at in (0, 2, 4))
             return source == warehouse == lake
 
-        wait_until(arrived, 300, "source = lake = star schema, after the writer has stopped")
+        wait_until(arrived, 120, "source = lake = star schema, after the writer has stopped")
+        last = tuple(sum(amount for _, amount in rows) for rows in bank.amounts()[:2])
+        wait_until(lambda: all(seen[-1] == last for seen in bank.seen.values()), 60, "both readers see that too")
     finally:
         writing.set()
         rest.set()
         for thread in (streaming, *others):
             thread.join(timeout=120)
     assert [error for error in bank.refused if "run it again" not in error] == []
-    assert bank.moves > 50
-    assert min(map(len, bank.seen.values())) > 3
-    return {where: {*sums} for where, sums in bank.seen.items()}
+    # What was there first, what a round moved while the writer wrote, what was there last.
+    assert min(len({*seen}) for seen in bank.seen.values()) > 2, "a reader saw nothing move"
+    return {where: {sum(one) for one in seen} for where, seen in bank.seen.items()}
 
 
 @pytest.mark.timeout(1000)
 def test_every_reader_sees_whole_transactions_also_beside_a_kill(
-    bank_of: Callable[[bool], Bank], wait_until: Any
+    bank_of: Callable[[bool], Bank], wait_until: WaitUntil
 ) -> None:
     bank = bank_of(True)
     seen = scenario(bank, wait_until, lambda: bank.killed_round("after_cut_commit"))
@@ -277,15 +301,17 @@ def test_every_reader_sees_whole_transactions_also_beside_a_kill(
     assert all(row["moved"] for row in shown)
     # Rows that no cut has passed yet: what a round would move is taken back.
     bank.spark.sql(f"update {bank.pipeline.name}_lake.consistent_cut set bound = bound - 20")
-    assert all(row["held back"] > 5 for row in cuts_overview(app))
-    assert [finding.equal for finding in nothing_is_held_back(app)] == [False, False]
+    found = [*nothing_is_held_back(app)]
+    assert [(finding.equal, int(finding.right) > 5) for finding in found] == [(False, True)] * 2
     bank.spark.sql(f"delete from {bank.pipeline.name}_lake.consistent_cut")
     assert [row["held back"] for row in cuts_overview(app)] == [0, 0], "what was merged before the first cut is seen"
 
 
 @pytest.mark.chaos
 @pytest.mark.timeout(1000)
-def test_without_the_option_readers_see_half_transactions(bank_of: Callable[[bool], Bank], wait_until: Any) -> None:
+def test_without_the_option_readers_see_half_transactions(
+    bank_of: Callable[[bool], Bank], wait_until: WaitUntil
+) -> None:
     """What makes the test above worth something."""
     seen = scenario(bank_of(False), wait_until)
     assert max(len(sums) for sums in seen.values()) > 1

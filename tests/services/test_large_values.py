@@ -26,6 +26,7 @@ from streaming_jobs.positions import describe
 from streaming_jobs.ranges import Range
 from streaming_jobs.state import create_views, merge_state
 from streaming_jobs.tables import create_tables
+from tests.services.at_once import at_once
 
 DDL = """
 create schema {name}; set search_path = {name};
@@ -80,19 +81,29 @@ class Library:
                 cursor.execute(statements)
             connection.commit()
 
+    def create_tables(self) -> None:
+        for create in (create_tables, create_derived, create_views):
+            create(self.spark, self.pipeline, self.lake_url)
+
+    def apply(self) -> None:
+        apply(plan(self.pipeline, self.endpoints, self.settings))
+
     def take_in(self) -> None:
         """Read what the topics have, in one batch each."""
         ends = marker.quiesced(self.pipeline, self.endpoints, timeout_s=120)
-        for topic in describe(self.endpoints.kafka, [stream.topic for stream in self.pipeline.streams]).values():
-            stream = next(one for one in self.pipeline.streams if one.topic == topic.name)
+        topics = describe(self.endpoints.kafka, [stream.topic for stream in self.pipeline.streams])
+
+        def take(stream: Stream) -> None:
+            topic = topics[stream.topic]
             whole = Range(topic.name, topic.topic_id, 0, 0, ends[topic.name, 0])
             ingest(self.spark, stream, [whole], self.lake_url, self.endpoints.kafka, "run", "batch", datetime.now(UTC))
+
+        at_once(take, self.pipeline.streams)
         refused = self.spark.table(f"{self.name}_lake.quarantine").select("rule", "column_name", "reason").collect()
         assert refused == []
 
     def merge(self) -> None:
-        for stream in self.pipeline.streams:
-            merge_state(self.spark, stream, self.lake_url)
+        at_once(lambda stream: merge_state(self.spark, stream, self.lake_url), self.pipeline.streams)
 
     def source(self) -> dict[str, tuple[int, int]]:
         found = {}
@@ -109,12 +120,12 @@ class Library:
         return found
 
     def lake(self) -> dict[str, tuple[int, int]]:
-        found = {}
-        for stream in self.pipeline.streams:
+        def fingerprint(stream: Stream) -> tuple[str, tuple[int, int]]:
             query = f"select {table_fingerprint_spark(stream.columns)} from {stream.history}_current"
             row = self.spark.sql(query).collect()[0]
-            found[stream.name] = (int(row["row_count"]), int(row["fingerprint"]))
-        return found
+            return stream.name, (int(row["row_count"]), int(row["fingerprint"]))
+
+        return dict(at_once(fingerprint, self.pipeline.streams))
 
     def lacking(self, table: str) -> list[tuple[str, list[str]]]:
         rows = self.spark.table(f"{self.name}_lake.{table}").where("_unavailable is not null").orderBy("_version")
@@ -136,10 +147,7 @@ def test_untouched_large_values_changed_keys_and_truncates_arrive_as_they_are(li
     alter = f"ALTER TABLE {library.name}.lists REPLICA IDENTITY FULL;"
     assert [alter in text for text in refused] == [True, True]  # tags and nums
     library.run(alter)
-    apply(plan(library.pipeline, library.endpoints, library.settings))
-    create_tables(library.spark, library.pipeline, library.lake_url)
-    create_derived(library.spark, library.pipeline, library.lake_url)
-    create_views(library.spark, library.pipeline, library.lake_url)
+    at_once(lambda step: step(), (library.create_tables, library.apply))
 
     library.run("insert into docs values (4, 4, large(), null, ''); update docs set n = n + 10 where id in (1, 4)")
     library.run("update docs set n = 11, doc = null where id = 1; update lists set n = n + 10")

@@ -4,9 +4,10 @@ contract's policy says, and none is lost between the change and whoever reacts t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import uuid4
@@ -31,6 +32,7 @@ from streaming_jobs.quarantine import FieldsChanged
 from streaming_jobs.ranges import Range
 from streaming_jobs.state import create_views, merge_state
 from streaming_jobs.tables import create_tables
+from tests.services.at_once import at_once
 
 COLUMNS = (
     Column("id", "bigint", required=True, source_type="bigint"),
@@ -57,6 +59,16 @@ CHANGES = """
     update {0} set remark = 'A' where id = 1;
     delete from {0} where id = 2;
 """
+# What is there afterwards but for two prices that are none any more, and one that got too large.
+ARRIVED = {
+    1: ("1.00", None, {"remark": "A", "discount": "0.500"}),
+    3: ("3.00", "c", None),
+    4: ("4.00", None, {"remark": "d"}),
+    5: ("5.00", None, {"remark": "e", "discount": "1.250"}),
+    6: ("6.00", None, {"remark": "f", "discount": None}),
+    8: ("8.00", None, {"remark": "h", "discount": None}),
+}
+DECLARING = Lock()  # as `apply` does it: one at a time
 POLICIES: tuple[Evolution, ...] = ("evolve", "quarantine", "stop")
 
 
@@ -68,6 +80,7 @@ class Shop:
     pipeline: Pipeline
     endpoints: Endpoints
     settings: Settings
+    ends: dict[str, int] = field(default_factory=dict)
 
     @property
     def lake_url(self) -> str:
@@ -78,21 +91,29 @@ class Shop:
             cursor.execute(f"set search_path = {self.pipeline.name}; {statements}")
             return cursor.fetchall() if cursor.description else []
 
+    def create_tables(self) -> None:
+        create_tables(self.spark, self.pipeline, self.lake_url)
+        create_derived(self.spark, self.pipeline, self.lake_url)
+
     def plan(self) -> Plan:
         return plan(self.pipeline, self.endpoints, self.settings)
 
     def declared(self, stream: Stream) -> Stream:
         """The stream, with what its tables lack for it."""
         pipeline = replace(self.pipeline, streams=(stream,))
-        create_tables(self.spark, pipeline, self.lake_url)
-        create_derived(self.spark, pipeline, self.lake_url)
-        create_views(self.spark, pipeline, self.lake_url)
+        with DECLARING:
+            for create in (create_tables, create_derived, create_views):
+                create(self.spark, pipeline, self.lake_url)
         return stream
 
+    def arrived(self) -> None:
+        """All that was committed is in Kafka."""
+        found = marker.quiesced(self.pipeline, self.endpoints, timeout_s=120)
+        self.ends.update({topic: end for (topic, _), end in found.items()})
+
     def ingest(self, stream: Stream, kind: Kind = "batch") -> Counts:
-        end = marker.quiesced(self.pipeline, self.endpoints, timeout_s=120)[stream.topic, 0]
         topic = describe(self.endpoints.kafka, [stream.topic])[stream.topic]
-        whole = Range(topic.name, topic.topic_id, 0, 0, end)
+        whole = Range(topic.name, topic.topic_id, 0, 0, self.ends[topic.name])
         place = (self.lake_url, self.endpoints.kafka, "run", kind, datetime.now(UTC))
         return ingest(self.spark, stream, [whole], *place).counts
 
@@ -121,16 +142,14 @@ def shop(spark: SparkSession, endpoints: Endpoints, deployment: Settings, tmp_pa
     shop.run(f"create schema {name}")
     for policy in POLICIES:
         shop.run(TABLE.format(f"to_{policy}"))
-    create_tables(spark, shop.pipeline, shop.lake_url)
-    create_derived(spark, shop.pipeline, shop.lake_url)
     yield shop
     remove(shop.pipeline, endpoints, with_topics=True)
     shop.run(f"drop schema {name} cascade")
-    spark.sql(f"drop schema {name}_lake cascade")
+    spark.sql(f"drop schema if exists {name}_lake cascade")
 
 
 def test_every_row_around_a_schema_change_is_where_the_policy_puts_it(shop: Shop) -> None:
-    apply(shop.plan())
+    at_once(lambda step: step(), (lambda: apply(shop.plan()), shop.create_tables))
     for policy in POLICIES:
         shop.run(CHANGES.format(f"to_{policy}"))
     evolve, quarantine, stop = shop.pipeline.streams
@@ -158,51 +177,55 @@ def test_every_row_around_a_schema_change_is_where_the_policy_puts_it(shop: Shop
     findings = [(finding.equal, "column" in finding.detail) for finding in source_equals_lake(app)]
     assert findings == [(False, True)] * len(POLICIES)
 
-    # evolve: all but the two prices that are none any more.
-    assert shop.ingest(evolve) == Counts(accepted=9, quarantined=2)
-    arrived = {
-        1: ("1.00", None, {"remark": "A", "discount": "0.500"}),
-        3: ("3.00", "c", None),
-        4: ("4.00", None, {"remark": "d"}),
-        5: ("5.00", None, {"remark": "e", "discount": "1.250"}),
-        6: ("6.00", None, {"remark": "f", "discount": None}),
-        8: ("8.00", None, {"remark": "h", "discount": None}),
-    }
-    assert shop.current(evolve) == arrived
-    waiting = shop.spark.table(f"{evolve.lake_schema}.quarantine").where("stream = 'to_evolve'")
-    assert {(row["rule"], row["column_name"]) for row in waiting.collect()} == {("type", "price")}
-    assert {key for (key,) in shop.run("select id from to_evolve")} == {*arrived, 7, 9}
+    shop.arrived()
+    mended: list[Stream] = []
 
-    # quarantine: every row after the first change waits, and a replay under another policy brings it back.
-    assert shop.ingest(quarantine) == Counts(accepted=2, quarantined=9)
-    assert shop.current(quarantine).keys() == {1, 2}
-    # NULL in a column that has a default is NULL.
-    sizes = shop.spark.table(quarantine.history).select("id", "size").collect()
-    assert {row["id"]: row["size"] for row in sizes} == {1: 1, 2: None}
-    mended = shop.declared(replace(quarantine, evolution="evolve"))
-    assert shop.ingest(mended, "replay") == Counts(accepted=7, duplicate=2, quarantined=2)
-    assert shop.current(mended) == arrived
+    def evolve_refuses_two_prices_that_are_none() -> None:
+        assert shop.ingest(evolve) == Counts(accepted=9, quarantined=2)
+        assert shop.current(evolve) == ARRIVED
+        waiting = shop.spark.table(f"{evolve.lake_schema}.quarantine").where("stream = 'to_evolve'")
+        assert {(row["rule"], row["column_name"]) for row in waiting.collect()} == {("type", "price")}
+        assert {key for (key,) in shop.run("select id from to_evolve")} == {*ARRIVED, 7, 9}
 
-    # A wider type: the lake's columns follow, and a replay brings the row that did not fit.
-    columns = (COLUMNS[0], replace(COLUMNS[1], spark_type="decimal(12,2)"), *COLUMNS[2:])
-    wider = shop.declared(replace(mended, columns=columns))
-    assert shop.ingest(wider, "replay") == Counts(accepted=1, duplicate=9, quarantined=1)
-    large = {7: ("12345678.90", None, {"remark": "g", "discount": None})}
-    assert shop.current(wider) == {**arrived, **large}
+    def quarantine_keeps_what_came_after_the_first_change_for_a_replay() -> None:
+        assert shop.ingest(quarantine) == Counts(accepted=2, quarantined=9)
+        assert shop.current(quarantine).keys() == {1, 2}
+        # NULL in a column that has a default is NULL.
+        sizes = shop.spark.table(quarantine.history).select("id", "size").collect()
+        assert {row["id"]: row["size"] for row in sizes} == {1: 1, 2: None}
+        evolving = shop.declared(replace(quarantine, evolution="evolve"))
+        assert shop.ingest(evolving, "replay") == Counts(accepted=7, duplicate=2, quarantined=2)
+        assert shop.current(evolving) == ARRIVED
+        # A wider type: the lake's columns follow, and a replay brings the row that did not fit.
+        columns = (COLUMNS[0], replace(COLUMNS[1], spark_type="decimal(12,2)"), *COLUMNS[2:])
+        wider = shop.declared(replace(evolving, columns=columns))
+        assert shop.ingest(wider, "replay") == Counts(accepted=1, duplicate=9, quarantined=1)
+        large = {7: ("12345678.90", None, {"remark": "g", "discount": None})}
+        assert shop.current(wider) == {**ARRIVED, **large}
 
-    # stop: what came before the change is there, the rest is unread until the contract is another.
-    with pytest.raises(FieldsChanged, match=r"(?s)missing: size.*stop\.yaml"):
-        shop.ingest(stop)
-    assert shop.current(stop).keys() == {1, 2}
-    mended = shop.declared(replace(stop, evolution="evolve"))
-    assert shop.ingest(mended) == Counts(accepted=7, quarantined=2)
-    assert shop.current(mended) == arrived
+    def stop_leaves_it_unread_until_the_contract_is_another() -> None:
+        with pytest.raises(FieldsChanged, match=r"(?s)missing: size.*stop\.yaml"):
+            shop.ingest(stop)
+        assert shop.current(stop).keys() == {1, 2}
+        mended.append(shop.declared(replace(stop, evolution="evolve")))
+        assert shop.ingest(mended[0]) == Counts(accepted=7, quarantined=2)
+        assert shop.current(mended[0]) == ARRIVED
+
+    at_once(
+        lambda policy: policy(),
+        (
+            evolve_refuses_two_prices_that_are_none,
+            quarantine_keeps_what_came_after_the_first_change_for_a_replay,
+            stop_leaves_it_unread_until_the_contract_is_another,
+        ),
+    )
 
     # A dropped table: the lake keeps its rows, the others go on, and once it is there again it is read from the start.
     shop.run("drop table to_stop; insert into to_evolve values (10, '10.00', 'j', null)")
     assert "to_stop: the table does not exist in database" in "\n".join(shop.plan().refusals)
+    shop.arrived()
     assert shop.ingest(evolve) == Counts(accepted=1)
-    assert shop.current(mended) == arrived
+    assert shop.current(mended[0]) == ARRIVED
     shop.run(f"{TABLE.format('to_stop')}; insert into to_stop values (20, 1.00, 'new', 1)")
     remark = (COLUMNS[0], Column("remark", "string", source_type="text"))
     others = [replace(one, evolution="evolve", columns=remark) for one in (evolve, quarantine)]
@@ -211,11 +234,13 @@ def test_every_row_around_a_schema_change_is_where_the_policy_puts_it(shop: Shop
     assert [change.kind for change in planned.changes] == ["replication access", "first read"]
     apply(planned)
     shop.run("insert into to_stop values (21, 2.00, 'newer', 2)")
+    shop.arrived()
     assert shop.ingest(stop) == Counts(accepted=2)
     assert shop.current(stop) == {20: ("1.00", "new", None), 21: ("2.00", "newer", None)}
 
     # A field that is declared at last has its value in new rows; for the old ones the table is read again.
     snapshots.request(shop.endpoints, pipeline, [others[0].table_source.qualified])
+    shop.arrived()
     shop.ingest(shop.declared(others[0]))
     merge_state(shop.spark, others[0], shop.lake_url)
     found = shop.spark.table(f"{evolve.history}_current").select("id", "remark").collect()

@@ -33,6 +33,7 @@ from streaming_jobs.stream_status import StreamStatus, read_status
 from streaming_jobs.stream_worker import StreamReport
 from streaming_jobs.streams import parking_of, run_streams
 from streaming_jobs.tables import create_history, create_quarantine
+from tests.services.streams_process import gateway_of
 
 COLUMNS = (Column("id", "bigint", required=True), Column("price", "decimal(10,2)"))
 WAIT_S = 180.0
@@ -63,8 +64,9 @@ class Shop:
         return [sys.executable, str(Path(__file__).parent / "streams_process.py"), str(arguments), what]
 
     def kill_at(self, place: str, what: str) -> None:
-        """That process, until it kills itself at a failpoint."""
-        environment = {**os.environ, "HEADRACE_FAILPOINT": place}
+        """That process, until it kills itself at a failpoint. What a merge did before is committed: Spark goes on."""
+        shared = gateway_of(self.spark) if what == "merge" else {}
+        environment = {**os.environ, **shared, "HEADRACE_FAILPOINT": place}
         killed = subprocess.run(self.command(what), env=environment, capture_output=True, timeout=WAIT_S)
         assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-3000:]
 
@@ -243,7 +245,6 @@ def test_a_kill_at_every_failpoint_books_each_offset_once(shop: Shop, wait_until
     assert (booked.rows, booked.accepted, booked.quarantined, booked.gap) == (sent, sent - len(bad), len(bad), 0)
 
 
-@pytest.mark.timeout(800)  # several starts of a JVM
 def test_a_kill_while_the_state_is_merged_is_seen_by_no_reader(shop: Shop, wait_until: WaitUntil) -> None:
     create_derived(shop.spark, shop.pipeline, shop.lake_url)
 

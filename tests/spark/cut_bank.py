@@ -17,7 +17,7 @@ from streaming_jobs.cut import Place, advance, places
 from streaming_jobs.delta_commit import TableTransaction
 from streaming_jobs.lake import CONSISTENT_CUT, CUT_TABLE, create_table, ddl, state_columns, table_path
 from streaming_jobs.state import merge_state
-from streaming_jobs.transactions import TOLD, Look
+from streaming_jobs.transactions import TOLD, Look, Unread
 
 VPE = 10**15
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -59,6 +59,7 @@ class Bank:
         self.pipeline = Pipeline(name, streams, folder, folder, folder)
         self.topics = {stream.name: Topic() for stream in streams}
         self.told: list[tuple[str, str]] = []
+        self.kept_from = 0
         self.create_tables()
         for stream in streams:
             merge_state(spark, stream, self.lake_url)
@@ -124,16 +125,24 @@ class Bank:
         self.pipeline = replace(self.pipeline, streams=streams)
         self.create_tables()
 
+    def delete_what_was_told(self) -> None:
+        """Kafka keeps nothing of the topic of transactions, read or not."""
+        self.kept_from = len(self.told)
+
     def look(self) -> Look:
         """Kafka as it is now, in the order in which `transactions.look` asks."""
-        ends = [at for at, (status, _) in enumerate(self.told) if status == "END"]
-        read_to = max([ends[-1] + 1 if ends else 0])
-        return Look("T", read_to, {name: (name, len(topic.records)) for name, topic in self.topics.items()}, AT)
+        known = self.known()
+        ends = [at for at, (status, _) in enumerate(self.told) if status == "END" and at >= max(known, self.kept_from)]
+        written = {name: (name, len(topic.records)) for name, topic in self.topics.items()}
+        unread = Unread(self.kept_from, written) if self.kept_from > known else None
+        return Look("T", ends[-1] + 1 if ends else known, written, AT, unread)
+
+    def known(self) -> int:
+        return min((place.read_to for place in self.cut().values()), default=0)
 
     def advance(self, seen: Look | None = None) -> bool:
         seen = seen or self.look()
-        known = self.cut().values()
-        first = min((place.read_to for place in known), default=0)
+        first = max(self.known(), self.kept_from)
         told = [(at, *note) for at, note in enumerate(self.told) if at >= first]
         frame = self.spark.createDataFrame(told, TOLD)
         return advance(self.spark, self.pipeline, "postgres", self.lake_url, seen, frame)

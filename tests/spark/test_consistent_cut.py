@@ -78,6 +78,30 @@ def test_a_transaction_without_its_end_waits_and_is_passed_by_a_later_one(bank: 
     assert bank.sums() == (90, 110), "nobody waits for the END of 2 any more, in no table"
 
 
+def test_what_was_told_and_deleted_before_a_round_shows_whole_after_the_next_transaction(bank: Bank) -> None:
+    bank.move("1", 0)
+    for name in ("left", "right"):
+        bank.take_in(name)
+    bank.advance()
+    bank.move("2", 10)
+    bank.topics["right"].send("r", 9, 0, None)
+    bank.delete_what_was_told()
+    for name in ("left", "right"):
+        bank.take_in(name)
+    bank.advance()
+    assert bank.bounds() == {"left": 1, "right": 1}, "it may not have ended"
+    # In one of the tables alone. Then one that Kafka knows to have begun.
+    bank.begin("3")
+    bank.topics["left"].send("c", 3, 5, "3")
+    bank.end("3")
+    bank.begin("4")
+    bank.topics["right"].send("u", 1, 0, "4")
+    for name in ("left", "right"):
+        bank.take_in(name)
+    bank.advance()
+    assert (bank.bounds(), bank.sums()) == ({"left": 3, "right": 3}, (90, 110))
+
+
 def test_refused_rows_and_offsets_without_a_row_hold_nothing_back(bank: Bank) -> None:
     bank.move("1", 0)
     bank.begin("2")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from connectors import topics
-from connectors.plan import Change, Plan, apply
+from connectors.plan import Change, Plan, apply, other_partitions
 from connectors.snapshots import Reads, missing
 from contracts.errors import ContractError, PlanRefused
 from contracts.stream import Column, FileSource, Pipeline, Stream, TableSource
@@ -49,6 +49,17 @@ def test_a_stream_whose_topic_headrace_or_debezium_writes_other_things_to_is_ref
     pipeline = replace(SHOP, streams=(*SHOP.streams, stock, taken))
     with pytest.raises(ContractError, match=f"stream taken: .*`{topic}`"):
         topics.declared(pipeline)
+
+
+def test_another_number_of_partitions_is_refused_with_what_to_do() -> None:
+    declared = {topic.name: topic for topic in topics.declared(SHOP)}
+    drops = declared["shop.files.drops"]
+    assert "declare 1, or give the stream a new topic" in other_partitions(drops, replace(drops, partitions=1))
+    transactions = declared["shop.transaction"]
+    said = other_partitions(transactions, replace(transactions, partitions=3))
+    assert "has 3 partitions and 1 are declared" in said
+    assert "PUT /connectors/shop/stop" in said
+    assert "give the stream" not in said
 
 
 def test_only_declared_settings_are_compared() -> None:

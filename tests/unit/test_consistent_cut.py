@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from connectors import topics
-from contracts.errors import ContractError
+from contracts.errors import ContractError, Fatal
 from contracts.loader import load_pipeline
 from contracts.spark_types import current_columns, history_columns
 from contracts.stream import Pipeline
+from streaming_jobs import gaps
 from streaming_jobs.cut import Place, _read_to
+from streaming_jobs.transactions import one_partition
 
 TABLE = """apiVersion: v3.1.0
 kind: DataContract
@@ -83,3 +85,14 @@ def test_what_ended_is_read_anew_where_the_streams_knew_different_topics() -> No
 def test_a_stream_may_not_have_the_name_of_its_table(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match="no name for a stream"):
         load(tmp_path, consistent_cut="")
+
+
+def test_a_topic_of_transactions_with_several_partitions_is_no_order() -> None:
+    topic = "shop.transaction"
+    first, second = (gaps.Place(topic, "T", partition) for partition in (0, 1))
+    assert one_partition(topic, {}) is None
+    assert one_partition(topic, {first: (3, 9)}) == (first, (3, 9))
+    with pytest.raises(Fatal, match=r"topic shop\.transaction, partitions 2") as refused:
+        one_partition(topic, {first: (3, 9), second: (0, 4)})
+    assert "nothing is lost" in refused.value.state
+    assert "headrace plan" in refused.value.next_step
