@@ -91,16 +91,17 @@ def classify(
     for file in seen:
         group = (file.partition, file.file_hash)
         expected[group] = expected.get(group, 0) + file.rows
-    others = records
+    others, rows = records, records.limit(0)
     if chunks:
         offsets = ", ".join(f"struct({one.partition}, {one.offset}L)" for one in chunks)
         others = records.where(f"struct(_partition, _offset) not in ({offsets})")
-        records = others.unionByName(chunk_rows(spark, lake_url, chunks).select(*WIRE_COLUMNS))
+        rows = chunk_rows(spark, lake_url, chunks)
+        records = others.unionByName(rows.select(*WIRE_COLUMNS))
     present = _rows_of_files(spark, stream, history, {(file.file_hash, file.name) for file in seen})
     if replay:
         # Written under a contract with fewer columns, a row has another hash than the same row has today.
         present = present.transform(as_declared_now, stream).withColumn("_hash", F.expr(row_hash_spark(stream)))
-    parted = None if replay else part(spark, stream, lake_url, epoch, others, chunks, present)
+    parted = None if replay else part(spark, stream, lake_url, epoch, others, rows, chunks, present)
     rest = parted.rest if parted else records
     classified = outcome_of_file_rows(judge(decode_file_row(rest, stream), stream, epoch), present)
     if parted:

@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from contracts.delimiter import delimiter_of
 from contracts.stream import Stream
 from contracts.wire import split_as
-from streaming_jobs.chunks import ChunkRecord, chunk_cells, chunk_rows
+from streaming_jobs.chunks import ChunkRecord, chunk_cells
 from streaming_jobs.lake import sql_text
 from streaming_jobs.transforms.decode_cells import decode_cells, with_file_texts
 from streaming_jobs.transforms.decode_file_row import WIRE_COLUMNS, decode_file_row, usual_headers
@@ -51,37 +51,42 @@ def part(
     lake_url: str,
     epoch: int,
     others: DataFrame,
+    rows: DataFrame,
     chunks: Collection[ChunkRecord],
     present: DataFrame,
 ) -> Parted | None:
-    """The rows of `chunks` and `others` (WIRE_COLUMNS) parted; None where that is not worth while: few rows, few that
-    are split, many repeated. `present` are the history's rows of the same files."""
+    """The `rows` of `chunks` (`chunk_rows`) and `others` (WIRE_COLUMNS) parted; None where that is not worth while: few
+    rows, few that are split, many repeated. `present` are the history's rows of the same files."""
     if stream.file_source.row_format != "csv":
         return None
     usual = [record for record in chunks if record.header in usual_headers(stream)]
     split = sum(record.chunk.split for record in usual)
     if split < max(FROM_ROWS, sum(record.chunk.rows for record in chunks) // 2):
         return None
-    rules = _rules(stream, usual)
     of_file = partial(with_file_texts, stream=stream)
-    cells = chunk_cells(spark, lake_url, usual, len(stream.sent_columns), of_file).where(f"_split_as in ({rules})")
-    rows = chunk_rows(spark, lake_url, usual)
+    cells = chunk_cells(spark, lake_url, usual, len(stream.sent_columns), of_file)
     # Conditions that Parquet's statistics answer: of most groups of rows nothing is read.
-    unsplit = others.unionByName(_wire(rows.where(f"_split_as is null or _split_as not in ({rules})")))
-    if unusual := [record for record in chunks if record not in usual]:
-        unsplit = unsplit.unionByName(_wire(chunk_rows(spark, lake_url, unusual)))
+    rules = _rules(stream, usual)
+    is_split, apart = f"_split_as in ({rules})", f"(_split_as is null or _split_as not in ({rules}))"
+    cells = cells.where(is_split)
+    if unusual := {record.file_hash for record in chunks} - {record.file_hash for record in usual}:
+        is_split += f" and _file_hash not in ({_listed(unusual)})"
+        apart += f" or _file_hash in ({_listed(unusual)})"
+    rest = others.unionByName(_wire(rows.where(apart)))
     judged = judge(decode_cells(cells, stream), stream, epoch).selectExpr("_line", _EVENT)
-    lines = _repeated(spark, judged, [judge(decode_file_row(unsplit, stream), stream, epoch), present])
+    lines = _repeated(spark, judged, [judge(decode_file_row(rest, stream), stream, epoch), present])
     if lines is None:
         return None
-    marked, at_line = F.broadcast(spark.createDataFrame(sorted(lines), "bigint")), F.expr("_line = value")
-    alone = judge(decode_cells(cells.join(marked, at_line, "left_anti"), stream), stream, epoch)
-    again = rows.where(f"_split_as in ({rules})")
-    if lines and len(lines) <= FEW_LINES:
-        again = again.where(f"_line in ({', '.join(map(str, sorted(lines)))})")
-    again = _wire(again.join(marked, at_line, "left_semi"))
+    if lines:
+        marked, at_line = F.broadcast(spark.createDataFrame(sorted(lines), "bigint")), F.expr("_line = value")
+        cells = cells.join(marked, at_line, "left_anti")
+        again = rows.where(is_split)
+        if len(lines) <= FEW_LINES:
+            again = again.where(f"_line in ({', '.join(map(str, sorted(lines)))})")
+        rest = rest.unionByName(_wire(again.join(marked, at_line, "left_semi")))
+    alone = judge(decode_cells(cells, stream), stream, epoch)
     outcome = f"if(_refusal is null, {ACCEPTED}, {QUARANTINED}) as _outcome"
-    return Parted(alone.selectExpr("*", outcome), unsplit.unionByName(again))
+    return Parted(alone.selectExpr("*", outcome), rest)
 
 
 def _wire(rows: DataFrame) -> DataFrame:

@@ -23,6 +23,7 @@ from producers.rows import Rows
 from producers.scan import FileRows
 from producers.split_csv import split_csv
 from streaming_jobs import classify, split_rows
+from streaming_jobs.counts import Counts
 from streaming_jobs.ingest import BatchResult, ingest
 from streaming_jobs.lake import table_path
 from streaming_jobs.ranges import Range
@@ -184,3 +185,17 @@ def test_of_too_many_repeated_events_a_batch_is_not_parted(
     counts = lake.take_in(0, len(lake.records)).counts
     assert counts.rows == 90 + len(ROWS) + 1
     assert counts.duplicate > 1
+
+
+def test_where_no_event_is_repeated_all_rows_stand_alone(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parted: list[split_rows.Parted | None] = []
+    monkeypatch.setattr(split_rows, "FROM_ROWS", 1)
+    monkeypatch.setattr(classify, "part", lambda *given: parted.append(split_rows.part(*given)) or parted[-1])
+    lake = Lake(spark, tmp_path)
+    lake.send("orders_lisbon.csv", "a" * 64, b"\n".join([HEADER, *(b"%d;1;;usual" % number for number in range(90))]))
+    assert lake.take_in(0, len(lake.records)).counts == Counts(accepted=90)
+    (found,) = parted
+    assert found is not None
+    assert (found.alone.count(), found.rest.count()) == (90, 0)
