@@ -45,13 +45,22 @@ class Attempt(Protocol):
         """Write a chunk. On return it is durable."""
         ...
 
+    def keep(self) -> None:
+        """From here on this attempt's chunks stay, whatever happens: call it before the commit that makes them count,
+        of which it may never be known whether it took place."""
+        ...
+
+    def remove_others(self) -> None:
+        """Remove the chunks of the attempts that were there at `keep`: call it once this one's count, since only from
+        then on none of theirs can."""
+        ...
+
 
 class ChunkStore(Protocol):
     """Keeps the chunks of a pipeline's large files."""
 
     def attempt(self, stream: str, file_hash: str) -> AbstractContextManager[Attempt]:
-        """Begin to send a file. What earlier attempts left of this file is removed: call it only while nobody else can
-        commit it. After an exception in the block its own chunks are removed too."""
+        """Begin to send a file, beside others that may do the same. What is not kept is removed after the block."""
         ...
 
 

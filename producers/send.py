@@ -19,7 +19,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from contracts.errors import ServiceUnavailable
 from contracts.stream import FILE_UNIT, Pipeline, Stream
 from contracts.wire import FileState, row_partition
-from producers.chunks import ChunkStore
+from producers.chunks import Attempt, ChunkStore, Cut, cut
 from producers.rows import UnreadableFile
 from producers.scan import FileRows, Scan
 from producers.sending import Outcome, Sending, TransactionLimits
@@ -66,7 +66,8 @@ def send_file(
 
     May be called again at any time, by any number of processes at once: a content is sent once per stream, whatever
     its name. Rows that were committed stay when it fails; the next call goes on behind them. With `chunks` a file of
-    the contract's `bulk_bytes` or more goes there, and only its chunks' records to Kafka, all at once.
+    the contract's `bulk_bytes` or more goes there, and only its chunks' records to Kafka, all at once; of several that
+    write chunks of one content the first to have them all sends it.
 
     Raises:
         Conflict: another sender took over; it is not tried again here, or two would fence each other for ever.
@@ -90,27 +91,48 @@ def send_file(
         archive=arrival.archive,
     )
     large = 0 < stream.file_source.bulk_bytes <= scanned.bytes
+    own_id = transactional_id(pipeline.name, scanned.hash)
+
+    def begin(producer: TransactionalProducer) -> Sending | Outcome:
+        """What is to be sent, now that no earlier holder of the id can commit; an outcome if nothing is."""
+        known = files.read_to_end().get((stream.name, scanned.hash))
+        if known and (found := settled(known, arrival, stream)):
+            return found
+        sending = Sending(producer, pipeline, _resumed(known, state), clock)
+        if sending.state.rows != scanned.rows:
+            return Outcome("rejected", sending.state.sent, _split_anew(sending.state, scanned))
+        if scanned.wrong:
+            if not known or known.state.state != "rejected" or known.state.reason != scanned.wrong:
+                sending.record_alone("rejected", scanned.wrong)
+            return Outcome("rejected", sending.state.sent, scanned.wrong)
+        return sending
+
+    def by_row(sending: Sending) -> Outcome:
+        try:
+            events = FileRows(source, stream)
+            return sending.rows(events, scanned, stream.topic, limits or TransactionLimits(), progress)
+        except UnreadableFile:
+            return sending.changed()
 
     def attempt() -> Outcome:
-        with TransactionalProducer(kafka, transactional_id(pipeline.name, scanned.hash)) as producer:
-            known = files.read_to_end().get((stream.name, scanned.hash))
-            if known and (found := settled(known, arrival, stream)):
-                return found
-            sending = Sending(producer, pipeline, _resumed(known, state), clock)
-            if sending.state.rows != scanned.rows:
-                return Outcome("rejected", sending.state.sent, _split_anew(sending.state, scanned))
-            if scanned.wrong:
-                if not known or known.state.state != "rejected" or known.state.reason != scanned.wrong:
-                    sending.record_alone("rejected", scanned.wrong)
-                return Outcome("rejected", sending.state.sent, scanned.wrong)
+        with TransactionalProducer(kafka, own_id) as producer:
+            sending = begin(producer)
+            if isinstance(sending, Outcome):
+                return sending
             sending.record_alone("claimed")
-            events = FileRows(source, stream)
-            try:
-                if chunks and large and not sending.state.sent:
-                    return sending.chunks(events, scanned, stream.topic, chunks, progress)
-                return sending.rows(events, scanned, stream.topic, limits or TransactionLimits(), progress)
-            except UnreadableFile:
-                return sending.changed()
+            if not chunks or not large or sending.state.sent:
+                return by_row(sending)
+        # Nobody holds the id while chunks are written, for minutes: senders of other files share it, and who took it
+        # for this one would lose all to the next. Whoever has all chunks first takes it and commits.
+        with chunks.attempt(stream.name, scanned.hash) as place:
+            cuts = _written(source, stream, scanned, place, progress)
+            with TransactionalProducer(kafka, own_id) as producer:
+                sending = begin(producer)
+                if isinstance(sending, Outcome):
+                    return sending
+                if sending.state.sent:
+                    return by_row(sending)
+                return sending.changed() if cuts is None else sending.chunks(cuts, place, scanned, stream.topic)
 
     retrying = Retrying(
         retry=retry_if_exception_type(ServiceUnavailable),
@@ -119,6 +141,23 @@ def send_file(
         reraise=True,
     )
     return retrying(attempt)
+
+
+def _written(
+    source: BinaryIO, stream: Stream, scanned: Scan, place: Attempt, progress: Callable[[int], None] | None
+) -> list[Cut] | None:
+    """All events in chunks; None if the file is no longer what was scanned."""
+    cuts, done = [], 0
+    try:
+        events = FileRows(source, stream)
+        for one in cut(events, place, events.cells()):
+            cuts.append(one)
+            done += one.chunk.rows
+            if progress:
+                progress(min(done, scanned.rows))
+    except UnreadableFile:
+        return None
+    return cuts if done == scanned.rows and events.reader.hexdigest() == scanned.hash else None
 
 
 def settled(known: KnownFile, arrival: Arrival, stream: Stream) -> Outcome | None:

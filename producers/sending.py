@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 from contracts.stream import Pipeline
 from contracts.wire import FileState, RecordFormat, RowKey, SendState, encode_chunk, encode_file_state, encode_row_key
-from producers.chunks import ChunkStore, cut
+from producers.chunks import Attempt, Cut
 from producers.rows import Rows
 from producers.scan import FileRows, Scan
 from producers.transactions import TransactionalProducer
@@ -119,28 +119,18 @@ class Sending:
         self._record_sent("sent", sent, digest.hexdigest())
         return Outcome("sent", sent)
 
-    def chunks(
-        self, events: FileRows, scanned: Scan, topic: str, store: ChunkStore, progress: Callable[[int], None] | None
-    ) -> Outcome:
-        """Put all events into chunks, then send the chunks' records and the state `sent` in one transaction: a reader
-        gets the whole file in one piece, and nothing of it before."""
-        keys = _KeyParts(self.state, scanned.header)
-        cuts, sent = [], 0
-        with store.attempt(self.state.stream, self.state.hash) as attempt:
-            for one in cut(events, attempt, events.cells()):
-                cuts.append(one)
-                sent += one.chunk.rows
-                if progress:
-                    progress(min(sent, scanned.rows))
-        if sent != scanned.rows or events.reader.hexdigest() != scanned.hash:
-            return self.changed()
-        head, tail = keys.around("chunk")
+    def chunks(self, cuts: Iterable[Cut], attempt: Attempt, scanned: Scan, topic: str) -> Outcome:
+        """Send the records of chunks that hold all events, and the state `sent`, in one transaction: a reader gets the
+        whole file in one piece, and nothing of it before."""
+        head, tail = _KeyParts(self.state, scanned.header).around("chunk")
+        attempt.keep()
         self.producer.begin()
         for one in cuts:
             key = b"%b%d%b" % (head, one.first_line, tail)
             self.producer.produce(topic, self.state.partition, key, encode_chunk(one.chunk))
-        self._record_sent("sent", sent, "")
-        return Outcome("sent", sent)
+        self._record_sent("sent", scanned.rows, "")
+        attempt.remove_others()
+        return Outcome("sent", scanned.rows)
 
     def _not_resumed(self, unsent: Iterable[Rows], events: FileRows, scanned: Scan) -> Outcome:
         """Refuse to go on behind rows that are not this content's, unless it is the file that is altered just now."""

@@ -13,7 +13,9 @@ from pyspark.sql import SparkSession
 from contracts.endpoints import Endpoints
 from contracts.stream import Column, FileSource, Rule, Stream
 from contracts.wire import decode_chunk
-from producers.push import SendOptions
+from producers import send
+from producers.push import FileResult, SendOptions
+from producers.transactions import TransactionalProducer
 from streaming_jobs import classify, split_rows
 from streaming_jobs.chunk_retention import remove_old_chunks
 from streaming_jobs.chunks import ChunkLost
@@ -204,7 +206,7 @@ def test_an_interrupted_attempt_leaves_no_row_and_the_next_removes_its_chunks(la
         if sent > 5_000:
             raise Stopped
 
-    def take_over(_: str, sent: int, __: int) -> None:
+    def overtake(_: str, sent: int, __: int) -> None:
         if sent > 5_000 and not others:
             others.extend(lake.push(path))
 
@@ -212,13 +214,49 @@ def test_an_interrupted_attempt_leaves_no_row_and_the_next_removes_its_chunks(la
         lake.push(path, options=SendOptions(chunks=lake.chunks, progress=stop))
     assert committed(lake.kafka, lake.pipeline.stream("orders").topic) == []
     assert files_on_hdfs(lake) == []
-    others: list[object] = []
-    overtaken = lake.push(path, options=SendOptions(chunks=lake.chunks, progress=take_over))
-    assert [one.state for one in overtaken] == ["given_up"]
-    assert len(others) == 1
-    assert {*chunk_paths(lake)} <= {*files_on_hdfs(lake)}
+    others: list[FileResult] = []
+    overtaken = lake.push(path, options=SendOptions(chunks=lake.chunks, progress=overtake))
+    assert [one.state for one in others] == ["sent"]
+    assert [one.state for one in overtaken] == ["already_sent"]
+    assert sorted(chunk_paths(lake)) == files_on_hdfs(lake)
     assert [one.state for one in lake.push(path)] == ["already_sent"]
-    assert {*chunk_paths(lake)} <= {*files_on_hdfs(lake)}
+    assert sorted(chunk_paths(lake)) == files_on_hdfs(lake)
     found = lake.take_in("orders")
     assert found is not None
     assert found.counts.rows == ROWS + 5
+
+
+def test_senders_of_other_files_do_not_make_one_that_writes_chunks_give_up(
+    lake: FileLake, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def another(_: str, sent: int, __: int) -> None:
+        if sent > 5_000 and not others:
+            others.extend(lake.push(following))
+
+    monkeypatch.setattr(send, "SENDERS", 1)
+    following = path.with_name("orders_2026-01-06.csv")
+    following.write_bytes(b"id,amount,note\n1,1.00,a\n")
+    others: list[FileResult] = []
+    large = lake.push(path, options=SendOptions(chunks=lake.chunks, progress=another))
+    assert [one.state for one in others + large] == ["sent", "sent"]
+    assert sorted(chunk_paths(lake)) == files_on_hdfs(lake)
+
+
+def test_a_sender_that_lost_the_id_while_it_committed_chunks_leaves_those_of_the_other(
+    lake: FileLake, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = TransactionalProducer.begin
+
+    def begin_late(self: TransactionalProducer) -> None:
+        begin(self)
+        begun.append(self)
+        if len(begun) == 2:  # behind the claim's own
+            others.extend(lake.push(path))
+
+    begun: list[TransactionalProducer] = []
+    others: list[FileResult] = []
+    monkeypatch.setattr(TransactionalProducer, "begin", begin_late)
+    assert [one.state for one in lake.push(path)] == ["given_up"]
+    assert [one.state for one in others] == ["sent"]
+    assert sorted(chunk_paths(lake)) == files_on_hdfs(lake)
+    assert [one.state for one in lake.push(path)] == ["already_sent"]
