@@ -33,6 +33,9 @@ MOST_REPEATED = 100_000
 FEW_LINES = 1000
 """So many lines of repeated events are named to Parquet, which reads no group of rows without them."""
 
+_AT_ONCE = 500_000
+"""So many events are counted in one task: those of a whole file would not fit into memory, and be sorted on disk."""
+
 _EVENT = "xxhash64(_file_hash, _key) as _event"
 
 
@@ -74,7 +77,8 @@ def part(
         apart += f" or _file_hash in ({_listed(unusual)})"
     rest = others.unionByName(_wire(rows.where(apart)))
     judged = judge(decode_cells(cells, stream), stream, epoch).selectExpr("_line", _EVENT)
-    lines = _repeated(spark, judged, [judge(decode_file_row(rest, stream), stream, epoch), present])
+    tasks = 2 + sum(record.chunk.rows for record in chunks) // _AT_ONCE
+    lines = _repeated(spark, judged, [judge(decode_file_row(rest, stream), stream, epoch), present], tasks)
     if lines is None:
         return None
     if lines:
@@ -93,7 +97,7 @@ def _wire(rows: DataFrame) -> DataFrame:
     return rows.select(*WIRE_COLUMNS)
 
 
-def _repeated(spark: SparkSession, judged: DataFrame, others: Collection[DataFrame]) -> set[int] | None:
+def _repeated(spark: SparkSession, judged: DataFrame, others: Collection[DataFrame], tasks: int) -> set[int] | None:
     """The lines of those `judged` rows (`_line _event`) whose event another one has, of them or of `others`; None if
     there are too many. By their lines alone: a row at such a line of another file goes with them, and comes to no harm.
     """
@@ -101,7 +105,9 @@ def _repeated(spark: SparkSession, judged: DataFrame, others: Collection[DataFra
     for frame in others:
         events = events.union(frame.selectExpr("cast(null as bigint)", _EVENT))
     ends = ("count(*) as rows", "count(_line) as lines", "min(_line) as first", "max(_line) as last")
-    found = events.groupBy("_event").agg(*map(F.expr, ends)).where("rows > 1").limit(MOST_REPEATED).collect()
+    # Shuffled before: hardly any event is repeated, and counting them on both sides would only cost.
+    spread = events.repartition(tasks, "_event")
+    found = spread.groupBy("_event").agg(*map(F.expr, ends)).where("rows > 1").limit(MOST_REPEATED).collect()
     if sum(row["rows"] for row in found) > MOST_REPEATED:
         return None
     lines = {row[end] for row in found for end in ("first", "last")} - {None}
