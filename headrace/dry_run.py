@@ -86,11 +86,11 @@ class LocalChunks:
     cut_bytes: int = CUT_BYTES
 
     def path(self, number: int) -> str:
-        """As Attempt."""
+        """As ChunkWriter."""
         return f"{self.folder}/{number:012d}.parquet"
 
     def put(self, path: str, content: bytes) -> None:
-        """As Attempt."""
+        """As ChunkWriter."""
         target = self.root / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)

@@ -29,8 +29,8 @@ _SHORT = pa.dictionary(pa.int8(), pa.string())
 _TYPES = (pa.int64(), _SHORT, pa.binary(), _SHORT)
 
 
-class Attempt(Protocol):
-    """Where the chunks of one attempt to send one file go, each of about `cut_bytes` of values."""
+class ChunkWriter(Protocol):
+    """Where a file's chunks go, each of about `cut_bytes` of values."""
 
     @property
     def cut_bytes(self) -> int:
@@ -45,14 +45,17 @@ class Attempt(Protocol):
         """Write a chunk. On return it is durable."""
         ...
 
+
+class Attempt(ChunkWriter, Protocol):
+    """Where the chunks of one attempt to send one file go."""
+
     def keep(self) -> None:
-        """From here on this attempt's chunks stay, whatever happens: call it before the commit that makes them count,
-        of which it may never be known whether it took place."""
+        """From here on these chunks stay, whatever happens, and all of them are there: call it before the commit that
+        makes them count, of which it may never be known whether it took place. May be called again."""
         ...
 
     def remove_others(self) -> None:
-        """Remove the chunks of the attempts that were there at `keep`: call it once this one's count, since only from
-        then on none of theirs can."""
+        """Remove the chunks of all other attempts: call it once this one's count, since from then on no other's can."""
         ...
 
 
@@ -72,13 +75,13 @@ class Cut:
     chunk: Chunk
 
 
-def cut(events: Iterable[Rows], attempt: Attempt, cells: Cells | None = None) -> Iterator[Cut]:
+def cut(events: Iterable[Rows], to: ChunkWriter, cells: Cells | None = None) -> Iterator[Cut]:
     """Write all events as chunks, in order, and give each once it is durable. While one is written the next is read.
     `cells` splits the rows of a CSV file."""
     with ThreadPoolExecutor(1, thread_name_prefix="chunk") as writer:
         waiting: Future[Cut] | None = None
-        for number, rows in enumerate(_collected(events, attempt.cut_bytes, cells)):
-            following = writer.submit(_write, attempt, number, rows)
+        for number, rows in enumerate(_collected(events, to.cut_bytes, cells)):
+            following = writer.submit(_write, to, number, rows)
             if waiting:
                 yield waiting.result()
             waiting = following
@@ -118,7 +121,7 @@ def _same(text: str, count: int, which: pa.Array | None = None) -> pa.Dictionary
     return pa.DictionaryArray.from_arrays(places if which is None else pc.if_else(which, places, None), [text])
 
 
-def _write(attempt: Attempt, number: int, batches: list[pa.RecordBatch]) -> Cut:
+def _write(to: ChunkWriter, number: int, batches: list[pa.RecordBatch]) -> Cut:
     table = pa.Table.from_batches(batches).unify_dictionaries()
     packed = io.BytesIO()
     # Delta's and Spark's own codec for speed; a dictionary of values that are all different would be built for nothing.
@@ -134,8 +137,8 @@ def _write(attempt: Attempt, number: int, batches: list[pa.RecordBatch]) -> Cut:
         row_group_size=_GROUP_ROWS,
     )
     content = packed.getvalue()
-    path = attempt.path(number)
-    attempt.put(path, content)
+    path = to.path(number)
+    to.put(path, content)
     first = batches[0].column(0)[0].as_py()
     split = table.num_rows - table["split_as"].null_count
     return Cut(first, Chunk(path, table.num_rows, len(content), hashlib.sha256(content).hexdigest(), split))

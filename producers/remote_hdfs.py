@@ -106,7 +106,12 @@ class HdfsStore:
         """As Store."""
         with self._told():
             place = self._call("PUT", "CREATE", path, {"overwrite": "true"}, redirect=False).headers["Location"]
-            self._session.put(place, data=content, timeout=(CONNECT_TIMEOUT_S, SILENCE_TIMEOUT_S)).raise_for_status()
+            answer = self._session.put(place, data=content, timeout=(CONNECT_TIMEOUT_S, SILENCE_TIMEOUT_S))
+        if answer.status_code >= 400:
+            problem = self._refusal(answer, "CREATE", path)
+            if isinstance(problem, FileNotFoundError):  # somebody removed it while it was written
+                raise StoreUnavailable(f"{self._address}: {problem}", state=STILL_THERE) from problem
+            raise problem
 
     def _rename(self, source: str, target: str) -> bool:
         return bool(self._json("PUT", "RENAME", source, destination=target)["boolean"])

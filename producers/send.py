@@ -12,11 +12,12 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import BinaryIO
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
-from contracts.errors import ServiceUnavailable
+from contracts.errors import Conflict, HeadraceError, ServiceUnavailable
 from contracts.stream import FILE_UNIT, Pipeline, Stream
 from contracts.wire import FileState, row_partition
 from producers.chunks import Attempt, ChunkStore, Cut, cut
@@ -70,8 +71,8 @@ def send_file(
     write chunks of one content the first to have them all sends it.
 
     Raises:
-        Conflict: another sender took over; it is not tried again here, or two would fence each other for ever.
-        ServiceUnavailable: the broker did not answer, after several tries.
+        Conflict: another sender took over; rows are not tried again here, or two would fence each other for ever.
+        ServiceUnavailable: the broker or the chunks' file system did not answer, after several tries.
         Fatal: a topic is missing or refused.
     """
     topic_partitions = files.require(stream.topic)
@@ -93,7 +94,7 @@ def send_file(
     large = 0 < stream.file_source.bulk_bytes <= scanned.bytes
     own_id = transactional_id(pipeline.name, scanned.hash)
 
-    def begin(producer: TransactionalProducer) -> Sending | Outcome:
+    def left(producer: TransactionalProducer) -> Sending | Outcome:
         """What is to be sent, now that no earlier holder of the id can commit; an outcome if nothing is."""
         known = files.read_to_end().get((stream.name, scanned.hash))
         if known and (found := settled(known, arrival, stream)):
@@ -107,40 +108,45 @@ def send_file(
             return Outcome("rejected", sending.state.sent, scanned.wrong)
         return sending
 
-    def by_row(sending: Sending) -> Outcome:
-        try:
-            events = FileRows(source, stream)
-            return sending.rows(events, scanned, stream.topic, limits or TransactionLimits(), progress)
-        except UnreadableFile:
-            return sending.changed()
-
-    def attempt() -> Outcome:
+    def by_row_or_in_chunks() -> Outcome:
         with TransactionalProducer(kafka, own_id) as producer:
-            sending = begin(producer)
+            sending = left(producer)
             if isinstance(sending, Outcome):
                 return sending
             sending.record_alone("claimed")
             if not chunks or not large or sending.state.sent:
-                return by_row(sending)
+                try:
+                    events = FileRows(source, stream)
+                    return sending.rows(events, scanned, stream.topic, limits or TransactionLimits(), progress)
+                except UnreadableFile:
+                    return sending.changed()
         # Nobody holds the id while chunks are written, for minutes: senders of other files share it, and who took it
         # for this one would lose all to the next. Whoever has all chunks first takes it and commits.
         with chunks.attempt(stream.name, scanned.hash) as place:
             cuts = _written(source, stream, scanned, place, progress)
-            with TransactionalProducer(kafka, own_id) as producer:
-                sending = begin(producer)
-                if isinstance(sending, Outcome):
-                    return sending
-                if sending.state.sent:
-                    return by_row(sending)
-                return sending.changed() if cuts is None else sending.chunks(cuts, place, scanned, stream.topic)
+            found = _trying(ServiceUnavailable, Conflict)(partial(commit, cuts, place))
+        return found or by_row_or_in_chunks()
 
-    retrying = Retrying(
-        retry=retry_if_exception_type(ServiceUnavailable),
+    def commit(cuts: list[Cut] | None, place: Attempt) -> Outcome | None:
+        """None: it was begun row by row meanwhile, and so it goes on."""
+        with TransactionalProducer(kafka, own_id) as producer:
+            sending = left(producer)
+            if isinstance(sending, Outcome):
+                return sending
+            if sending.state.sent:
+                return None
+            return sending.changed() if cuts is None else sending.chunks(cuts, place, scanned, stream.topic)
+
+    return _trying(ServiceUnavailable)(by_row_or_in_chunks)
+
+
+def _trying(*errors: type[HeadraceError]) -> Retrying:
+    return Retrying(
+        retry=retry_if_exception_type(errors),
         stop=stop_after_attempt(4),
         wait=wait_exponential_jitter(initial=1.0, max=10.0),
         reraise=True,
     )
-    return retrying(attempt)
 
 
 def _written(

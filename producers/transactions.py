@@ -185,7 +185,7 @@ class TransactionalProducer:
                 "another sender took this file's transactional id, or one transaction took longer than "
                 f"{TRANSACTION_TIMEOUT_S:.0f} s: {error.str()}",
                 state="The open transaction is void; what was committed stands, and the files topic says how far.",
-                next_step="nothing, if another push or watch runs; else push the file again, it goes on from there.",
+                next_step="push the file again, as a watch does by itself: rows that Kafka has are not sent again.",
                 **where,
             )
         if error.code() in _NOT_BY_WAITING:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pyspark.sql import SparkSession
 
 from contracts.stream import Pipeline, Stream
-from streaming_jobs.commit_log import folder_times, remove_folder
+from streaming_jobs.commit_log import folder_times, remove_empty_folder, remove_folder
 from streaming_jobs.files import refresh_files
 
 CHUNKS = "_chunks"
@@ -29,28 +29,38 @@ def remove_old_chunks(
         ServiceUnavailable: the files topic could not be read; nothing was deleted.
     """
     moment = now or datetime.now(UTC)
-    old = {stream.name: _old(spark, stream, lake_url, moment) for stream in pipeline.file_streams}
+    old = {stream: _old(spark, stream, lake_url, moment) for stream in pipeline.file_streams}
     if not any(old.values()):
         return 0
     # What was sent while nothing ran is known only after this.
     refresh_files(spark, pipeline, kafka, lake_url)
-    return sum(_remove(spark, stream, lake_url, old[stream.name], moment) for stream in pipeline.file_streams)
+    return sum(_remove(spark, stream, lake_url, attempts) for stream, attempts in old.items())
 
 
 def _folder(stream: Stream, lake_url: str) -> str:
     return f"{lake_url.rstrip('/')}/{CHUNKS}/{stream.pipeline}/{stream.name}"
 
 
-def _old(spark: SparkSession, stream: Stream, lake_url: str, now: datetime) -> set[str]:
+def _old(spark: SparkSession, stream: Stream, lake_url: str, now: datetime) -> dict[str, list[str]]:
+    """The old attempts of each file that has no young one. Each by its own age: a file whose old attempt was killed may
+    be sent anew just now."""
     late = now - timedelta(days=stream.retention_days) - SEGMENT
-    return {name for name, changed in folder_times(spark, _folder(stream, lake_url)).items() if changed < late}
+
+    def old(folder: str) -> list[str]:
+        return [name for name, changed in folder_times(spark, folder).items() if changed < late]
+
+    folder = _folder(stream, lake_url)
+    return {name: old(f"{folder}/{name}") for name in old(folder)}
 
 
-def _remove(spark: SparkSession, stream: Stream, lake_url: str, old: set[str], now: datetime) -> int:
+def _remove(spark: SparkSession, stream: Stream, lake_url: str, old: dict[str, list[str]]) -> int:
     if not old:
         return 0
     known = spark.sql(_WHOLE.format(lake=stream.lake_schema), {"stream": stream.name}).collect()
     needed = {row["file_hash"] for row in known if row["state"] == "sent" and not row["complete"]}
-    # Looked at again: one that is being sent anew since then is young.
-    gone = (old - needed) & _old(spark, stream, lake_url, now)
-    return sum(remove_folder(spark, f"{_folder(stream, lake_url)}/{name}") for name in gone)
+    files = 0
+    for name in old.keys() - needed:
+        file = f"{_folder(stream, lake_url)}/{name}"
+        files += sum(remove_folder(spark, f"{file}/{attempt}") for attempt in old[name]) > 0
+        remove_empty_folder(spark, file)
+    return files

@@ -7,9 +7,11 @@ reads every commit each time; checkpoints of the log do not keep commit metadata
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -121,6 +123,13 @@ def remove_folder(spark: SparkSession, path: str) -> bool:
     """Delete a folder with all that is in it; whether it is gone now by this."""
     place = _jvm_path(spark, path)
     return bool(place.getFileSystem(_configuration(spark)).delete(place, True))
+
+
+def remove_empty_folder(spark: SparkSession, path: str) -> None:
+    """Delete a folder that holds nothing; one that somebody has put something into meanwhile stays."""
+    place = _jvm_path(spark, path)
+    with suppress(Py4JJavaError):
+        place.getFileSystem(_configuration(spark)).delete(place, False)
 
 
 def table_exists(spark: SparkSession, path: str) -> bool:

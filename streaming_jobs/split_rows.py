@@ -34,7 +34,7 @@ FEW_LINES = 1000
 """So many lines of repeated events are named to Parquet, which reads no group of rows without them."""
 
 _AT_ONCE = 500_000
-"""So many events are counted in one task: those of a whole file would not fit into memory, and be sorted on disk."""
+"""So many events of chunks are counted in a task: a whole file's would not fit into memory, and be sorted on disk."""
 
 _EVENT = "xxhash64(_file_hash, _key) as _event"
 

@@ -1,4 +1,5 @@
-"""A large file to the lake in chunks, against a plain Spark job that does the same casts, key and deduplication.
+"""A large file to the lake in chunks, against a plain Spark job that does the same casts, key and deduplication; and
+apart from that, its cleaned table in both targets.
 
 `HEADRACE_BENCH_ROWS` rows of the register of the bundled pipeline `citizens` (32 million are about 6 GB).
 """
@@ -24,15 +25,14 @@ from producers.push import SendOptions, push
 from tests.bench.conftest import Lake
 from tests.bench.engine_run import write_figures
 from tests.services.file_lake import FileLake, file_lake
+from warehouse_sql.merge import TARGETS, create_tables, merge_round
 
 ROWS = int(os.environ.get("HEADRACE_BENCH_ROWS", "2000000"))
 DAY = date(2026, 1, 5)
 
 
 def test_a_large_file_in_chunks_against_a_plain_spark_job(lake: Lake, endpoints: Endpoints, tmp_path: Path) -> None:
-    bundled = load_pipeline("citizens")
-    declared = bundled.streams[0]
-    declared = replace(declared, source=replace(declared.file_source, bulk_bytes=1), quarantine_minimum=10**12)
+    bundled, declared = in_chunks("citizens")
     with file_lake(lake.spark, endpoints, declared, cut_bytes=CUT_BYTES) as files:
         # One after the other, smaller ones first: a JVM that has compiled neither would only measure that.
         for scale in (20_000, min(ROWS, 2_000_000), ROWS):
@@ -60,9 +60,42 @@ def test_a_large_file_in_chunks_against_a_plain_spark_job(lake: Lake, endpoints:
     write_figures("large_file", figures)
 
 
-def register(pipeline: Pipeline, folder: Path, rows: int) -> Path:
+def test_the_cleaned_table_of_a_large_file_in_delta_and_in_postgres(
+    lake: Lake, endpoints: Endpoints, tmp_path: Path
+) -> None:
+    bundled, declared = in_chunks("citizens")
+    with file_lake(lake.spark, endpoints, declared, cut_bytes=CUT_BYTES) as files:
+        pipeline = replace(files.pipeline, warehouse_sql_dir=bundled.warehouse_sql_dir)
+        url = f"{files.lake_url}/warehouse"
+        create_tables(lake.spark, pipeline, endpoints, url=url)
+        for day, scale in ((DAY, 20_000), (date(2026, 1, 6), ROWS)):
+            path = register(bundled, tmp_path / str(scale), scale, day)
+            files.push(path, options=SendOptions(batch_date=day, chunks=files.chunks))
+            path.unlink()
+            files.take_in(declared.name)
+            began = time.monotonic()
+            assert files.book() == []
+            seconds = {"book": time.monotonic() - began}
+            for target in TARGETS:
+                began = time.monotonic()
+                report = merge_round(lake.spark, pipeline, endpoints, [target], url=url)
+                seconds[target] = time.monotonic() - began
+                report.check()
+                assert report.rows >= 0.9 * scale
+    rounded = {name: round(one, 1) for name, one in seconds.items()}
+    write_figures("large_file_star_schema", {"rows": report.rows, "seconds": rounded})
+
+
+def in_chunks(name: str) -> tuple[Pipeline, Stream]:
+    """A bundled pipeline and its one stream, every file of which is large."""
+    pipeline = load_pipeline(name)
+    (stream,) = pipeline.streams
+    return pipeline, replace(stream, source=replace(stream.file_source, bulk_bytes=1), quarantine_minimum=10**12)
+
+
+def register(pipeline: Pipeline, folder: Path, rows: int, day: date = DAY) -> Path:
     data = load_sample_data(pipeline.contracts_dir / "sample_data.yaml", pipeline)
-    answer = generate(data, pipeline, folder, [DAY], scale=rows / 3000, seed=time.monotonic_ns() % 10**6)
+    answer = generate(data, pipeline, folder, [day], scale=rows / 3000, seed=time.monotonic_ns() % 10**6)
     return folder / answer.files[0].file
 
 

@@ -246,15 +246,16 @@ def hdfs(order: Order, operation: str, path: str) -> requests.Response:
     return answer
 
 
-def no_chunk_is_left_over(order: Order, topic: str) -> bool:
-    """Whether the file's folder holds the chunks that the topic names and no other."""
+def left_over(order: Order, topic: str) -> set[Path]:
+    """What the file's folder holds beside the chunks that the topic names, all of which it holds."""
     named = {Path(decode_chunk(value).path) for _, _, value in committed(order.kafka, topic)}
     (attempt,) = {path.parent for path in named}
     found = set()
     for folder in (attempt.parent, attempt):
         entries = hdfs(order, "LISTSTATUS", str(folder)).json()["FileStatuses"]["FileStatus"]
         found |= {folder / entry["pathSuffix"] for entry in entries}
-    return found == named | {attempt}
+    assert found > named
+    return found - named - {attempt}
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,8 +13,9 @@ from pyspark.sql import SparkSession
 from contracts.endpoints import Endpoints
 from contracts.stream import Column, FileSource, Rule, Stream
 from contracts.wire import decode_chunk
-from producers import send
+from producers import hdfs_chunks, send
 from producers.push import FileResult, SendOptions
+from producers.remote_store import StoreUnavailable
 from producers.transactions import TransactionalProducer
 from streaming_jobs import classify, split_rows
 from streaming_jobs.chunk_retention import remove_old_chunks
@@ -198,7 +199,7 @@ def test_chunks_go_when_nobody_can_need_them_and_never_before_the_lake_has_the_f
     assert files_on_hdfs(lake) == []
 
 
-def test_an_interrupted_attempt_leaves_no_row_and_the_next_removes_its_chunks(lake: FileLake, path: Path) -> None:
+def test_an_interrupted_attempt_leaves_no_row_and_an_overtaken_one_no_chunk(lake: FileLake, path: Path) -> None:
     class Stopped(BaseException):
         pass
 
@@ -226,37 +227,62 @@ def test_an_interrupted_attempt_leaves_no_row_and_the_next_removes_its_chunks(la
     assert found.counts.rows == ROWS + 5
 
 
-def test_senders_of_other_files_do_not_make_one_that_writes_chunks_give_up(
-    lake: FileLake, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def another(_: str, sent: int, __: int) -> None:
-        if sent > 5_000 and not others:
-            others.extend(lake.push(following))
+def at_the_commit(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Do this once, between the beginning of the transaction with the chunks' records and their commit."""
+    begin, begun = TransactionalProducer.begin, list[TransactionalProducer]()
 
-    monkeypatch.setattr(send, "SENDERS", 1)
-    following = path.with_name("orders_2026-01-06.csv")
-    following.write_bytes(b"id,amount,note\n1,1.00,a\n")
-    others: list[FileResult] = []
-    large = lake.push(path, options=SendOptions(chunks=lake.chunks, progress=another))
-    assert [one.state for one in others + large] == ["sent", "sent"]
-    assert sorted(chunk_paths(lake)) == files_on_hdfs(lake)
-
-
-def test_a_sender_that_lost_the_id_while_it_committed_chunks_leaves_those_of_the_other(
-    lake: FileLake, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begin = TransactionalProducer.begin
-
-    def begin_late(self: TransactionalProducer) -> None:
+    def begin_and_act(self: TransactionalProducer) -> None:
         begin(self)
         begun.append(self)
-        if len(begun) == 2:  # behind the claim's own
-            others.extend(lake.push(path))
+        if len(begun) == 2:  # the claim has one of its own
+            act()
 
-    begun: list[TransactionalProducer] = []
+    monkeypatch.setattr(TransactionalProducer, "begin", begin_and_act)
+
+
+def test_senders_of_other_files_do_not_make_a_large_one_begin_anew(
+    lake: FileLake, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def push_another(day: int) -> None:
+        following = path.with_name(f"orders_2026-01-0{day}.csv")
+        following.write_bytes(b"id,amount,note\n%d,1.00,a\n" % day)
+        others.extend(lake.push(following))
+
+    def between(_: str, sent: int, __: int) -> None:
+        written.append(sent)
+
+    monkeypatch.setattr(send, "SENDERS", 1)
     others: list[FileResult] = []
-    monkeypatch.setattr(TransactionalProducer, "begin", begin_late)
-    assert [one.state for one in lake.push(path)] == ["given_up"]
-    assert [one.state for one in others] == ["sent"]
+    written: list[int] = []
+    at_the_commit(monkeypatch, lambda: push_another(6))
+    large = lake.push(path, options=SendOptions(chunks=lake.chunks, progress=between))
+    assert [one.state for one in others + large] == ["sent", "sent"]
+    assert written == sorted(written)
     assert sorted(chunk_paths(lake)) == files_on_hdfs(lake)
-    assert [one.state for one in lake.push(path)] == ["already_sent"]
+
+
+def test_a_sender_that_lost_the_id_at_its_commit_finds_the_file_sent(
+    lake: FileLake, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others: list[FileResult] = []
+    at_the_commit(monkeypatch, lambda: others.extend(lake.push(path)))
+    overtaken = lake.push(path)
+    assert [one.state for one in others + overtaken] == ["sent", "already_sent"]
+    assert sorted(chunk_paths(lake)) == files_on_hdfs(lake)
+
+
+def test_what_a_dead_attempt_left_goes_after_an_hour_and_an_attempt_without_its_chunks_is_not_sent(
+    lake: FileLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = "0" * 64
+    with lake.chunks.attempt("orders", file) as slow:
+        slow.put(slow.path(0), b"0")
+        monkeypatch.setattr(hdfs_chunks, "DEAD_AFTER_S", -3600)
+        with lake.chunks.attempt("orders", file) as other:
+            assert files_on_hdfs(lake) == []
+            other.put(other.path(0), b"0")
+            slow.put(slow.path(1), b"1")
+            with pytest.raises(StoreUnavailable, match="1 of 2 chunks"):
+                slow.keep()
+            other.keep()
+    assert [path.rpartition("/")[2] for path in files_on_hdfs(lake)] == ["000000000000.parquet"]

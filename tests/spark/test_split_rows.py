@@ -152,6 +152,7 @@ def test_a_batch_in_two_parts_gives_what_the_whole_gives(
     for from_rows in (1, 10**9):
         with monkeypatch.context() as patch:
             patch.setattr(split_rows, "FROM_ROWS", from_rows)
+            patch.setattr(split_rows, "_AT_ONCE", 100)
             patch.setattr(split_rows, "FEW_LINES", 1000 if stream is STREAM else 1)
             patch.setattr(classify, "part", lambda *given: parted.append(split_rows.part(*given)) or parted[-1])
             lake = Lake(spark, tmp_path / str(from_rows), stream)
