@@ -113,6 +113,20 @@ class Bench:
         finally:
             stop.set()
             worker.join()
+            self._outlast_commits()
+
+    def _outlast_commits(self) -> None:
+        """The server ends a commit although its client is gone."""
+        told = "select count(*) from pg_stat_activity where application_name = 'pgbench'"
+        deadline = time.monotonic() + 60
+        with closing(psycopg2.connect(**self.source.dsn())) as connection, connection.cursor() as cursor:
+            connection.autocommit = True
+            while True:
+                cursor.execute(told)
+                if cursor.fetchone() == (0,):
+                    return
+                assert time.monotonic() < deadline, "pgbench is still connected"
+                time.sleep(0.1)
 
     def kill(self, part: str) -> None:
         """kill -9 of a part with all its processes; nothing if it is down anyway."""

@@ -20,7 +20,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """In the folder of the new pipeline, which runs."""
     shell = Shell(tmp_path_factory.mktemp("readme"))
     try:
-        shell.type(NEW_PIPELINE)
+        shell.type(NEW_PIPELINE, timeout_s=600)
         shell.folder /= "shop"
         yield shell
     finally:
@@ -30,7 +30,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
 def test_a_stream_joins_while_it_runs(shell: Shell) -> None:
     run = shell.pid_of("run")
 
-    told = shell.type(NEW_STREAM)
+    told = shell.type(NEW_STREAM, timeout_s=600)
 
     assert "shop.public.customers" in told, "the plan names the new topic"
     assert shell.pid_of("run") == run, "adding a stream started `headrace run` again"
@@ -61,7 +61,7 @@ def test_a_column_that_a_contract_gains_is_added_while_it_runs(shell: Shell) -> 
     shell.type("headrace apply")
     shell.type("printf 'order_id,customer_id,amount,note\\n4,7,1.00,gift\\n' > orders_2026-11-02.csv")
     shell.type("headrace push orders_2026-11-02.csv")
-    shell.type("headrace verify --wait 120")
+    shell.type("headrace verify --wait 300", timeout_s=400)
 
     assert "identified by order_id, the contract says order" in refused
     assert "shop_lake.orders.note" in planned

@@ -42,7 +42,7 @@ def test_a_replay_changes_nothing_that_is_there(shell: Shell) -> None:
 
 
 def test_anybody_may_ask(shell: Shell) -> None:
-    shell.type(QUERY)  # ends with `verify`, whose exit code is 0 only if all is equal
+    shell.type(QUERY, timeout_s=600)  # ends with `verify`, whose exit code is 0 only if all is equal
     assert all(row["balanced"] for row in shell.ask("headrace ledger"))
     assert "fact_quiz" in shell.type(CLIENTS)
     refused = shell.ask("headrace quarantine list --rows --limit 1")[0]

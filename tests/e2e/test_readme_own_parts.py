@@ -48,7 +48,7 @@ def shell(demo: tuple[Demo, Answer], tmp_path: Path) -> Iterator[Shell]:
 
 
 def test_a_pipeline_runs_on_parts_that_belong_to_somebody_else(shell: Shell) -> None:
-    shell.type("headrace up && headrace apply && headrace verify --wait 120")
+    shell.type("headrace up && headrace apply && headrace verify --wait 300", timeout_s=600)
 
     parts = {row["part"]: row["state"] for row in shell.ask("headrace status")[0]["parts"]}
     assert {part for part, state in parts.items() if state == "running"} == {"run", "monitor"}, parts

@@ -37,7 +37,7 @@ def commits(scene: Demo, table: str) -> int:
     return int(rows_of(scene.app, f"describe history {table} limit 1")[0]["version"])
 
 
-@pytest.mark.timeout(60 * MINUTES + 600)
+@pytest.mark.timeout(60 * MINUTES + 1500)  # beside another tier it took 400 s more than its minutes
 def test_the_number_of_files_stays_flat(demo: tuple[Demo, Answer], monkeypatch: pytest.MonkeyPatch) -> None:
     scene, _ = demo
     monkeypatch.setenv("HEADRACE_RUN__MAINTAIN_EVERY_S", "5")
@@ -60,7 +60,7 @@ def test_the_number_of_files_stays_flat(demo: tuple[Demo, Answer], monkeypatch: 
     for table, number in most.items():
         at_first = max(one.get(table, 0) for one in first)
         assert number <= max(2 * at_first, 4 * COMPACT_AFTER), f"{table}: {[one.get(table) for one in first + seen]}"
-    findings = until_equal(lambda: proof(scene.app), timeout_s=240)
+    findings = until_equal(lambda: proof(scene.app), timeout_s=600)
     assert [finding for finding in findings if not finding.equal] == []
 
 

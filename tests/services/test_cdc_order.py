@@ -197,11 +197,12 @@ def test_rows_of_a_killed_first_read_that_the_source_has_deleted_do_not_stay(
         with suppress(HeadraceError):  # Connect is killed below
             apply(shop.plan())
 
+    # Known before: to ask takes as long as some thousand rows.
+    (connect,) = (part for part in local_deployment.status(shop.settings) if part.name == "connect")
+    assert connect.pid
     applying = threading.Thread(target=applied, daemon=True)
     applying.start()
     wait_until(lambda: shop.committed() > 500, 120, "the first rows of the first read")
-    (connect,) = (part for part in local_deployment.status(shop.settings) if part.name == "connect")
-    assert connect.pid
     os.kill(connect.pid, signal.SIGKILL)
     emitted = shop.committed()
     assert emitted < 40_000

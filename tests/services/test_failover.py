@@ -68,7 +68,7 @@ def ten_rows(shop: Shop) -> None:
 
 def look(shop: Shop, kept: Kept | None = None, **options: Any) -> Report:
     """What `headrace run` sees that knows `kept`, or `headrace status` by itself."""
-    return Guardian(shop.pipeline, shop.endpoints, GuardSettings(), kept, **options).look()
+    return Guardian(shop.pipeline, shop.endpoints, GuardSettings(), kept, patience_s=30, **options).look()
 
 
 def critical(report: Report) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from connectors import debezium, lost_slot, source
+from connectors import debezium, lost_slot, marker, source
 from connectors.guardian.facts import look_at_server
 from connectors.guardian.guard import Guardian, Kept, Report, report_of
 from connectors.plan import apply
@@ -50,7 +50,7 @@ class Guarded:
 
     def another(self, kept: Kept | None = None, **settings: Any) -> Guardian:
         given = GuardSettings(restart_after_s=10, **settings)
-        return Guardian(self.shop.pipeline, self.shop.endpoints, given, kept, clock=self.clock)
+        return Guardian(self.shop.pipeline, self.shop.endpoints, given, kept, patience_s=30, clock=self.clock)
 
     def look(self) -> Report:
         return self.guardian.look()
@@ -65,7 +65,14 @@ class Guarded:
 
     def fail(self, wait_until: Any) -> None:
         """Ends the connection that reads the slot, as a network or an administrator does, until the task has failed:
-        one that is only starting tries again."""
+        one that is only starting tries again, ten seconds later, so it is met when it has confirmed something."""
+        written = look_at_server(self.shop.endpoints.source, self.slot).wal_lsn
+
+        def streams() -> bool:
+            marker.emit(self.shop.endpoints.source)
+            return bool((look_at(self).confirmed_lsn or 0) > written)
+
+        wait_until(streams, 60, "the slot is read")
 
         def failed() -> bool:
             self.administer(
@@ -74,7 +81,7 @@ class Guarded:
             )
             return "FAILED" in self.state
 
-        wait_until(failed, 30, "the task fails")
+        wait_until(failed, 60, "the task fails")
 
     def do(self, steps: tuple[str, ...]) -> None:
         """What a person types: SQL at the source, the rest in a shell."""
@@ -115,8 +122,8 @@ def applied(
 def guarded(applied: tuple[Shop, PostgresEndpoint], wait_until: Any) -> Guarded:
     """All is well, and the slot is read."""
     found = Guarded(*applied)
-    wait_until(lambda: found.state == "connector RUNNING, tasks RUNNING" and not found.kinds(), 30, "nothing is wrong")
-    wait_until(lambda: look_at(found).reader, 30, "the slot is read")
+    wait_until(lambda: found.state == "connector RUNNING, tasks RUNNING" and not found.kinds(), 60, "nothing is wrong")
+    wait_until(lambda: look_at(found).reader, 60, "the slot is read")
     return found
 
 
@@ -142,14 +149,14 @@ def test_an_idle_pipelines_slot_moves_while_other_tables_and_databases_write(
         now = look_at(guarded)
         return bool(now.confirmed_lsn > written and now.restart_lsn > before.restart_lsn)
 
-    wait_until(moved, 20, "the slot moves without any change of a declared table")
+    wait_until(moved, 60, "the slot moves without any change of a declared table")
 
 
 def test_a_slot_that_lags_is_told_with_its_bytes(guarded: Guarded, wait_until: Callable[..., object]) -> None:
     shop, name = guarded.shop, debezium.connector_name(guarded.shop.pipeline)
     with Connect(shop.endpoints.connect_url) as connect:
         connect.stop(name)
-        wait_until(lambda: not look_at(guarded).reader, 30, "the slot is free")
+        wait_until(lambda: not look_at(guarded).reader, 60, "the slot is free")
         guarded.guardian = guarded.another(retained_wal_bytes=2**20)
         guarded.look()
         shop.run("INSERT INTO noise SELECT md5(n::text) FROM generate_series(1, 40000) n")
@@ -165,7 +172,7 @@ def test_a_slot_that_lags_is_told_with_its_bytes(guarded: Guarded, wait_until: C
         assert kept.steps[0] == "headrace apply"
     guarded.do(kept.steps[:1])
     guarded.guardian = guarded.another()
-    wait_until(lambda: (guarded.look().lag_bytes or 0) < 2**20, 30, "the slot catches up")
+    wait_until(lambda: (guarded.look().lag_bytes or 0) < 2**20, 60, "the slot catches up")
     assert guarded.kinds() == set()
 
 
@@ -178,12 +185,12 @@ def test_a_failed_task_is_restarted_with_pauses_and_not_for_ever(
     assert [concern.kind for concern in report.concerns] == ["connector failed"]
     assert not report.critical
     assert report.done == (f"restarted what had failed of connector {report.connector}",)
-    wait_until(lambda: guarded.state == "connector RUNNING, tasks RUNNING", 30, "the task runs")
+    wait_until(lambda: guarded.state == "connector RUNNING, tasks RUNNING", 60, "the task runs")
     guarded.fail(wait_until)
     assert guarded.look().done == ()  # too early
     guarded.clock.now += 20
     assert guarded.look().done
-    wait_until(lambda: guarded.state == "connector RUNNING, tasks RUNNING", 30, "the task runs")
+    wait_until(lambda: guarded.state == "connector RUNNING, tasks RUNNING", 60, "the task runs")
     guarded.fail(wait_until)
     guarded.clock.now += 1000
     last = guarded.look()
@@ -210,7 +217,7 @@ def test_a_dropped_slot_is_told_not_restarted_and_its_steps_bring_all_rows(
         assert report.wal_status == "missing"
     guarded.do(report.concerns[0].steps)
     assert 30 in guarded.keys
-    wait_until(lambda: not guarded.kinds(), 30, "nothing is wrong any more")
+    wait_until(lambda: not guarded.kinds(), 60, "nothing is wrong any more")
 
 
 def test_changes_that_somebody_else_read_from_the_slot_are_told_until_all_is_read_again(
@@ -219,7 +226,7 @@ def test_changes_that_somebody_else_read_from_the_slot_are_told_until_all_is_rea
     """What Debezium would do of itself hangs on its settings; once it has read on, nobody else sees the gap."""
     with Connect(guarded.shop.endpoints.connect_url) as connect:
         connect.stop(debezium.connector_name(guarded.shop.pipeline))
-    wait_until(lambda: not look_at(guarded).reader, 30, "the slot is free")
+    wait_until(lambda: not look_at(guarded).reader, 60, "the slot is free")
     guarded.shop.run("INSERT INTO orders VALUES (40, 1, NULL)")
     guarded.administer(f"SELECT pg_replication_slot_advance('{guarded.slot}', pg_current_wal_lsn())")
     report = guarded.look()
@@ -229,11 +236,11 @@ def test_changes_that_somebody_else_read_from_the_slot_are_told_until_all_is_rea
     guarded.do(report.concerns[0].steps)
     guarded.shop.run("INSERT INTO orders VALUES (41, 1, NULL)")
     assert {40, 41} <= {*guarded.keys}
-    wait_until(lambda: not guarded.kinds(), 30, "nothing is wrong any more")
+    wait_until(lambda: not guarded.kinds(), 60, "nothing is wrong any more")
 
 
 def test_another_server_and_another_reader_are_told(guarded: Guarded, wait_until: Callable[..., object]) -> None:
-    wait_until(lambda: look_at(guarded).reader, 30, "the slot is read")
+    wait_until(lambda: look_at(guarded).reader, 60, "the slot is read")
     kafka, pipeline = guarded.shop.endpoints.kafka, guarded.shop.pipeline
     now = lost_slot.identify(guarded.shop.endpoints.replicator)
     for other in (Source("1", now.timeline), Source(now.system_identifier, 99)):
@@ -242,7 +249,7 @@ def test_another_server_and_another_reader_are_told(guarded: Guarded, wait_until
         assert (moved.kind, moved.severity) == ("server changed", "critical")
     source_is(kafka, pipeline, now)
     mine = replace(guarded.shop.endpoints, replicator=replace(guarded.shop.endpoints.replicator, user="somebody"))
-    (read,) = Guardian(guarded.shop.pipeline, mine, GuardSettings()).look().concerns
+    (read,) = Guardian(guarded.shop.pipeline, mine, GuardSettings(), patience_s=30).look().concerns
     assert read.kind == "slot read by another"
     assert "Debezium Streaming" in read.what
 

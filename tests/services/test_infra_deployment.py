@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -39,7 +40,7 @@ def by_name(settings: Settings) -> dict[str, PartStatus]:
 def sleeper(folder: Path, name: str = "sleeper") -> Part:
     """A process with a child of its own, ready when it says so."""
     said = folder / f"{name}.said"
-    script = f"sleep 1000 & echo started; touch {said}; wait"
+    script = f"sleep 1000 & echo started; : > {said}; wait"  # no third process
 
     def ready() -> None:
         if not said.exists():
@@ -70,7 +71,8 @@ def test_a_crashed_part_is_named_with_its_last_lines_and_started_again_with_its_
     pid = by_name(settings)["postgres"].pid
     assert pid
     os.kill(pid, signal.SIGKILL)
-    psutil.wait_procs([psutil.Process(pid)], timeout=10) if psutil.pid_exists(pid) else None
+    with suppress(psutil.NoSuchProcess):  # gone already
+        psutil.wait_procs([psutil.Process(pid)], timeout=60)
     crashed = by_name(settings)["postgres"]
     assert crashed.state == "crashed"
     assert any("ready to accept connections" in line for line in crashed.last_lines)

@@ -15,6 +15,7 @@ from contracts.settings import Settings
 from infra.local import deployment as local_deployment
 from infra.local import hdfs, process
 from infra.local.layout import open_layout
+from tests.conftest import WaitUntil
 
 
 def unique_name() -> str:
@@ -35,7 +36,7 @@ def test_only_loopback_listens(deployment: Settings) -> None:
 
 
 def test_a_delta_table_is_written_and_read_over_hiveserver2_with_two_replicas(
-    deployment: Settings, endpoints: Endpoints
+    deployment: Settings, endpoints: Endpoints, wait_until: WaitUntil
 ) -> None:
     schema = unique_name()
     connection = hive.connect(host=endpoints.sql_host, port=endpoints.sql_port, username=getpass.getuser())
@@ -50,12 +51,15 @@ def test_a_delta_table_is_written_and_read_over_hiveserver2_with_two_replicas(
             cursor.execute(f"drop schema {schema}")
     finally:
         connection.close()
-    beans = requests.get(
-        f"{hdfs.http_url(open_layout(deployment))}/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState", timeout=10
-    ).json()["beans"]
-    assert beans[0]["BlocksTotal"] > 0
-    # A client that asked for the default of three would leave every block short of one.
-    assert beans[0]["LowRedundancyBlocks"] == 0
+    where = f"{hdfs.http_url(open_layout(deployment))}/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState"
+
+    def state() -> dict[str, int]:
+        found: dict[str, int] = requests.get(where, timeout=30).json()["beans"][0]
+        return found
+
+    assert state()["BlocksTotal"] > 0
+    # A client that asked for the default of three would leave every block short of one, for ever.
+    wait_until(lambda: state()["LowRedundancyBlocks"] == 0, 60, "every block has its two replicas")
 
 
 def test_a_stranger_reads_and_changes_nothing(endpoints: Endpoints) -> None:

@@ -237,6 +237,7 @@ def test_a_connector_that_is_let_in_no_more_or_fails_is_told_and_restarted(shop:
     guardian = ReaderGuardian(
         *(part, shop.endpoints, GuardSettings(restarts=1), Kept(restarts_total=4)),
         is_read=lambda: mariadb.is_read(role),
+        patience_s=30,
         clock=lambda: now[0],
     )
     with Connect(shop.endpoints.connect_url) as connect:
@@ -259,14 +260,16 @@ def test_a_connector_that_is_let_in_no_more_or_fails_is_told_and_restarted(shop:
         connect.stop(name)
         connect.wait_stopped(name)
         with admin(shop.endpoints.kafka) as client:
-            client.delete_topics([mariadb_connector.history_topic(part)])
+            history = mariadb_connector.history_topic(part)
+            client.delete_topics([history])
+            wait_until(lambda: history not in client.list_topics(), 60, "the topic is gone")
         connect.resume(name)
-        wait_until(lambda: "FAILED" in str(connect.status(name)), 60, "the task fails")
+        wait_until(lambda: "FAILED" in str(connect.status(name)), 120, "the task fails")
         first = guardian.look()
         assert [(one.kind, one.severity) for one in first.concerns] == [("connector failed", "warn")]
         assert first.done == (f"restarted what had failed of connector {name}",)
         connect.wait_not_failed(name)
-        wait_until(lambda: "FAILED" in str(connect.status(name)), 60, "it fails again")
+        wait_until(lambda: "FAILED" in str(connect.status(name)), 120, "it fails again")
         now[0] += 1000
         last = guardian.look()
         assert (last.done, last.critical, last.kept.restarts_total) == ((), True, 5)

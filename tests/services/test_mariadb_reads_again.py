@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from headrace.proof import source_equals_lake
 from headrace.rereading import planned_reads, read_streams_again
 from streaming_jobs.lake import create_derived
 from streaming_jobs.tables import create_tables
+from tests.conftest import WaitUntil
 from tests.services.mariadb_server import run
 from tests.services.test_mariadb import Shop, shop, stream_of
 
@@ -171,13 +172,17 @@ def the_connector_is_restarted_while_it_reads(shop: Shop, app: App) -> None:
             where = f"{shop.endpoints.connect_url}/connectors/{name}/restart?includeTasks=true"
             requests.post(where, timeout=60).raise_for_status()
 
-    thread = threading.Thread(target=restart_once_it_reads)
-    thread.start()
-    try:
-        with pytest.raises(Retryable, match="broke off reading"):
-            read(app, "order_lines", where="sleep(3) = 0")
-    finally:
-        thread.join()
+    # Its first row waits for a lock that is held until the read was seen to be broken off.
+    with mariadb.connected(shop.endpoints.mariadb) as holding:
+        holding.execute("SELECT get_lock('the read', 0)")
+        assert holding.fetchone() == (1,)
+        thread = threading.Thread(target=restart_once_it_reads)
+        thread.start()
+        try:
+            with pytest.raises(Retryable, match="broke off reading"):
+                read(app, "order_lines", where="get_lock('the read', 120) = 1")
+        finally:
+            thread.join()
     assert seen, "rows that are on their way were not waited for"
     with Connect(shop.endpoints.connect_url) as connect:
         shop.run("INSERT INTO {db}.order_lines VALUES (5, 5, 5)")
@@ -190,7 +195,7 @@ def the_log_is_dropped_before_it_was_read(shop: Shop) -> None:
     part, role = shop.pipeline.of("mariadb"), shop.endpoints.mariadb_replicator
     name = debezium.connector_name(part)
     reads, log = partial(mariadb.is_read, role), partial(mariadb_log.look, role)
-    guardian = ReaderGuardian(part, shop.endpoints, GuardSettings(), is_read=reads, log=log)
+    guardian = ReaderGuardian(part, shop.endpoints, GuardSettings(), is_read=reads, log=log, patience_s=30)
     with Connect(shop.endpoints.connect_url) as connect:
         assert guardian.look().concerns == ()
         connect.stop(name)
@@ -241,19 +246,34 @@ def test_a_condition_that_mariadb_refuses_is_not_asked_for(counted: tuple[Endpoi
     assert 900 < about_rows(endpoints, part, table) < 1100
 
 
-def test_no_read_begins_behind_a_statement_that_writes_for_long(counted: tuple[Endpoints, Pipeline]) -> None:
+def test_no_read_begins_behind_a_statement_that_writes_for_long(
+    counted: tuple[Endpoints, Pipeline], wait_until: WaitUntil
+) -> None:
     endpoints, part = counted
     owner = endpoints.mariadb
-    slow = f"UPDATE {part.streams[0].table_source.qualified} SET v = sleep(2) WHERE id = 1"
-    thread = threading.Thread(target=run, args=(owner, slow))
-    thread.start()
-    try:
-        with mariadb.connected(owner) as cursor:
-            while not cursor.execute("SELECT 1 FROM information_schema.PROCESSLIST WHERE INFO LIKE 'UPDATE%'"):
-                time.sleep(0.05)
-        with pytest.raises(ServiceUnavailable, match="writes has run that long"):
-            try_lock(owner, wait_s=1)
-    finally:
-        thread.join()
+    slow = f"UPDATE {part.streams[0].table_source.qualified} SET v = sleep(300) WHERE id = 1"
+
+    def write_until_killed() -> None:
+        with suppress(pymysql.MySQLError):
+            run(owner, slow)
+
+    thread = threading.Thread(target=write_until_killed, daemon=True)
+    with mariadb.connected(owner) as cursor:
+
+        def writes() -> int:
+            cursor.execute(
+                "SELECT ID FROM information_schema.PROCESSLIST WHERE INFO LIKE 'UPDATE%' AND STATE = 'User sleep'"
+            )
+            row = cursor.fetchone()
+            return int(row[0]) if row else 0
+
+        thread.start()
+        number = wait_until(writes, 60, "the statement has its lock")
+        try:
+            with pytest.raises(ServiceUnavailable, match="writes has run that long"):
+                try_lock(owner, wait_s=1)
+        finally:
+            cursor.execute(f"KILL QUERY {number}")
+            thread.join()
     try_lock(owner)
-    run(owner, slow.replace("sleep(2)", "5"))
+    run(owner, slow.replace("sleep(300)", "5"))

@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -140,7 +141,8 @@ def test_killed_at_a_commit_and_pushed_again_each_row_is_there_once(
     assert killed.returncode == -signal.SIGKILL
     before = len(committed(kafka, topic))
     result = push([path], pipeline, kafka, SendOptions(limits=CHUNK))[0]
-    expected = "already_sent" if (failpoint, before) == ("after_kafka_commit", ROWS) else "sent"
+    # By what was committed, not by what could be read a moment later: a commit is answered before its marker is there.
+    expected = "already_sent" if (failpoint, hit * CHUNK.rows) == ("after_kafka_commit", ROWS) else "sent"
     assert (result.state, result.sent) == (expected, ROWS)
     assert values(committed(kafka, topic)) == lines
     assert before < ROWS or expected == "already_sent"
@@ -170,7 +172,7 @@ def test_a_fenced_sender_learns_it_at_whatever_call_comes_next(kafka: str, pipel
     topic = pipeline.stream("orders").topic
 
     def slowly(producer: TransactionalProducer) -> None:
-        for number in range(50):
+        for number in range(300):
             producer.produce(topic, 0, b"%d" % number, b"row")
             time.sleep(0.1)  # the broker's answer comes between two records
 
@@ -225,8 +227,12 @@ def test_a_sent_record_behind_anothers_open_transaction_is_still_found(
             other.produce(pipeline.files_topic, 0, b"orders/open", b"{}")
             other._flush()
 
+        def end() -> None:
+            with suppress(Conflict):  # the broker was quicker: it ends what has been open for fifteen seconds
+                other.abort()
+
         assert push([path], pipeline, kafka, SendOptions(progress=open_another))[0].state == "sent"
-        closing = threading.Timer(2.0, other.abort)
+        closing = threading.Timer(2.0, end)
         closing.start()
         assert push([path], pipeline, kafka)[0].state == "already_sent"
         closing.join()

@@ -52,7 +52,7 @@ class Lake:
         self.admin.create_topics([NewTopic(self.stream.topic, 1, 1)])
         self.topic_id = describe(self.kafka, [self.stream.topic])[self.stream.topic].topic_id
         self.producer = Producer({"bootstrap.servers": self.kafka, "transactional.id": name})
-        self.producer.init_transactions(20)
+        self.producer.init_transactions(30)
         create_tables(spark, self.pipeline, self.lake_url)
         create_derived(spark, self.pipeline, self.lake_url)
 
@@ -61,11 +61,11 @@ class Lake:
         self.producer.begin_transaction()
         for row in range(rows):
             self.producer.produce(self.stream.topic, value=_change(first + row, first + row), partition=0)
-        self.producer.flush(10)
+        self.producer.flush(30)
         if abort:
-            self.producer.abort_transaction(10)
+            self.producer.abort_transaction(30)
         else:
-            self.producer.commit_transaction(10)
+            self.producer.commit_transaction(30)
         return first + rows + 1
 
     def batch(self, first: int, following: int) -> None:
@@ -116,7 +116,7 @@ def test_a_deleted_range_comes_back_and_an_intact_one_stays(lake: Lake) -> None:
     assert lake.spark.table(f"{lake.stream.history}_current").count() == 20
 
     refresh_ledger(lake.spark, lake.pipeline, lake.lake_url)
-    report = prove_gaps(lake.spark, lake.pipeline, lake.kafka, lake.lake_url, now=NOW, timeout_s=20)
+    report = prove_gaps(lake.spark, lake.pipeline, lake.kafka, lake.lake_url, now=NOW, timeout_s=30)
     assert report.findings == ()
     (sums,) = balance(lake.spark, lake.pipeline)
     assert (sums.rows, sums.gap, sums.aborted, sums.control, sums.unproven) == (20, 8, 5, 3, 0)

@@ -16,6 +16,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from streaming_jobs.delta_commit import TableTransaction
+from tests.conftest import WaitUntil
 from tests.spark.cut_bank import Bank
 
 REFUSED = (PySparkException, Py4JJavaError)
@@ -317,7 +318,7 @@ def _whole(bank: Bank) -> None:
     assert shown[0] == shown[1]
 
 
-def test_a_reader_beside_the_rounds_never_sees_half(bank: Bank) -> None:
+def test_a_reader_beside_the_rounds_never_sees_half(bank: Bank, wait_until: WaitUntil) -> None:
     bank.move("0", 0)
     for name in ("left", "right"):
         bank.take_in(name)
@@ -337,6 +338,7 @@ def test_a_reader_beside_the_rounds_never_sees_half(bank: Bank) -> None:
     reader.start()
     try:
         for number in range(1, 4):
+            wait_until(lambda number=number: len({*seen}) >= number, 60, "the reader sees what there is")
             bank.move(str(number), 3)
             bank.take_in("left")
             bank.take_in("right")

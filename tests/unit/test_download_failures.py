@@ -12,6 +12,7 @@ from contracts.downloads import Download
 from contracts.errors import Conflict, Fatal, ServiceUnavailable
 from producers.download import LONGEST_RETRY_AFTER_S, download
 from producers.raw_files import RawStore
+from tests.conftest import WaitUntil
 from tests.unit.download_server import DAY, FILE, NEW, NOW, OLD, Answer, Case, Handler, Origin, hang_up, status
 
 
@@ -78,7 +79,7 @@ def test_retry_after_that_says_nothing_is_passed_over(case: Case, origin: Origin
     assert 0 < case.slept[0] <= 3
 
 
-def test_a_server_that_falls_silent_is_left_for_later(case: Case, origin: Origin) -> None:
+def test_a_server_that_falls_silent_is_left_for_later(case: Case, origin: Origin, wait_until: WaitUntil) -> None:
     go_on = threading.Event()
 
     def silent(to: Handler) -> None:
@@ -93,6 +94,7 @@ def test_a_server_that_falls_silent_is_left_for_later(case: Case, origin: Origin
     case.declared.update(timeout_s=0.1, attempts=2)
     with pytest.raises(ServiceUnavailable, match=r"timed? ?out"):
         case.get()
+    wait_until(lambda: len(origin.asked) >= 2, 10, "the server has heard of the second attempt")
     go_on.set()
     assert len(origin.asked) == 2
 
