@@ -30,6 +30,8 @@ from contracts.stream import Column, Pipeline
 from headrace.app import App
 from headrace.proof import source_equals_lake
 from headrace.rereading import planned_reads, read_streams_again
+from infra.local import process
+from infra.local.layout import data_dir
 from streaming_jobs.lake import create_derived
 from streaming_jobs.tables import create_tables
 from tests.conftest import WaitUntil
@@ -169,10 +171,17 @@ def the_connector_is_restarted_while_it_reads(shop: Shop, app: App) -> None:
                 mariadb_position.quiesced(part, shop.endpoints, timeout_s=0.5)
             except ServiceUnavailable as error:
                 seen.append(str(error))
+            log = process.log_file(data_dir(shop.settings), "connect")
+            told = log.stat().st_size
             where = f"{shop.endpoints.connect_url}/connectors/{name}/restart?includeTasks=true"
             requests.post(where, timeout=60).raise_for_status()
+            # Once it stops it ends at the next row, for which a task that is stopped may not wait for long.
+            deadline = time.monotonic() + 60
+            while b"Stopping down connector" not in log.read_bytes()[told:] and time.monotonic() < deadline:
+                time.sleep(0.05)
+        holding.execute("SELECT release_lock('the read')")
 
-    # Its first row waits for a lock that is held until the read was seen to be broken off.
+    # Its first row waits for a lock: however long all that takes, it is in the middle.
     with mariadb.connected(shop.endpoints.mariadb) as holding:
         holding.execute("SELECT get_lock('the read', 0)")
         assert holding.fetchone() == (1,)
