@@ -14,6 +14,7 @@ from functools import partial
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from contracts.canonical import key_text_spark
 from contracts.delimiter import delimiter_of
 from contracts.stream import Stream
 from contracts.wire import split_as
@@ -36,7 +37,7 @@ FEW_LINES = 1000
 _AT_ONCE = 500_000
 """So many events of chunks are counted in a task: a whole file's would not fit into memory, and be sorted on disk."""
 
-_EVENT = "xxhash64(_file_hash, _key) as _event"
+_EVENT = "xxhash64(_file_hash, {key}) as _event"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +77,13 @@ def part(
         is_split += f" and _file_hash not in ({_listed(unusual)})"
         apart += f" or _file_hash in ({_listed(unusual)})"
     rest = others.unionByName(_wire(rows.where(apart)))
-    judged = judge(decode_cells(cells, stream), stream, epoch).selectExpr("_line", _EVENT)
+    # Nothing in the history: the keys' texts tell as well which are equal, and of all rows none is digested for that.
+    new = present.isEmpty()
+    event = _EVENT.format(key=key_text_spark([stream.column(key) for key in stream.key]) if new else "_key")
+    judged = judge(decode_cells(cells, stream), stream, epoch).selectExpr("_line", event)
+    among = [judge(decode_file_row(rest, stream), stream, epoch), *([] if new else [present])]
     tasks = 2 + sum(record.chunk.rows for record in chunks) // _AT_ONCE
-    lines = _repeated(spark, judged, [judge(decode_file_row(rest, stream), stream, epoch), present], tasks)
+    lines = _repeated(spark, judged, [frame.selectExpr("cast(null as bigint)", event) for frame in among], tasks)
     if lines is None:
         return None
     if lines:
@@ -98,12 +103,13 @@ def _wire(rows: DataFrame) -> DataFrame:
 
 
 def _repeated(spark: SparkSession, judged: DataFrame, others: Collection[DataFrame], tasks: int) -> set[int] | None:
-    """The lines of those `judged` rows (`_line _event`) whose event another one has, of them or of `others`; None if
-    there are too many. By their lines alone: a row at such a line of another file goes with them, and comes to no harm.
+    """The lines of those `judged` rows (`_line _event`) whose event another one has, of them or of `others` (without a
+    line); None if there are too many. By their lines alone: a row at such a line of another file goes with them, and
+    comes to no harm.
     """
     events = judged
     for frame in others:
-        events = events.union(frame.selectExpr("cast(null as bigint)", _EVENT))
+        events = events.union(frame)
     ends = ("count(*) as rows", "count(_line) as lines", "min(_line) as first", "max(_line) as last")
     # Shuffled before: hardly any event is repeated, and counting them on both sides would only cost.
     spread = events.repartition(tasks, "_event")

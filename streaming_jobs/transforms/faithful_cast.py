@@ -60,15 +60,21 @@ def faithful_sql(source: str, spark_type: SparkType, depth: int = 0, *, value: s
     if value and kind in (*INTEGERS, "decimal", "date"):
         # The usual spelling, and much cheaper to see than a pattern.
         spelled = f"(cast({value} as string) = {source} or {spelled})"
-    return f"({spelled} and {in_calendar(known)})" if kind in CALENDAR else spelled
+    return f"({spelled} and {in_calendar(known, kind)})" if kind in CALENDAR else spelled
 
 
-CALENDAR = ("date", "timestamp", "timestamp_ntz")
+CALENDAR = {
+    "date": ("date'0001-01-01'", "date'9999-12-31'"),
+    "timestamp": ("timestamp'0001-01-01 00:00:00Z'", "timestamp'9999-12-31 23:59:59.999999Z'"),
+    "timestamp_ntz": ("timestamp_ntz'0001-01-01 00:00:00'", "timestamp_ntz'9999-12-31 23:59:59.999999'"),
+}
 
 
-def in_calendar(value: str) -> str:
-    """SQL that is true for a date or time that every engine holds: Postgres has no year 0, Python none above 9999."""
-    return f"year({value}) between 1 and 9999"
+def in_calendar(value: str, kind: str) -> str:
+    """SQL that is true for a date or time that every engine holds: Postgres has no year 0, Python none above 9999.
+    `kind` is its type, one of CALENDAR."""
+    first, last = CALENDAR[kind]
+    return f"{value} between {first} and {last}"
 
 
 def string_in_json(source: str, root: str) -> str:

@@ -189,7 +189,7 @@ def _unfaithful(stream: Stream, column: Column) -> tuple[str, str]:
     source = column_text(column.name)
     kind = parse_type(column.spark_type)
     if column.format:
-        faithful = f"{name(column.name)} is not null and {in_calendar(name(column.name))}"
+        faithful = f"{name(column.name)} is not null and {in_calendar(name(column.name), kind.name)}"
     else:
         faithful = faithful_sql(_plain(stream, column), kind, value=name(column.name))
     if kind.name == "string" and not stream.is_cdc and stream.file_source.row_format == "json":
