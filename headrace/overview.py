@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from contracts.errors import HeadraceError
+from contracts.wire import FileState
 from headrace.app import App
 from headrace.background import monitor_port
 from headrace.lake import pending_rows, rows_of
@@ -19,6 +20,8 @@ from producers.states import file_states
 from streaming_jobs.stream_status import StreamStatus, read_status
 
 STALE_S = 15.0
+WHOLE = ("done", "superseded", "replaced")
+"""The states of files that need nothing more."""
 
 
 def parts_overview(parts: Sequence[PartStatus]) -> list[dict[str, Any]]:
@@ -123,28 +126,42 @@ def files_overview(app: App) -> list[dict[str, Any]]:
     """One row per file that was ever sent, newest last.
 
     `done`: the ledger's counts add up to the rows in the file. `superseded`: done, and a later file of its unit is too.
+    `replaced`: it never became whole, and need not any more, see `is_replaced`.
     """
     arrivals = rows_of(app, f"select * from {app.pipeline.name}_lake.files")
     booked = {(row["stream"], row["file_hash"]): row for row in arrivals}
+    states = file_states(app.endpoints.kafka, app.pipeline)
+    known = [found.state for found in sorted(states.values(), key=lambda found: found.offset)]
     rows = []
-    for (stream, file_hash), known in sorted(
-        file_states(app.endpoints.kafka, app.pipeline).items(), key=lambda item: item[1].offset
-    ):
-        arrived = booked.get((stream, file_hash), {})
-        state: str = known.state.state
+    for at, file in enumerate(known):
+        arrived = booked.get((file.stream, file.hash), {})
+        state: str = file.state
         if state == "sent" and arrived.get("complete"):
             state = "done" if arrived["newest"] else "superseded"
+        whole = (one for one in known[at + 1 :] if booked.get((one.stream, one.hash), {}).get("complete"))
+        if is_replaced(file, whole):
+            state = "replaced"
         rows.append(
             {
-                "file": known.state.file,
-                "stream": stream,
+                "file": file.file,
+                "stream": file.stream,
                 "state": state,
-                "rows": known.state.rows,
-                "sent": known.state.sent,
+                "rows": file.rows,
+                "sent": file.sent,
                 **{name: arrived.get(name) or 0 for name in ("accepted", "duplicate", "conflicting", "quarantined")},
-                "at": known.state.at,
-                "hash": file_hash[:12],
-                "reason": known.state.reason,
+                "at": file.at,
+                "hash": file.hash[:12],
+                "reason": file.reason,
             }
         )
     return rows
+
+
+def is_replaced(file: FileState, whole: Iterable[FileState]) -> bool:
+    """Whether a file that never became whole needs nothing more, since one of those that came later and are `whole`
+    states its unit, or has its name; by its name alone only if it was rejected: else rows of it may be missing."""
+    return file.state != "sent" and any(
+        one.stream == file.stream
+        and (one.unit == file.unit != "" or (file.state == "rejected" and one.file == file.file))
+        for one in whole
+    )

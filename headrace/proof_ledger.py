@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from headrace.app import App
 from headrace.findings import Finding, side_by_side
 from headrace.lake import rows_of
-from headrace.overview import files_overview
+from headrace.overview import WHOLE, files_overview
 from streaming_jobs.gaps import Booked, read_ranges, stable_ends
 from streaming_jobs.ledger import BROKEN
 
@@ -116,8 +116,8 @@ def quarantine_holds_what_is_booked(app: App) -> Finding:
 
 def files_are_whole(app: App) -> Finding:
     """Every file that was sent has all of its rows accounted for."""
-    files = [row for row in files_overview(app) if row["state"] != "rejected"]
-    open_files = [row for row in files if row["state"] not in ("done", "superseded")]
+    files = [row for row in files_overview(app) if row["state"] not in ("rejected", "replaced")]
+    open_files = [row for row in files if row["state"] not in WHOLE]
     said = "; ".join(f"{row['file']} is {row['state']}" for row in open_files[:3])
     return Finding(
         "files: all rows accounted for",

@@ -201,12 +201,12 @@ def watch(app: App, directory: str, as_json: bool) -> None:
 @json_option
 @pass_app
 def files(app: App, as_json: bool) -> None:
-    """Each file: rows, rows sent, and what became of them in the lake; exit code 1 unless all are done."""
-    from headrace.overview import files_overview
+    """Each file: rows, rows sent, and what became of them in the lake; exit code 1 unless all are done or replaced."""
+    from headrace.overview import WHOLE, files_overview
 
     rows = files_overview(app)
     show(rows, as_json=as_json, title="Files", empty="no file has been sent yet")
-    if any(row["state"] not in ("done", "superseded") for row in rows):
+    if any(row["state"] not in WHOLE for row in rows):
         sys.exit(1)
 
 

@@ -11,11 +11,21 @@ from uuid import uuid4
 
 import pytest
 
+from producers import send
 from tests.unit.download_server import Case, Origin, handler_of
 from tests.unit.local_http import serving
+from tests.unit.memory_kafka import MemoryKafka, MemoryProducer
 
 if TYPE_CHECKING:
     from tests.unit.watched_bucket import Bucket
+
+
+@pytest.fixture
+def kafka(monkeypatch: pytest.MonkeyPatch) -> MemoryKafka:
+    """To which `send_file` sends."""
+    memory = MemoryKafka()
+    monkeypatch.setattr(send, "TransactionalProducer", lambda *_: MemoryProducer(memory))
+    return memory
 
 
 @pytest.fixture

@@ -7,20 +7,19 @@ import json
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self, cast
+from typing import cast
 
 import pytest
 
 from contracts.errors import ServiceUnavailable
 from contracts.stream import Column, FileSource, Pipeline, Stream
-from contracts.wire import FileState, decode_file_state
-from producers import send
+from contracts.wire import decode_file_state
 from producers.push import FileResult, Sender, SendOptions
-from producers.rows import Rows
 from producers.scan import scan
 from producers.send import Arrival, send_file
 from producers.sending import Outcome, TransactionLimits
-from producers.states import FilesTopic, KnownFile
+from producers.states import FilesTopic
+from tests.unit.memory_kafka import MemoryKafka
 
 ORDERS = Stream(
     "shop",
@@ -37,60 +36,8 @@ CONTENT = b"\n".join([b"id", *LINES, b""])
 CHUNK = TransactionLimits(rows=30)
 
 
-class MemoryKafka:
-    """What is committed to both topics, and the part of `FilesTopic` that a sender asks for."""
-
-    def __init__(self) -> None:
-        self.rows: list[tuple[int, bytes]] = []
-        self.states: list[FileState] = []
-
-    def require(self, topic: str) -> int:
-        return 1
-
-    def read_to_end(self) -> dict[tuple[str, str], KnownFile]:
-        return {(state.stream, state.hash): KnownFile(state, offset) for offset, state in enumerate(self.states)}
-
-
-class MemoryProducer:
-    """The part of `TransactionalProducer` that a sender asks for."""
-
-    def __init__(self, kafka: MemoryKafka) -> None:
-        self._kafka = kafka
-        self.begin()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.begin()
-
-    def begin(self) -> None:
-        self._rows: list[tuple[int, bytes]] = []
-        self._states: list[FileState] = []
-
-    abort = begin
-
-    def produce(self, topic: str, partition: int, key: bytes, value: bytes) -> None:
-        self._states.append(decode_file_state(value))
-
-    def produce_rows(self, topic: str, partition: int, rows: Rows, head: bytes, tail: bytes) -> None:
-        self._rows += zip(rows.lines, rows.values, strict=True)
-
-    def commit(self, *, rows: bool) -> None:
-        self._kafka.rows += self._rows
-        self._kafka.states += self._states
-        self.begin()
-
-
 class Killed(BaseException):
     """As by kill -9: nobody handles it."""
-
-
-@pytest.fixture
-def kafka(monkeypatch: pytest.MonkeyPatch) -> MemoryKafka:
-    memory = MemoryKafka()
-    monkeypatch.setattr(send, "TransactionalProducer", lambda *_: MemoryProducer(memory))
-    return memory
 
 
 def push(
