@@ -41,6 +41,6 @@ LATER = replace(FILE, hash="b" * 64, state="sent", sent=10)
     ],
 )
 def test_what_a_later_whole_file_stands_for(state: SendState, unit: str, later: dict[str, str], replaced: bool) -> None:
-    file = replace(FILE, state=state, unit=unit)
+    file = replace(FILE, state=state, unit=unit, sent=FILE.rows if state == "sent" else 0)
     assert is_replaced(file, [replace(LATER, **later)]) is replaced
     assert not is_replaced(file, [])
