@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -127,6 +128,26 @@ def test_a_download_is_kept_and_sent_and_the_second_time_neither(
         assert download(one, day, store).state == "unchanged"
         assert [result.state for result in send()] == ["already_sent"]
     assert values(committed(endpoints.kafka, pipeline.stream("orders").topic)) == lines
+
+
+def test_a_zip_that_is_downloaded_is_unpacked_and_each_of_its_files_sent_once(
+    endpoints: Endpoints, pipeline: Pipeline, tmp_path: Path
+) -> None:
+    days = [orders(tmp_path, rows, f"orders_2026-01-0{day}.csv") for day, rows in ((1, 300), (2, 200))]
+    with zipfile.ZipFile(tmp_path / "all.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+        for path, _ in days:
+            packed.write(path, path.name)
+    with serving(partial(Quiet, directory=str(tmp_path))) as address:
+        (tmp_path / "downloads.yaml").write_text(f"downloads:\n  all:\n    url: {address}/all.zip\n    file: all.zip\n")
+        (one,) = load_downloads(Pipeline(pipeline.name, pipeline.streams, tmp_path, tmp_path, tmp_path))
+        store = RawStore(tmp_path / "data")
+        for state, told in (("fetched", "sent"), ("unchanged", "already_sent")):
+            found = download(one, date(2026, 1, 2), store)
+            assert found.state == state
+            results = push([found.path], pipeline, endpoints.kafka, SendOptions(spool=tmp_path / "spool"))
+            assert [(result.file, result.state) for result in results] == [(path.name, told) for path, _ in days]
+    sent = committed(endpoints.kafka, pipeline.stream("orders").topic)
+    assert sorted(values(sent)) == sorted(line for _, lines in days for line in lines)
 
 
 class Quiet(SimpleHTTPRequestHandler):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -13,6 +15,8 @@ import pytest
 
 from contracts.endpoints import Endpoints
 from contracts.stream import Pipeline
+from producers.push import FileResult
+from producers.watch import watch
 from tests.services.push_process import child, committed, orders, values, with_topics
 
 WaitUntil = Callable[[Callable[[], object], float, str], object]
@@ -117,3 +121,26 @@ def test_two_watchers_and_a_killed_one_lose_and_double_nothing(
         assert process.returncode == 0
     assert files_in(incoming) == []
     assert sorted(values(committed(kafka, pipeline.stream("orders").topic))) == sorted(chain(*expected))
+
+
+def test_what_the_system_tells_of_is_not_waited_for(
+    kafka: str, pipeline: Pipeline, tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    results: list[FileResult] = []
+    stop = threading.Event()
+    looks_s = 600.0
+    watching = partial(watch, tmp_path / "drop", pipeline, kafka, settle_s=0, poll_s=looks_s, on_result=results.append)
+    thread = threading.Thread(target=watching, kwargs={"stop": stop})
+    thread.start()
+    incoming = tmp_path / "drop" / "incoming"
+    try:
+        wait_until(incoming.is_dir, 60, "the folder is made")
+        for day in (1, 2, 3):
+            path, _ = orders(tmp_path, 10 + day, f"orders_2026-01-0{day}.csv")
+            drop(incoming / path.name, path.read_bytes())
+            wait_until(lambda: len(results) == day, 60, f"file {day} is sent")  # noqa: B023
+    finally:
+        stop.set()
+        thread.join(60)
+    assert [result.state for result in results] == ["sent"] * 3
+    assert not thread.is_alive()

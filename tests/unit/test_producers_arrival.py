@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import cast
@@ -65,6 +66,21 @@ def test_the_state_of_a_file_holds_its_rows_bytes_and_hash(kafka: MemoryKafka, t
     state = kafka.states[-1]
     assert (state.state, state.rows, state.sent, state.bytes) == ("sent", 100, 100, len(CONTENT))
     assert state.hash == hashlib.sha256(CONTENT).hexdigest()
+
+
+def test_a_file_over_the_contracts_limit_is_rejected_whole_and_recorded_with_the_reason(
+    kafka: MemoryKafka, tmp_path: Path
+) -> None:
+    bad = CONTENT.replace(b"1", b"x")
+    path = tmp_path / NAME
+    path.write_bytes(bad)
+    (stream,) = register().streams
+    pipeline = replace(register(), streams=(replace(stream, quarantine_limit=0.05, quarantine_minimum=5),))
+    (result,) = Sender(pipeline, "", cast(FilesTopic, kafka)).push_path(path)
+    assert (result.state, result.sent, kafka.rows) == ("rejected", 0, [])
+    assert [(one.state, one.reason) for one in kafka.states] == [("rejected", result.reason)]
+    assert "19 of its 100 rows" in result.reason
+    assert 'line 3: id "x"' in result.reason
 
 
 LIMITS = {
