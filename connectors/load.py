@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import codecs
 import csv
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import psycopg2
 from psycopg2 import sql
@@ -14,8 +17,19 @@ from connectors.source import connected
 from contracts.endpoints import PostgresEndpoint
 from contracts.errors import Fatal
 
+_READ_BYTES = 1 << 16
+Progress = Callable[[int, int], None]
+"""Bytes sent so far, bytes in all."""
 
-def load(file: Path, table: str, endpoint: PostgresEndpoint, *, delimiter: str = ",") -> int:
+
+def load(
+    file: Path,
+    table: str,
+    endpoint: PostgresEndpoint,
+    *,
+    delimiter: str = ",",
+    progress: Progress = lambda *_: None,
+) -> int:
     """Copies a CSV file with a header line into `table` (`name` or `schema.name`) and returns the number of rows.
 
     The header's names choose the columns, in any order; columns it does not name get their default. An empty unquoted
@@ -33,7 +47,7 @@ def load(file: Path, table: str, endpoint: PostgresEndpoint, *, delimiter: str =
             if content.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
                 content.seek(0)
             try:
-                cursor.copy_expert(copy, content)
+                cursor.copy_expert(copy, _Told(content, progress), _READ_BYTES)
             except psycopg2.Error as error:
                 raise Fatal(
                     f"{file.name} could not be loaded into {table}: {_said(error)}",
@@ -42,6 +56,24 @@ def load(file: Path, table: str, endpoint: PostgresEndpoint, *, delimiter: str =
                     file=file,
                 ) from error
             return int(cursor.rowcount)
+
+
+class _Told:
+    """A file that tells how far it is read."""
+
+    def __init__(self, content: BinaryIO, progress: Progress) -> None:
+        self._content, self._progress = content, progress
+        self._size = os.fstat(content.fileno()).st_size
+
+    def read(self, size: int = -1, /) -> bytes:
+        """As the file's own."""
+        piece = self._content.read(size)
+        self._progress(self._content.tell(), self._size)
+        return piece
+
+    def readline(self) -> bytes:
+        """As the file's own; psycopg2 asks for it by its types alone."""
+        return self._content.readline()
 
 
 def header(file: Path, delimiter: str = ",") -> list[str]:

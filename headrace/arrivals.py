@@ -9,12 +9,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
+from functools import partial
 from urllib.parse import urlsplit
 
 from headrace.app import App
+from headrace.progress import BYTES, ROWS, Bar
 from headrace.tables import lake_url
 from producers.hdfs_chunks import HdfsChunks
-from producers.push import FileResult, Progress, Sender, SendOptions
+from producers.push import FileResult, Sender, SendOptions
 from producers.remote_folder import open_folder, watch_remote
 from producers.remote_url import http_address
 from producers.states import FilesTopic
@@ -27,10 +29,9 @@ def send_options(
     *,
     dry_run: bool = False,
     batch_date: date | None = None,
-    reading: Progress | None = None,
-    progress: Progress | None = None,
+    bar: Bar,
 ) -> SendOptions:
-    """What `push`, `watch` and `download` send with."""
+    """What `push`, `watch` and `download` send with; `bar` shows each file's way."""
     web, lake = app.endpoints.webhdfs_url, urlsplit(lake_url(app))
     if web:
         web = http_address(web, "hadoop.webhdfs_url", "http://namenode:9870")
@@ -41,13 +42,14 @@ def send_options(
     if dry_run:
         from headrace.dry_run import LocalJudge
 
-        judge = LocalJudge(app.settings.spark, app.settings.data_dir / "spool")
+        judge = LocalJudge(app.settings.spark, app.settings.data_dir / "spool", bar)
     return SendOptions(
         dry_run=dry_run,
         judge=judge,
         batch_date=batch_date,
-        reading=reading,
-        progress=progress,
+        unpacking=partial(bar.show, "unpacking", unit=BYTES),
+        reading=partial(bar.show, "reading", unit=BYTES),
+        progress=partial(bar.show, "sending", unit=ROWS),
         chunks=chunks,
         spool=app.settings.data_dir / "spool",
     )

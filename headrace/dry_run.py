@@ -17,6 +17,7 @@ from pyspark.sql import SparkSession
 
 from contracts.settings import SparkSettings
 from contracts.stream import Stream
+from headrace.progress import ROWS, Bar
 from infra.jars import spark_jars
 from producers.chunks import CUT_BYTES, cut
 from producers.push import Judged, Offender
@@ -34,9 +35,10 @@ _ORDER = ("_line", "_refusal.rule", "_refusal.column_name", "_refusal.reason")
 class LocalJudge:
     """A `producers.push.Judge` with a Spark session of its own, which starts with the first file."""
 
-    def __init__(self, settings: SparkSettings, spool: Path) -> None:
+    def __init__(self, settings: SparkSettings, spool: Path, bar: Bar) -> None:
         self._settings = settings
         self._spool = spool
+        self._bar = bar
 
     @cached_property
     def _spark(self) -> SparkSession:
@@ -48,12 +50,15 @@ class LocalJudge:
         with _folder(self._spool) as folder:
             place = LocalChunks(folder, f"_chunks/{stream.pipeline}/{stream.name}/{scanned.hash}/{uuid.uuid4().hex}")
             name = f"{arrival.file}/{arrival.batch_date}" if arrival.batch_date else arrival.file
-            records = [
-                ChunkRecord(stream.topic, 0, number, datetime.now(UTC), scanned.hash, name, scanned.header, one.chunk)
-                for number, one in enumerate(cut(FileRows(source, stream), place))
-            ]
+            records, rows_cut = [], 0
+            for number, one in enumerate(cut(FileRows(source, stream), place)):
+                now, chunk = datetime.now(UTC), one.chunk
+                records.append(ChunkRecord(stream.topic, 0, number, now, scanned.hash, name, scanned.header, chunk))
+                rows_cut += chunk.rows
+                self._bar.show("splitting", arrival.file, rows_cut, scanned.rows, unit=ROWS)
             if not records:
                 return Judged(0, 0, 0, 0, ())
+            self._bar.show("judging the rows of", arrival.file)
             rows = judge_chunks(self._spark, stream, folder.as_uri(), records).persist()
             counts = {row["_outcome"]: row["count"] for row in rows.groupBy("_outcome").count().collect()}
             worst = rows.where(f"_outcome = {QUARANTINED}").select(*_ORDER).orderBy("_line").limit(SHOWN).collect()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import get_args
 
 from pyspark.sql import SparkSession
@@ -29,15 +30,19 @@ from warehouse_sql.merge import merge_round
 # What somebody else did to a target (restored it from a backup) shows in the target's own positions, not in the lake.
 LOOK_AT_TARGETS_EVERY_S = 300.0
 
+Progress = Callable[[str, int, int], None]
+"""What a round is at, tables done and in all (0: not known)."""
+
 log = logging.getLogger("headrace.run")
 
 
 class Merging:
     """The rounds of one process over one declaration, one at a time."""
 
-    def __init__(self, app: App, spark: SparkSession) -> None:
+    def __init__(self, app: App, spark: SparkSession, progress: Progress = lambda *_: None) -> None:
         self._app = app
         self._spark = spark
+        self._progress = progress
         self._merged: dict[str, int] = {}
         self._looked_at_targets = float("-inf")
 
@@ -79,6 +84,7 @@ class Merging:
         # The ledger's tables after it, as booking commits to them.
         lake = self._versions([stream.name for stream in app.pipeline.streams])
         lost: LedgerMismatch | None = None
+        self._progress("files and ledger", 0, 0)
         try:
             self.book()
         except LedgerMismatch as error:
@@ -93,8 +99,10 @@ class Merging:
         self._merged = {}
         # The whole round reads from one cut: it moves here and nowhere else.
         waits = move_cut(spark, app.pipeline, url, app.endpoints.kafka, now)
-        merge_states(spark, app.pipeline, url, self._told)
-        report = merge_round(spark, app.pipeline, app.endpoints, now=now)
+        merge_states(spark, app.pipeline, url, self._told, partial(self._progress, "current states"))
+        report = merge_round(
+            spark, app.pipeline, app.endpoints, now=now, progress=partial(self._progress, "the star schema")
+        )
         for table in report.tables:
             if table.rows:
                 log.info("%s: %s rows into %s in %.1f s", table.table, f"{table.rows:,}", table.target, table.seconds)

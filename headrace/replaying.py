@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -14,9 +15,18 @@ from headrace.tables import lake_url
 from streaming_jobs.ledger import rebuild_ledger, refresh_ledger
 from streaming_jobs.replay import plan_replay, replay
 
+Progress = Callable[[str, str, int, int], None]
+"""The step, the stream, offsets done and in all (0: the step has none)."""
+
 
 def replay_range(
-    app: App, stream: Stream, *, first: int | datetime, end: int | datetime | None, dry_run: bool
+    app: App,
+    stream: Stream,
+    *,
+    first: int | datetime,
+    end: int | datetime | None,
+    dry_run: bool,
+    progress: Progress = lambda *_: None,
 ) -> list[dict[str, Any]]:
     """Replay the offsets or times from `first` up to but not including `end`; one row with what became of the records.
 
@@ -26,16 +36,26 @@ def replay_range(
     try:
         kafka = app.endpoints.kafka
         ranges = plan_replay(spark, stream, lake_url(app), kafka, first, end)
+        in_all = sum(one.next - one.first for one in ranges)
         places = ", ".join(f"{one.partition}: {one.first}-{one.next - 1}" for one in ranges)
         if dry_run or not ranges:
             return [
                 {
                     "stream": stream.name,
                     "offsets": places,
-                    "records at most": sum(one.next - one.first for one in ranges),
+                    "records at most": in_all,
                 }
             ]
-        done = replay(spark, stream, lake_url(app), kafka, ranges, now=datetime.now(UTC))
+        read = 0
+
+        def told(offsets: int) -> None:
+            nonlocal read
+            read += offsets
+            progress("reading again", stream.name, read, in_all)
+
+        told(0)
+        done = replay(spark, stream, lake_url(app), kafka, ranges, now=datetime.now(UTC), progress=told)
+        progress("booking", stream.name, 0, 0)
         refresh_ledger(spark, app.pipeline, lake_url(app))
         return [{"stream": stream.name, "offsets": places, **asdict(done.counts)}]
     finally:

@@ -10,11 +10,19 @@ from contracts.errors import Fatal
 from headrace.app import App
 from producers.generator.answer import Answer
 from producers.generator.declaration import load_sample_data
-from producers.generator.generate import generate
+from producers.generator.generate import Progress, generate
 
 
-def generate_sample(app: App, out: Path, *, scale: float, seed: int | None, batch_dates: Sequence[date]) -> Answer:
-    """Write the pipeline's sample files and `answer.json` below `out`.
+def generate_sample(
+    app: App,
+    out: Path,
+    *,
+    scale: float,
+    seed: int | None,
+    batch_dates: Sequence[date],
+    progress: Progress = lambda *_: None,
+) -> Answer:
+    """Write the pipeline's sample files and `answer.json` below `out`; `progress` is told of rows.
 
     Raises:
         Fatal: the pipeline declares no sample data, or a value or a file cannot be made as they are declared.
@@ -27,7 +35,7 @@ def generate_sample(app: App, out: Path, *, scale: float, seed: int | None, batc
         )
     data = load_sample_data(declaration, app.pipeline)
     try:
-        return generate(data, app.pipeline, out, batch_dates, scale=scale, seed=seed)
+        return generate(data, app.pipeline, out, batch_dates, scale=scale, seed=seed, progress=progress)
     except ValueError as error:
         raise Fatal(
             f"sample data cannot be made: {error}", next_step="correct the declaration", file=declaration

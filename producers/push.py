@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -24,7 +25,7 @@ from producers.unpack import ArchiveRefused, UnpackLimits, is_archive, unpacked
 
 ResultState = Literal["sent", "already_sent", "rejected", "would_send", "given_up"]
 Progress = Callable[[str, int, int], None]
-"""File name, how much is done, how much there is: bytes while a file is read, events while it is sent."""
+"""File name, how much is done, how much there is: bytes while a file is unpacked or read, events while it is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +80,14 @@ class FileResult:
 @dataclass(frozen=True, slots=True)
 class SendOptions:
     """How files are sent. With `dry_run` they are only read, and judged by `judge` if there is one. `batch_date` is for
-    contracts that ask for one; without it the day of arrival is. `reading` is told of bytes read, `progress` of events
-    sent. `chunks` takes large files; without it they go row by row. Archives are unpacked below `spool`."""
+    contracts that ask for one; without it the day of arrival is. `unpacking` and `reading` are told of bytes read,
+    `progress` of events sent. `chunks` takes large files; without it they go row by row. Archives are unpacked below
+    `spool`."""
 
     dry_run: bool = False
     judge: Judge | None = None
     batch_date: date | None = None
+    unpacking: Progress | None = None
     reading: Progress | None = None
     progress: Progress | None = None
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -149,8 +152,9 @@ class Sender:
         if not is_archive(source):
             return [self._push(source, file_name)]
         options = self._options
+        told = partial(options.unpacking, file_name) if options.unpacking else None
         try:
-            with unpacked(source, file_name, options.spool, options.unpack) as members:
+            with unpacked(source, file_name, options.spool, options.unpack, told) as members:
                 fits = bool(self._streams(file_name))
                 if fits and len(members) > 1:
                     return [refused(file_name, f"its name fits a stream, but it holds {len(members)} files")]

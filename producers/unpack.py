@@ -94,13 +94,13 @@ def unpacked(
     name: str,
     folder: Path,
     limits: UnpackLimits | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[list[Member]]:
     """Give the members of an archive in its order, at least one, each complete and checked against its checksum.
 
     The files stand in a private folder below `folder` (which is made if missing) and are gone on leaving; what a
-    process that was killed left there goes with the next call. `progress` gets the number of bytes unpacked so far.
-    `name` is the archive's; only that of a gzip's member comes from it.
+    process that was killed left there goes with the next call. `progress` is told where in the archive the reading is,
+    and of how many bytes. `name` is the archive's; only that of a gzip's member comes from it.
 
     Raises:
         ArchiveRefused: no archive, damaged, cut, above a limit, or it holds what is no plain file with a plain name,
@@ -164,7 +164,7 @@ def _write(entry: Entry, path: Path) -> None:
             target.write(piece)
 
 
-def _counter(source: BinaryIO, limits: UnpackLimits, progress: Callable[[int], None] | None) -> Spend:
+def _counter(source: BinaryIO, limits: UnpackLimits, progress: Callable[[int, int], None] | None) -> Spend:
     """Count what really comes out; what headers say of sizes plays no part."""
     packed_bytes = source.seek(0, os.SEEK_END)
     unpacked_bytes = 0
@@ -177,7 +177,7 @@ def _counter(source: BinaryIO, limits: UnpackLimits, progress: Callable[[int], N
         if unpacked_bytes > max(RATIO_FROM_BYTES, limits.ratio * packed_bytes):
             raise ArchiveRefused(f"it unpacks to more than {limits.ratio} times its {packed_bytes} bytes")
         if progress and count:
-            progress(unpacked_bytes)
+            progress(source.tell(), packed_bytes)
 
     return spend
 

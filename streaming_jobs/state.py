@@ -97,11 +97,21 @@ def _has_types(spark: SparkSession, stream: Stream) -> bool:
 
 
 def merge_states(
-    spark: SparkSession, pipeline: Pipeline, lake_url: str, told: Callable[[Stream], TableReads] = lambda _: NO_READS
+    spark: SparkSession,
+    pipeline: Pipeline,
+    lake_url: str,
+    told: Callable[[Stream], TableReads] = lambda _: NO_READS,
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> list[StateMerge]:
-    """Bring every CDC stream's state table and every stream's `_current` view up to its history, one after another."""
+    """Bring every CDC stream's state table and every stream's `_current` view up to its history, one after another.
+
+    `progress` is told of state tables done and in all.
+    """
     streams = [stream for stream in pipeline.cdc_streams if _ready(spark, stream, lake_url)]
-    done = [merge_state(spark, stream, lake_url, told) for stream in streams]
+    done: list[StateMerge] = []
+    for stream in streams:
+        progress(len(done), len(streams))
+        done.append(merge_state(spark, stream, lake_url, told))
     for stream in pipeline.file_streams:
         if _ready(spark, stream, lake_url):
             refresh_file_view(spark, stream)

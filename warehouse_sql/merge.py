@@ -21,6 +21,8 @@ from warehouse_sql.report import MergeReport, TableReport
 TargetName = Literal["delta", "postgres"]
 Target = DeltaTarget | PostgresTarget
 TARGETS: tuple[TargetName, ...] = ("postgres", "delta")
+Progress = Callable[[int, int], None]
+"""Tables tried so far and in all, of all targets."""
 
 # Per process: dimensions without a member to forget since what refers to them was last written; a killed process, or
 # one that failed in between, has left some.
@@ -58,19 +60,30 @@ def merge_round(
     targets: Sequence[TargetName] = TARGETS,
     now: datetime | None = None,
     url: str | None = None,
+    progress: Progress = lambda *_: None,
 ) -> MergeReport:
     """Bring every target up to what the lake holds now; the targets work at once, each from its own positions.
 
     May be called again at any time, also after a kill anywhere: nothing is doubled or lost. Needs `create_tables`
     before. A table that fails is in the report with its error and stays as it was; the others go on.
-    `now` stands in the report.
+    `now` stands in the report. `progress` is called from each target's thread.
     """
     warehouse = declaration.load(pipeline)
     folder = url or warehouse_url(endpoints)
+    in_all = len(targets) * len(warehouse.tables) + ("delta" in targets) * len(warehouse.parquet)
+    tried: set[tuple[str, str]] = set()
+
+    def told(report: TableReport) -> None:
+        tried.add((report.target, report.table))
+        progress(len(tried), in_all)
+
+    progress(0, in_all)
     with ThreadPoolExecutor(max_workers=len(targets) + 1, thread_name_prefix="merge") as pool:
         # Before any fact is read: a unit's recorded revision is never newer than its rows.
         whole = pool.submit(whole_units, spark, pipeline)
-        rounds = [pool.submit(_round, spark, pipeline, warehouse, endpoints, name, folder, whole) for name in targets]
+        rounds = [
+            pool.submit(_round, spark, pipeline, warehouse, endpoints, name, folder, whole, told) for name in targets
+        ]
         return MergeReport(tuple(report for done in rounds for report in done.result()), now)
 
 
@@ -82,6 +95,7 @@ def _round(
     name: TargetName,
     folder: str,
     whole: Future[WholeUnits],
+    told: Callable[[TableReport], None],
 ) -> list[TableReport]:
     target: Target
     if name == "delta":
@@ -90,12 +104,17 @@ def _round(
         target = PostgresTarget(spark, pipeline, warehouse, endpoints.warehouse)
     reports: list[TableReport] = []
 
+    def note(*found: TableReport) -> None:
+        reports.extend(found)
+        for report in found:
+            told(report)
+
     def attempt(table: str, work: Callable[[], TableReport]) -> TableReport:
         try:
             report = work()
         except Exception as error:  # the other tables must go on; the report carries it, `check` raises it
             report = TableReport(table, name, error=error)
-        reports.append(report)
+        note(report)
         return report
 
     together: list[list[Table]] = []
@@ -105,9 +124,9 @@ def _round(
         together = [[table for table in warehouse.dimensions if table.stream in names] for names in groups]
         for tables in filter(None, together):
             try:
-                reports += target.merge_dimensions(tables)
+                note(*target.merge_dimensions(tables))
             except Exception as error:
-                reports += [TableReport(table.name, name, error=error) for table in tables]
+                note(*(TableReport(table.name, name, error=error) for table in tables))
     merged = {table.name for tables in together for table in tables}
     for table in warehouse.dimensions:
         if table.name not in merged:
@@ -118,12 +137,12 @@ def _round(
         try:
             plan = target.plan_fact(table, whole.result())
             if plan is None or plan.is_empty:
-                reports.append(TableReport.skip(table.name, name, plan is None, None))
+                note(TableReport.skip(table.name, name, plan is None, None))
             else:
                 days.update(plan.date_keys)
                 plans[table.name] = plan
         except Exception as error:
-            reports.append(TableReport(table.name, name, error=error))
+            note(TableReport(table.name, name, error=error))
     for table in warehouse.tables:
         if table.kind == "generated":
             done = attempt(table.name, lambda table=table: target.merge_generated(table, tuple(sorted(days))))  # type: ignore[misc]

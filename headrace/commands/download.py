@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from contracts.errors import Fatal, HeadraceError
-from headrace.app import App, pass_app, progress_console
+from headrace.app import App, pass_app
 from headrace.commands.ask import json_option
 from headrace.output import show
+from headrace.progress import BYTES, Bar
 
 if TYPE_CHECKING:
     from contracts.downloads import Download
-    from producers.download_attempt import Progress as Tell
     from producers.push import FileResult
     from producers.raw_files import RawStore
 
@@ -64,12 +61,12 @@ def download(
     rows: list[dict[str, Any]] = []
     failures: list[HeadraceError] = []
     store = RawStore(app.settings.data_dir)
-    with _progress() as tell:
+    with Bar() as bar:
         for declared, day in jobs:
             row = _row(declared, day)
             rows.append(row)
             try:
-                _fetch(app, declared, day, store, row, tell, no_push)
+                _fetch(app, declared, day, store, row, bar, no_push)
             except HeadraceError as problem:
                 failures.append(problem)
                 row.update(pushed="failed" if row["state"] else "", reason=problem.what)
@@ -86,25 +83,29 @@ def download(
         sys.exit(1)
 
 
-def push_downloaded(app: App, path: Path, batch_date: date) -> list[FileResult]:
+def push_downloaded(app: App, path: Path, batch_date: date, bar: Bar) -> list[FileResult]:
     """Push one kept file as that day's; one result for each file in it if it is an archive. Raises as `push`."""
     from headrace.arrivals import send_options
     from producers.push import push
 
-    return push([path], app.pipeline, app.endpoints.kafka, send_options(app, batch_date=batch_date))
+    return push([path], app.pipeline, app.endpoints.kafka, send_options(app, batch_date=batch_date, bar=bar))
 
 
 def _fetch(
-    app: App, declared: Download, day: date, store: RawStore, row: dict[str, Any], tell: Tell, no_push: bool
+    app: App, declared: Download, day: date, store: RawStore, row: dict[str, Any], bar: Bar, no_push: bool
 ) -> None:
     """Fetch and push one file; `row` says how far it came, also when an error ends it."""
     from producers.download import download as fetch
 
-    kept = fetch(declared, day, store, progress=lambda name, done, total: tell(f"{name} {day}", done, total))
+    def told(name: str, done: int, total: int) -> None:
+        bar.show("fetching", f"{name} {day}", done, total, unit=BYTES)
+
+    told(declared.name, 0, 0)
+    kept = fetch(declared, day, store, progress=told)
     row.update(state=kept.state, bytes=kept.bytes, path=str(kept.path), sha256=kept.sha256, at=kept.at)
     if no_push:
         return
-    results = push_downloaded(app, kept.path, day)
+    results = push_downloaded(app, kept.path, day, bar)
     row.update(
         pushed=", ".join(dict.fromkeys(result.state for result in results)),
         rows=sum(result.rows for result in results),
@@ -141,20 +142,6 @@ def _days(batch_date: datetime | None, first: datetime | None, last: datetime | 
     if last < first:
         raise click.UsageError(f"--to {last:%Y-%m-%d} lies before --from {first:%Y-%m-%d}")
     return [first.date() + timedelta(days=number) for number in range((last - first).days + 1)]
-
-
-@contextmanager
-def _progress() -> Iterator[Tell]:
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=progress_console, transient=True) as bar:
-        tasks: dict[str, Any] = {}
-
-        def tell(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = bar.add_task(name)
-            bar.update(tasks[name], completed=done, total=total or None)
-
-        yield tell
 
 
 COMMANDS = (download,)

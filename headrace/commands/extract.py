@@ -12,6 +12,7 @@ import click
 from headrace.app import App, pass_app
 from headrace.commands.ask import json_option
 from headrace.output import show
+from headrace.progress import Bar
 
 if TYPE_CHECKING:
     from warehouse_sql.extract import ExtractFormat
@@ -42,16 +43,18 @@ def extract(app: App, name: str, out: Path, file_format: str, as_json: bool) -> 
     if not out.absolute().parent.is_dir():
         raise click.UsageError(f"--out: there is no directory {out.absolute().parent}")
     statement = extract_sql(app.pipeline, name)
-    with open_rows(app.endpoints, statement, app.pipeline.name) as (columns, rows):
-        manifest = write_extract(
-            rows,
-            columns,
-            out,
-            pipeline=app.pipeline.name,
-            name=name,
-            made_at=datetime.now(UTC),
-            file_format=cast("ExtractFormat", file_format),
-        )
+    with Bar() as bar:
+        bar.show("asking for", name)
+        with open_rows(app.endpoints, statement, app.pipeline.name) as (columns, rows):
+            manifest = write_extract(
+                bar.counted("writing", name, rows),
+                columns,
+                out,
+                pipeline=app.pipeline.name,
+                name=name,
+                made_at=datetime.now(UTC),
+                file_format=cast("ExtractFormat", file_format),
+            )
     line = {"out": str(out), **asdict(manifest)}
     shown = ("out", "file", "rows", "bytes", "sha256")
     show([line if as_json else {key: line[key] for key in shown}], as_json=as_json)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import click
-from rich.filesize import decimal
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from headrace.app import App, pass_app, progress_console
+from headrace.app import App, pass_app
 from headrace.commands.ask import json_option
 from headrace.drafts.draft import DEFAULT_ROWS, check_draft, draft_contract, write_contract
 from headrace.output import show
+from headrace.progress import BYTES, Bar
 
 _OF_FILES = ("member", "stream", "rows", "key", "header")
 _OF_TABLES = ("tables", "schema", "url", "as_json")
@@ -92,7 +90,9 @@ def init(
         names = [name.strip() for name in tables.split(",") if name.strip()]
         if tables and context.get_parameter_source("schema") is click.core.ParameterSource.COMMANDLINE:
             raise click.UsageError("--tables and --schema: name one; a table may be written schema.table.")
-        results = init_tables(app, names, schema, url, out or folder, force=force, dry_run=dry_run)
+        with Bar() as bar:
+            bar.show("reading", "the database's tables")
+            results = init_tables(app, names, schema, url, out or folder, force=force, dry_run=dry_run)
         if dry_run and not as_json:
             click.echo("---\n".join(result.text for result in results if result.text), nl=False)
             results = [result for result in results if result.refused]
@@ -104,7 +104,8 @@ def init(
     if out and out.is_dir():
         raise click.UsageError(f"--out {out} is a folder; of a file's contract it names the file.")
     names = [name.strip() for name in key.split(",") if name.strip()]
-    with _unpacking(sample) as progress:
+    with Bar() as bar:
+        bar.show("reading", sample.name)
         draft = draft_contract(
             sample,
             pipeline,
@@ -114,7 +115,7 @@ def init(
             header=header,
             member=member,
             spool=app.settings.data_dir / "spool",
-            progress=progress,
+            progress=partial(bar.show, "unpacking", sample.name, unit=BYTES),
         )
     if dry_run:
         check_draft(draft, pipeline)
@@ -123,15 +124,6 @@ def init(
     target = out or folder / f"{draft.stream}.yaml"
     write_contract(draft, target, pipeline, force=force)
     click.echo(f"{target}: check what its first lines name, then `headrace plan`")
-
-
-@contextmanager
-def _unpacking(file: Path) -> Iterator[Callable[[int], None]]:
-    """Show how much came out of an archive so far; nothing for a file that is none."""
-    columns = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[shown]}"), TimeElapsedColumn()
-    with Progress(*columns, console=progress_console, transient=True) as bar:
-        task = bar.add_task(f"unpacking {file.name}", total=None, shown="", visible=False)
-        yield lambda done: bar.update(task, shown=decimal(done), visible=True)
 
 
 COMMANDS = (init,)

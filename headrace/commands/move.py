@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.filesize import decimal
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from headrace.app import POSITIVE, App, pass_app, progress_console
 from headrace.commands.ask import json_option
 from headrace.output import show
+from headrace.progress import BYTES, ROWS, Bar
 
 if TYPE_CHECKING:
     from producers.push import FileResult
@@ -87,7 +86,9 @@ def load(app: App, file: Path, table: str, dry_run: bool) -> None:
         if dry_run:
             click.echo(f"would run {file.name} in the source database")
         else:
-            loading.run_sql_file(app.endpoints.source, file)
+            with Bar() as bar:
+                bar.show("running", file.name)
+                loading.run_sql_file(app.endpoints.source, file)
             click.echo(f"{file.name}: done")
         return
     if not table:
@@ -95,7 +96,9 @@ def load(app: App, file: Path, table: str, dry_run: bool) -> None:
     if dry_run:
         click.echo(f"would copy {', '.join(loading.header(file))} of {file.name} into {table}")
         return
-    rows = loading.load(file, table, app.endpoints.source)
+    with Bar() as bar:
+        told = partial(bar.show, "loading", file.name, unit=BYTES)
+        rows = loading.load(file, table, app.endpoints.source, progress=told)
     click.echo(f"{table}: {rows:,} rows")
 
 
@@ -114,29 +117,9 @@ def push(app: App, files: tuple[Path, ...], dry_run: bool, batch_date: datetime 
     from headrace.arrivals import send_options
     from producers.push import push as send
 
-    columns = (
-        *(TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[shown]}")),
-        *(TextColumn("{task.fields[rate]}"), TimeRemainingColumn()),
-    )
-    with Progress(*columns, console=progress_console, transient=True) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def show_progress(step: str, unit: str, file: str, done: int, total: int) -> None:
-            name = f"{step} {file}"
-            if name not in tasks:
-                tasks[name] = bar.add_task(name, total=total, rate="", shown="")
-            shown = f"{decimal(done)} of {decimal(total)}" if unit == "bytes" else f"{done:,} of {total:,} {unit}"
-            speed = next((task.speed for task in bar.tasks if task.id == tasks[name]), None) or 0
-            rate = "" if not speed else f"{decimal(int(speed))}/s" if unit == "bytes" else f"{speed:,.0f} {unit}/s"
-            bar.update(tasks[name], completed=done, total=total, shown=shown, rate=rate)
-
-        options = send_options(
-            app,
-            dry_run=dry_run,
-            batch_date=batch_date.date() if batch_date else None,
-            reading=partial(show_progress, "reading", "bytes"),
-            progress=partial(show_progress, "sending", "rows"),
-        )
+    day = batch_date.date() if batch_date else None
+    with Bar() as bar:
+        options = send_options(app, dry_run=dry_run, batch_date=day, bar=bar)
         results = send(files, app.pipeline, app.endpoints.kafka, options)
     names = ["file", "stream", "unit", "rows", "sent", "state", "reason"]
     names[1:1] = [name for name in ("archive", "delimiter") if any(getattr(result, name) for result in results)]
@@ -180,6 +163,7 @@ def watch(app: App, directory: str, as_json: bool) -> None:
     from producers.watch import watch as keep_watching
 
     def tell(result: FileResult) -> None:
+        bar.clear()
         if as_json:
             click.echo(json.dumps(asdict(result), ensure_ascii=False))
         else:
@@ -187,14 +171,15 @@ def watch(app: App, directory: str, as_json: bool) -> None:
                 f"{result.file}: {result.state}, {result.sent:,} of {result.rows:,} rows sent {result.reason}".rstrip()
             )
 
-    options, stop = send_options(app), stop_on_signals()
-    if "://" in directory:
-        watch_remotely(app, directory, options, stop, tell)
-        return
-    folder = Path(directory)
-    if not folder.is_dir():
-        raise click.BadParameter(f"{directory} is no directory", param_hint="DIRECTORY")
-    keep_watching(folder, app.pipeline, app.endpoints.kafka, stop=stop, on_result=tell, options=options)
+    with Bar() as bar:
+        options, stop = send_options(app, bar=bar), stop_on_signals()
+        if "://" in directory:
+            watch_remotely(app, directory, options, stop, tell)
+            return
+        folder = Path(directory)
+        if not folder.is_dir():
+            raise click.BadParameter(f"{directory} is no directory", param_hint="DIRECTORY")
+        keep_watching(folder, app.pipeline, app.endpoints.kafka, stop=stop, on_result=tell, options=options)
 
 
 @click.command()
@@ -232,7 +217,9 @@ def generate(
     days = [day.date() for day in batch_dates] or [date.today()]
     if len(set(days)) != len(days):
         raise click.UsageError("--batch-date names a day twice: each day has one file per stream")
-    answer = generate_sample(app, out, scale=scale, seed=seed, batch_dates=days)
+    with Bar() as bar:
+        told = partial(bar.show, "writing", "sample data", unit=ROWS)
+        answer = generate_sample(app, out, scale=scale, seed=seed, batch_dates=days, progress=told)
     rows = [{"file": str(out / table.file), "rows": table.rows} for table in answer.tables]
     rows += [{"file": str(out / file.file), "rows": file.rows} for file in answer.files]
     show(rows, as_json=as_json, title="Sample data; the true answer is in answer.json")

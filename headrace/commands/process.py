@@ -6,6 +6,7 @@ import math
 import signal
 import threading
 from datetime import UTC, datetime
+from functools import partial
 
 import click
 from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_when_event_set, wait_exponential
@@ -15,6 +16,7 @@ from contracts.errors import Fatal, Retryable
 from headrace.app import App, log, pass_app
 from headrace.commands.ask import json_option
 from headrace.output import show
+from headrace.progress import Bar
 
 
 @click.command()
@@ -67,11 +69,16 @@ def merge(app: App, as_json: bool) -> None:
     from headrace.running import maintain_merged, start_spark
     from headrace.tables import create_all_tables
 
-    with Lease(app.endpoints.warehouse, f"{app.pipeline.name} merge"):
+    with Lease(app.endpoints.warehouse, f"{app.pipeline.name} merge"), Bar() as bar:
+        bar.show("starting Spark")
         spark = start_spark(app, "merge")
         try:
+            bar.show("making what tables are missing")
             create_all_tables(app, spark, "merge")
-            show([{"rows": Merging(app, spark).round()}], as_json=as_json)
+            rows = Merging(app, spark, partial(bar.show, "merging", unit="tables")).round()
+            bar.clear()
+            show([{"rows": rows}], as_json=as_json)
+            bar.show("maintaining what was merged")
             maintain_merged(app, spark)
         finally:
             spark.stop()
@@ -107,13 +114,16 @@ def replay(
     if from_time is not None and to_time is not None and to_time <= from_time:
         raise click.UsageError(f"--to-time {to_time} does not lie behind --from-time {from_time}")
 
-    rows = replay_range(
-        app,
-        app.stream(stream),
-        first=first,
-        end=_end(to_offset, to_time),
-        dry_run=dry_run,
-    )
+    with Bar() as bar:
+        bar.show("starting Spark")
+        rows = replay_range(
+            app,
+            app.stream(stream),
+            first=first,
+            end=_end(to_offset, to_time),
+            dry_run=dry_run,
+            progress=partial(bar.show, unit="offsets"),
+        )
     show(rows, as_json=as_json, title=f"Replay of {stream}", empty="no offset lies in that range")
 
 

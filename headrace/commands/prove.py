@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 
 import click
 
 from headrace.app import POSITIVE, App, FiniteRange, pass_app
 from headrace.commands.ask import json_option
 from headrace.output import show
+from headrace.progress import Bar
 
 
 @click.command()
@@ -23,10 +25,18 @@ def verify(app: App, wait: float, as_json: bool) -> None:
     Waits until every change committed so far is in Kafka. Stop the writers first: a source that is written to while
     it is compared differs. Exit code 1 if anything differs.
     """
-    from headrace.findings import until_equal
+    from headrace.findings import Finding, until_equal
     from headrace.proof import proof
 
-    findings = until_equal(lambda: proof(app), timeout_s=wait)
+    with Bar() as bar:
+
+        def compared() -> Iterator[Finding]:
+            bar.show("proving", unit="comparisons")
+            for done, finding in enumerate(proof(app), start=1):
+                bar.show("proving", done=done, unit="comparisons")
+                yield finding
+
+        findings = until_equal(compared, timeout_s=wait)
     show([finding.row() for finding in findings], as_json=as_json, title="Proof")
     if not all(finding.equal for finding in findings):
         sys.exit(1)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import click
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from functools import partial
 
-from headrace.app import POSITIVE, App, pass_app, progress_console
+import click
+
+from headrace.app import POSITIVE, App, pass_app
 from headrace.commands.ask import json_option
 from headrace.output import show
+from headrace.progress import ROWS, Bar
 
 
 @click.command()
@@ -29,16 +31,9 @@ def resnapshot(
     if dry_run:
         show(planned_reads(app, streams, where), as_json=as_json, title="Would be read again")
         return
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[shown]}"))
-    with Progress(*columns, TimeElapsedColumn(), console=progress_console, transient=True) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def tell(stream: str, rows: int, about: int) -> None:
-            if stream not in tasks:
-                tasks[stream] = bar.add_task(f"reading {stream}", total=about or None, shown="")
-            bar.update(tasks[stream], completed=min(rows, about), shown=f"{rows:,} of about {about:,} rows")
-
-        rows = read_streams_again(app, streams, where, wait_s=wait_s, progress=tell)
+    with Bar() as bar:
+        told = partial(bar.show, "reading", unit=ROWS)
+        rows = read_streams_again(app, streams, where, wait_s=wait_s, progress=told)
     show(rows, as_json=as_json, title="Read again")
 
 

@@ -44,7 +44,7 @@ def draft_contract(
     header: bool | None = None,
     member: str = "",
     spool: Path | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Draft:
     """What a sample of at most `rows` rows (and of a large CSV file's end) suggests.
 

@@ -55,10 +55,10 @@ def listed(files: Sequence[SampleFile]) -> str:
 
 
 @contextmanager
-def opened(file: Path, spool: Path, progress: Callable[[int], None] | None = None) -> Iterator[Opened]:
+def opened(file: Path, spool: Path, progress: Callable[[int, int], None] | None = None) -> Iterator[Opened]:
     """The files in `file`, which is one itself unless it is an archive; nothing of it stays below `spool`.
 
-    An archive is unpacked whole, for what `push` would refuse is refused here. `progress`: bytes unpacked so far.
+    An archive is unpacked whole, for what `push` would refuse is refused here. `progress`: as `unpacked`.
 
     Raises:
         Fatal: it cannot be read or unpacked, in here or while the caller reads; or `push` refuses the archive.

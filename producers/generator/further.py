@@ -73,8 +73,8 @@ class FurtherRows:
         ]
         self._hash_pieces = _pieces(list(map("".join, zip([TAG] * self._of_block, *texts, strict=True))))
 
-    def blocks(self) -> Iterator[bytes]:
-        """The rows' text, block by block; afterwards `fingerprint` is that of them all."""
+    def blocks(self) -> Iterator[tuple[bytes, int]]:
+        """The rows' text, block by block, and how many they are; afterwards `fingerprint` is that of them all."""
         self.fingerprint = 0
         for begin in range(0, self.count, self._of_block):
             size = min(self._of_block, self.count - begin)
@@ -86,7 +86,7 @@ class FurtherRows:
             drawing.columns.update((name, list(range(first, first + size))) for name in self._line_columns)
             self._add_up(drawing.columns)
             fields = [self._fields(name, drawing.columns[name]) for name in self._in_line]
-            yield ("\n".join(islice(_filled(self._line_pieces, fields), size)) + "\n").encode(self._encoding)
+            yield ("\n".join(islice(_filled(self._line_pieces, fields), size)) + "\n").encode(self._encoding), size
 
     def _fields(self, name: str, values: Sequence[object]) -> list[str]:
         texts = list(map(csv_text, values))

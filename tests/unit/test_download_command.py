@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from dataclasses import replace
 from datetime import date
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 from contracts.errors import Fatal, ServiceUnavailable
 from contracts.loader import load_pipeline
 from contracts.settings import Settings
 from contracts.stream import FileSource, Pipeline
+from headrace import progress
 from headrace.app import App
 from headrace.commands import download as command
+from headrace.progress import ROWS, Bar
 from producers.push import FileResult
 from tests.unit.download_server import DAY, OLD, SECRET, Origin, content, sha256, status
 
@@ -38,8 +45,9 @@ class Shell:
         monkeypatch.setenv("RATES_KEY", SECRET)
         monkeypatch.setattr(command, "push_downloaded", self.push)
 
-    def push(self, app: App, path: Path, batch_date: date) -> list[FileResult]:
+    def push(self, app: App, path: Path, batch_date: date, bar: Bar) -> list[FileResult]:
         assert path.read_bytes() == OLD
+        bar.show("sending", path.name, 2, 3, unit=ROWS)
         self.pushed.append((path.name, batch_date))
         return [self.result]
 
@@ -61,6 +69,26 @@ def test_every_declared_download_of_the_day_is_fetched_and_pushed(shell: Shell) 
         ("fetched", "sent", 3, sha256(OLD))
     ] * 2
     assert "hush" not in done.output
+
+
+def test_a_terminal_sees_what_comes_and_what_is_sent(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = shell.run("rates", "--batch-date", "2026-03-06", "--json")
+    assert silent.stderr == ""
+    terminal = Console(force_terminal=True, width=160, file=StringIO())
+    monkeypatch.setattr(progress, "progress_console", terminal)
+    real = Bar.show
+
+    def slowly(bar: Bar, *step: Any, **unit: str) -> None:
+        time.sleep(0.02)
+        real(bar, *step, **unit)
+        bar._progress.refresh()  # a picture of each step
+
+    monkeypatch.setattr(Bar, "show", slowly)
+    seen = shell.run("rates", "--batch-date", "2026-03-07", "--json")
+    assert json.loads(seen.stdout)[0]["state"] == "fetched"
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.file.getvalue())  # type: ignore[attr-defined]
+    assert re.search(r"fetching rates 2026-03-07 [^\r]* [\d.]+/330\.0 kB [\d.]+ [kM]B/s [^\r]* left", shown)
+    assert re.search(r"sending rates_2026-03-07\.csv [^\r]* 2/3 rows", shown)
 
 
 def test_an_unchanged_file_is_pushed_too(shell: Shell) -> None:

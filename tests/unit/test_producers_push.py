@@ -179,3 +179,22 @@ def test_a_spool_that_cannot_be_written_is_no_fault_of_the_archive(tmp_path: Pat
     with pytest.raises(ServiceUnavailable, match="push again"):
         sender.push_path(packed)
     assert kafka.states == []
+
+
+def test_each_step_of_an_archive_is_told(kafka: MemoryKafka, tmp_path: Path) -> None:
+    path = tmp_path / f"{NAME}.gz"
+    path.write_bytes(gzip.compress(CONTENT, mtime=0))
+    told: dict[str, tuple[str, int, int]] = {}
+    options = SendOptions(
+        limits=CHUNK,
+        unpacking=lambda *step: told.update(unpacking=step),
+        reading=lambda *step: told.update(reading=step),
+        progress=lambda *step: told.update(sending=step),
+    )
+    assert [one.sent for one in Sender(PIPELINE, "", cast(FilesTopic, kafka), options).push_path(path)] == [len(LINES)]
+    packed = path.stat().st_size
+    assert told == {
+        "unpacking": (f"{NAME}.gz", packed, packed),
+        "reading": (NAME, len(CONTENT), len(CONTENT)),
+        "sending": (NAME, len(LINES), len(LINES)),
+    }

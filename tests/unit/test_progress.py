@@ -1,0 +1,213 @@
+"""The bar says how much, how fast and how long still, to whoever looks on, and to nobody else."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from rich.console import Console
+
+from contracts.settings import Settings
+from headrace import progress
+from headrace.app import App
+from headrace.arrivals import send_options
+from headrace.commands.move import generate
+from headrace.commands.process import replay
+from headrace.commands.prove import verify
+from headrace.findings import Finding
+from headrace.progress import BYTES, ROWS, Bar
+from producers.unpack import unpacked
+from tests.unit.archives import zipped
+
+STEPS = 6
+MEGABYTES = 1_000_000
+
+
+class Terminal:
+    """All that stderr showed."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, terminal: bool = True) -> None:
+        self.file = StringIO()
+        console = Console(force_terminal=terminal, width=160, file=self.file)
+        monkeypatch.setattr(progress, "progress_console", console)
+
+    @property
+    def lines(self) -> list[str]:
+        """Each picture of the line, without colours and movements of the cursor."""
+        plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.file.getvalue())
+        return [line for line in re.split(r"[\r\n]+", plain) if line.strip()]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    return Terminal(monkeypatch)
+
+
+def work(bar: Bar, step: str, unit: str, size: int, total: int) -> None:
+    for done in range(STEPS):
+        bar.show(step, "orders.csv", done * size, total, unit=unit)
+        time.sleep(0.02)
+
+
+def test_of_bytes_it_shows_amount_rate_and_time_left(terminal: Terminal) -> None:
+    with Bar() as bar:
+        work(bar, "reading", BYTES, MEGABYTES, 2000 * MEGABYTES)
+    assert re.search(r"reading orders\.csv .* 0\.0/2\.0 GB [\d.]+ MB/s 0:00:\d\d 0:\d\d:\d\d left", terminal.lines[-1])
+
+
+def test_of_rows_it_shows_amount_rate_and_time_left(terminal: Terminal) -> None:
+    with Bar() as bar:
+        work(bar, "sending", ROWS, 1000, 9_000_000)
+    shown = terminal.lines[-1]
+    assert re.search(r"sending orders\.csv .* 5,000/9,000,000 rows [\d,]+ rows/s 0:00:\d\d 0:\d\d:\d\d left", shown)
+
+
+@pytest.mark.parametrize(("unit", "amount"), [(BYTES, r"5\.0 MB [\d.]+ MB/s"), (ROWS, r"5,000,000 rows [\d,]+ rows/s")])
+def test_without_a_total_it_shows_the_time_since(terminal: Terminal, unit: str, amount: str) -> None:
+    with Bar() as bar:
+        work(bar, "fetching", unit, MEGABYTES, 0)
+    assert re.search(rf"fetching orders\.csv .* {amount} 0:00:\d\d", terminal.lines[-1])
+    assert "left" not in terminal.text
+
+
+def test_a_step_without_an_amount_shows_what_is_done_and_the_time_since(terminal: Terminal) -> None:
+    with Bar() as bar:
+        bar.show("merging", "[bold]files", unit="tables")
+    assert re.fullmatch(r". merging \[bold\]files \S+ +0:00:\d\d *", terminal.lines[-1])
+
+
+def test_the_rate_does_not_count_what_was_done_before(terminal: Terminal) -> None:
+    with Bar() as bar:
+        for done in range(STEPS):
+            bar.show("sending", "orders.csv", 10**9 + done, 2 * 10**9, unit=ROWS)
+            time.sleep(0.02)
+    rate = re.search(r"([\d,]+) rows/s", terminal.lines[-1])
+    assert rate
+    assert int(rate[1].replace(",", "")) < 1000
+
+
+def test_only_the_step_at_work_is_shown_and_a_result_clears_it(terminal: Terminal) -> None:
+    with Bar() as bar:
+        bar.show("reading", "a.csv", 1, 2, unit=BYTES)
+        bar.show("sending", "a.csv", 1, 2, unit=ROWS)
+        bar.clear()
+        assert "sending a.csv" in terminal.lines[-1]
+        assert "reading" not in terminal.lines[-1]
+        before = terminal.file.tell()
+        time.sleep(0.3)  # as long as three refreshes: what a command prints meanwhile must stay whole
+        assert terminal.file.tell() == before
+        bar.show("reading", "b.csv", 1, 2, unit=BYTES)
+    assert "reading b.csv" in terminal.lines[-1]
+    assert "a.csv" not in terminal.lines[-1]
+
+
+def test_items_are_counted_as_they_are_taken(terminal: Terminal) -> None:
+    with Bar() as bar:
+        taken = []
+        for item in bar.counted("writing", "sales", (number for number in (3, 1, 2))):
+            taken.append(item)
+            time.sleep(0.15)
+    assert taken == [3, 1, 2]
+    assert re.search(r"writing sales .* 3 rows [\d,]+ rows/s 0:00:\d\d", terminal.lines[-1])
+
+
+def test_results_stay_on_stdout(terminal: Terminal, capsys: pytest.CaptureFixture[str]) -> None:
+    with Bar() as bar:
+        bar.show("reading", "a.csv")
+        print('{"file": "a.csv"}', file=sys.stdout)
+    assert capsys.readouterr().out == '{"file": "a.csv"}\n'
+    assert "{" not in terminal.text
+
+
+def test_nothing_is_written_where_nobody_looks_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody = Terminal(monkeypatch, terminal=False)
+    with Bar() as bar:
+        work(bar, "reading", BYTES, MEGABYTES, 5 * MEGABYTES)
+        assert list(bar.counted("writing", "sales", range(3))) == [0, 1, 2]
+        bar.clear()
+    assert nobody.file.getvalue() == ""
+
+
+def test_whatever_sends_files_shows_their_way(terminal: Terminal, tmp_path: Path) -> None:
+    own = Settings(data_dir=tmp_path, kafka={"bootstrap_servers": "127.0.0.1:1"})  # type: ignore[arg-type]
+    with Bar() as bar:
+        options = send_options(App(own), bar=bar)
+        for told, shown in (
+            (options.unpacking, r"unpacking orders\.csv .* 1\.0/2\.0 MB"),
+            (options.reading, r"reading orders\.csv .* 1\.0/2\.0 MB"),
+            (options.progress, r"sending orders\.csv .* 1,000,000/2,000,000 rows"),
+        ):
+            assert told
+            told("orders.csv", MEGABYTES, 2 * MEGABYTES)
+            bar.clear()
+            assert re.search(shown, terminal.lines[-1])
+
+
+def test_unpacking_shows_bytes_of_the_archive(terminal: Terminal, tmp_path: Path) -> None:
+    archive = tmp_path / "orders.zip"
+    archive.write_bytes(zipped({"orders.csv": random.Random(1).randbytes(20 << 20)}))
+    with Bar() as bar, archive.open("rb") as source:
+        told = partial(bar.show, "unpacking", "orders.zip", unit=BYTES)
+        with unpacked(source, archive.name, tmp_path / "spool", progress=told):
+            pass
+    assert re.search(r"unpacking orders\.zip .* [\d.]+/21\.0 MB [\d.]+ [MG]B/s 0:00:\d\d 0:00:\d\d left", terminal.text)
+
+
+def made(tmp_path: Path, *options: str) -> Result:
+    out = tmp_path / "sample"
+    day = "--batch-date=2026-01-05"
+    return CliRunner().invoke(
+        generate, ["--out", str(out), "--scale", "0.05", day, *options], obj=App(Settings(data_dir=tmp_path))
+    )
+
+
+def test_generate_shows_rows_on_a_terminal_and_its_results_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = made(tmp_path, "--json")
+    assert silent.exit_code == 0
+    assert silent.stderr == ""
+    terminal = Terminal(monkeypatch)
+    seen = made(tmp_path, "--json")
+    assert seen.stdout == silent.stdout
+    assert re.search(r"writing sample data .* ([\d,]+)/\1 rows [\d,]+ rows/s", terminal.text)
+
+
+def test_verify_counts_its_comparisons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: Terminal) -> None:
+    def proof(_: App) -> Iterator[Finding]:
+        for name in ("students", "courses"):
+            time.sleep(0.15)
+            yield Finding(f"{name}: source = lake", "source 1", "lake 1", True)
+
+    monkeypatch.setattr("headrace.proof.proof", proof)
+    done = CliRunner().invoke(verify, ["--json"], obj=App(Settings(data_dir=tmp_path)))
+    assert [row["equal"] for row in json.loads(done.stdout)] == [True, True]
+    assert re.search(r"proving \S+ +0:00:\d\d", terminal.lines[0])
+    assert re.search(r"proving .* 2 comparisons .*0:00:\d\d", terminal.lines[-1])
+
+
+def test_replay_shows_offsets_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: Terminal) -> None:
+    def replayed(*_: object, progress: Callable[[str, str, int, int], None], **__: object) -> list[dict[str, object]]:
+        time.sleep(0.15)
+        progress("reading again", "courses", 500_000, 2_000_000)
+        time.sleep(0.15)
+        return [{"stream": "courses"}]
+
+    monkeypatch.setattr("headrace.replaying.replay_range", replayed)
+    done = CliRunner().invoke(replay, ["courses", "--from-offset", "0"], obj=App(Settings(data_dir=tmp_path)))
+    assert "courses" in done.stdout
+    assert "starting Spark" in terminal.lines[0]
+    assert re.search(r"reading again courses .* 500,000/2,000,000 offsets +0:00:\d\d", terminal.lines[-1])
