@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import codecs
 import csv
-import os
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 import psycopg2
 from psycopg2 import sql
@@ -43,11 +42,11 @@ def load(
         copy = sql.SQL("COPY {} ({}) FROM STDIN WITH (FORMAT csv, HEADER true, DELIMITER {}, ENCODING 'UTF8')").format(
             identifier, sql.SQL(", ").join(map(sql.Identifier, names)), sql.Literal(delimiter)
         )
-        with connection.cursor() as cursor, file.open("rb") as content:
+        with connection.cursor() as cursor, _Told(file, progress) as content:
             if content.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
                 content.seek(0)
             try:
-                cursor.copy_expert(copy, _Told(content, progress), _READ_BYTES)
+                cursor.copy_expert(copy, content, _READ_BYTES)
             except psycopg2.Error as error:
                 raise Fatal(
                     f"{file.name} could not be loaded into {table}: {_said(error)}",
@@ -58,22 +57,18 @@ def load(
             return int(cursor.rowcount)
 
 
-class _Told:
-    """A file that tells how far it is read."""
+class _Told(FileIO):
+    """The file, which tells how far it is read."""
 
-    def __init__(self, content: BinaryIO, progress: Progress) -> None:
-        self._content, self._progress = content, progress
-        self._size = os.fstat(content.fileno()).st_size
+    def __init__(self, file: Path, progress: Progress) -> None:
+        super().__init__(file)
+        self._progress, self._size = progress, file.stat().st_size
 
-    def read(self, size: int = -1, /) -> bytes:
-        """As the file's own."""
-        piece = self._content.read(size)
-        self._progress(self._content.tell(), self._size)
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As any file's."""
+        piece = super().read(size)
+        self._progress(self.tell(), self._size)
         return piece
-
-    def readline(self) -> bytes:
-        """As the file's own; psycopg2 asks for it by its types alone."""
-        return self._content.readline()
 
 
 def header(file: Path, delimiter: str = ",") -> list[str]:

@@ -72,6 +72,8 @@ class Bar:
                 self._task = self._progress.add_task(name, completed=done, total=total or None, unit=unit)
                 self._progress.start()
             self._progress.update(self._task, completed=done, total=total or None)
+            # A step may still have work when all of it is counted: spinner and clock go on.
+            self._progress.tasks[0].finished_time = None
 
     def counted(self, step: str, of: str, items: Iterable[Item], *, unit: str = ROWS) -> Iterable[Item]:
         """The items, counted as they are taken; how many there will be is not known. No other step may be shown before
@@ -140,12 +142,11 @@ class _Rate(ProgressColumn):
 
 
 class _Left(TimeRemainingColumn):
-    """Says what the time is."""
+    """Says what the time is; nothing when all is counted, as nobody knows how long the rest takes."""
 
     def __init__(self) -> None:
         super().__init__(table_column=_one_line())
 
     def render(self, task: Task) -> Text:
         """As ProgressColumn."""
-        left = super().render(task)
-        return left.append(" left") if left else left
+        return super().render(task).append(" left") if task.remaining else Text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,7 +24,8 @@ class Lake(Merging):
 
     def __init__(self, folder: Path) -> None:
         own = Settings(data_dir=folder, kafka={"bootstrap_servers": "127.0.0.1:1"})  # type: ignore[arg-type]
-        super().__init__(App(own), cast(Any, None))
+        self.told: list[tuple[str, int, int]] = []
+        super().__init__(App(own), cast(Any, None), lambda *step: self.told.append(step))
         self.tables = {"students": 7, "files_sent": 2, "ledger_files": 4}
         self.commit_during = ""
         self.fails: Exception | None = None
@@ -39,7 +41,8 @@ class Lake(Merging):
     def _reads(self) -> int:
         return self.tables.get("reads", 0)
 
-    def merge(self, *_: object, **__: object) -> MergeReport:
+    def merge(self, *_: object, progress: Callable[[int, int], None], **__: object) -> MergeReport:
+        progress(0, 14)
         if self.commit_during:
             self.tables[self.commit_during] += 1
             self.commit_during = ""
@@ -51,9 +54,14 @@ class Lake(Merging):
 def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
     lake = Lake(tmp_path)
     monkeypatch.setattr(merging, "lake_url", lambda _: "")
-    monkeypatch.setattr(merging, "merge_states", lambda *_: None)
+    monkeypatch.setattr(merging, "merge_states", lambda *given: given[-1](0, 2))
     monkeypatch.setattr(merging, "merge_round", lake.merge)
     return lake
+
+
+def test_a_round_tells_what_it_is_at(lake: Lake) -> None:
+    lake.round()
+    assert lake.told == [("files and ledger", 0, 0), ("current states", 0, 2), ("the star schema", 0, 14)]
 
 
 @pytest.mark.parametrize("table", ["students", "files_sent", "ledger_files", "quiz_attempts", "reads"])

@@ -6,25 +6,34 @@ import json
 import random
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cached_property, partial
 from io import StringIO
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from pyspark.sql import SparkSession
 from rich.console import Console
 
-from contracts.settings import Settings
+from connectors import load
+from contracts.errors import ServiceUnavailable
+from contracts.settings import Settings, SparkSettings
+from contracts.stream import Column, FileSource, Stream
 from headrace import progress
 from headrace.app import App
 from headrace.arrivals import send_options
-from headrace.commands.move import generate
+from headrace.commands.move import generate, watch
 from headrace.commands.process import replay
 from headrace.commands.prove import verify
+from headrace.dry_run import LocalJudge
 from headrace.findings import Finding
 from headrace.progress import BYTES, ROWS, Bar
+from producers.push import FileResult, SendOptions
+from producers.scan import scan
+from producers.send import Arrival
 from producers.unpack import unpacked
 from tests.unit.archives import zipped
 
@@ -87,6 +96,13 @@ def test_a_step_without_an_amount_shows_what_is_done_and_the_time_since(terminal
     with Bar() as bar:
         bar.show("merging", "[bold]files", unit="tables")
     assert re.fullmatch(r". merging \[bold\]files \S+ +0:00:\d\d *", terminal.lines[-1])
+
+
+def test_a_step_goes_on_when_all_of_it_is_counted(terminal: Terminal) -> None:
+    with Bar() as bar:
+        work(bar, "loading", BYTES, MEGABYTES, (STEPS - 1) * MEGABYTES)
+        time.sleep(1)
+    assert re.fullmatch(r"[^\s] loading orders\.csv .* 5\.0/5\.0 MB [\d.]+ MB/s 0:00:0[1-9] *", terminal.lines[-1])
 
 
 def test_the_rate_does_not_count_what_was_done_before(terminal: Terminal) -> None:
@@ -211,3 +227,66 @@ def test_replay_shows_offsets_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "courses" in done.stdout
     assert "starting Spark" in terminal.lines[0]
     assert re.search(r"reading again courses .* 500,000/2,000,000 offsets +0:00:\d\d", terminal.lines[-1])
+
+
+def test_a_file_that_is_loaded_tells_how_far_it_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "people.csv"
+    file.write_bytes(b"id\n" + b"1234567\n" * 10_000)
+    told: list[tuple[int, int]] = []
+    with load._Told(file, lambda *step: told.append(step)) as content:
+        assert b"".join(iter(lambda: content.read(1 << 16), b"")) == file.read_bytes()
+    assert told == [(1 << 16, 80_003), (80_003, 80_003), (80_003, 80_003)]
+
+
+def test_watch_shows_the_file_in_work_until_its_result_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: Terminal
+) -> None:
+    shown: list[str] = []
+
+    def watched(*_: object, on_result: Callable[[FileResult], None], options: SendOptions, **__: object) -> None:
+        assert options.progress
+        options.progress("orders.csv", 2, 3)
+        shown.append(terminal.lines[-1])
+        on_result(FileResult("orders", "orders.csv", "f" * 64, "", 3, 3, "sent", "", 0.1))
+        cleared = terminal.file.tell()
+        time.sleep(0.3)
+        assert terminal.file.tell() == cleared
+
+    monkeypatch.setattr("producers.watch.watch", watched)
+    monkeypatch.setattr("producers.watch.stop_on_signals", threading.Event)
+    own = Settings(data_dir=tmp_path, kafka={"bootstrap_servers": "127.0.0.1:1"})  # type: ignore[arg-type]
+    done = CliRunner().invoke(watch, [str(tmp_path)], obj=App(own))
+    assert done.stdout == "orders.csv: sent, 3 of 3 rows sent\n"
+    assert re.search(r"sending orders\.csv .* 2/3 rows", shown[0])
+
+
+class Steps(Bar):
+    """Remembers what it is to show."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[object, ...]] = []
+
+    def show(self, *step: object, **_: object) -> None:  # type: ignore[override]
+        self.seen.append(step)
+
+
+class NoSpark(LocalJudge):
+    """Comes as far as a judge can without Spark."""
+
+    @cached_property
+    def _spark(self) -> SparkSession:
+        raise ServiceUnavailable("no Spark here")
+
+
+def test_a_dry_run_shows_its_splitting_and_its_judging(tmp_path: Path) -> None:
+    columns = (Column("id", "bigint"),)
+    stream = Stream("shop", "orders", "shop.files.orders", FileSource(r"orders\.csv", "csv"), columns, ("id",))
+    file = tmp_path / "orders.csv"
+    file.write_text("id\n" + "".join(f"{number}\n" for number in range(50_000)))
+    steps = Steps()
+    judge = NoSpark(SparkSettings(), tmp_path / "spool", steps)
+    with file.open("rb") as source, pytest.raises(ServiceUnavailable):
+        judge(source, Arrival("orders.csv", ""), scan(source, stream), stream)
+    assert steps.seen == [("splitting", "orders.csv", 50_000, 50_000), ("judging the rows of", "orders.csv")]
+    assert not list((tmp_path / "spool").iterdir())
