@@ -48,15 +48,15 @@ BAD = [
 ]
 TOLD = (
     Offender(2, "type", "id", '"x" cannot be held as bigint without changing it'),
-    Offender(6, "type", "amount", '"1.005" cannot be held as decimal(8,2) without changing it'),
-    Offender(9, "not_negative", "amount", "not true: amount >= 0"),
-    Offender(12, "required", "id", "required, and NULL"),
-    Offender(15, "csv", "", "2 fields, the header has 3"),
-    Offender(18, "csv", "", "4 fields, the header has 3"),
-    Offender(21, "csv", "", "something stands between a closing quote and the end of its field"),
-    Offender(24, "encoding", "", "the row is not UTF-8"),
-    Offender(27, "nul_character", "", "the row holds U+0000"),
-    Offender(30, "type", "amount", '"one" cannot be held as decimal(8,2) without changing it'),
+    Offender(5, "type", "amount", '"1.005" cannot be held as decimal(8,2) without changing it'),
+    Offender(8, "not_negative", "amount", "not true: amount >= 0"),
+    Offender(11, "required", "id", "required, and NULL"),
+    Offender(14, "csv", "", "2 fields, the header has 3"),
+    Offender(17, "csv", "", "4 fields, the header has 3"),
+    Offender(20, "csv", "", "something stands between a closing quote and the end of its field"),
+    Offender(23, "encoding", "", "the row is not UTF-8"),
+    Offender(26, "nul_character", "", "the row holds U+0000"),
+    Offender(29, "type", "amount", '"one" cannot be held as decimal(8,2) without changing it'),
 )
 
 
