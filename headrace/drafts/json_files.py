@@ -104,7 +104,9 @@ def json_type(values: Sequence[object], depth: int = 0, *, with_format: bool = F
         return Typed(f"array<{json_type(items, depth + 1).spark_type}>", "all values are arrays")
     if depth < _DEEPEST and kinds == {"object"}:
         return _object([value for value in present if isinstance(value, dict)], depth)
-    return Typed("string", "the values are of several kinds")
+    # Nothing says how it was written there, so it is no text.
+    lost = "; a row in which it is an object or an array is refused" if kinds & {"array", "object"} else ""
+    return Typed("string", f"the values are of several kinds{lost}")
 
 
 def _object(values: Sequence[Mapping[str, object]], depth: int) -> Typed:

@@ -218,6 +218,11 @@ def _csv(stream: Stream) -> _Parsing:
         whens = (f"when {is_delimiter(one)} then {parts}" for one, parts in by.items() if not source.delimiter)
         return by[source.delimiter] if source.delimiter else f"case {' '.join(whens)} end"
 
+    def stray() -> str:
+        if source.delimiter:
+            return _stray(source, source.delimiter)
+        return f"case {' '.join(f'when {is_delimiter(one)} then {_stray(source, one)}' for one in CANDIDATES)} end"
+
     def values(parsed: str) -> str:
         return "array(" + ", ".join(f"{parsed}.c{i}" for i in range(width + 1)) + ")"
 
@@ -257,6 +262,7 @@ def _csv(stream: Stream) -> _Parsing:
         f"if(_usual, {len(names)}, {count('_header', '_names')}) as _n_names",
     )
     cut = (
+        "_header",
         "_usual",
         f"if(_plain, {split()}, {head('_values', '_n_values')}) as _values",
         f"if(_usual, null, transform({head('_names', '_n_names')}, n -> trim(coalesce(n, '')))) as _names",
@@ -272,7 +278,7 @@ def _csv(stream: Stream) -> _Parsing:
         "if(_plain, size(_values), _n_values) as _n_values",
         "_n_names",
         "if(_usual, false, size(array_distinct(_names)) < size(_names)) as _twice",
-        f"if(_plain, false, {_stray(source)}) as _stray",
+        f"if(_plain, false, {stray()}) as _stray",
     )
     null = "if(_plain, transform(_values, v -> nullif(v, '')), _values)"
     named = "not _usual and _n_values >= 1 and _n_values = _n_names and not _twice"
@@ -304,20 +310,23 @@ def usual_headers(stream: Stream) -> tuple[str, ...]:
     return tuple(one.join(names) for one in stream.file_source.delimiter or CANDIDATES)
 
 
-def _stray(source: FileSource) -> str:
+def _stray(source: FileSource, delimiter: str) -> str:
     """SQL that is true for a row with text behind a closing quote: the parser drops some of it, or joins two rows.
     Fields that are quoted from end to end are taken away; no quote may begin a field then."""
-    delimiter = re.escape(source.delimiter) if source.delimiter else f"[{CANDIDATES}]"
     if not source.quote:
         return "false"
-    quote = re.escape(source.quote)
+    delimiter, quote = re.escape(delimiter), re.escape(source.quote)
     if source.backslash:
-        bare = f"regexp_replace(_text, {text('(?s)' + chr(92) * 2 + '.')}, '')"
+        bare, doubled = f"regexp_replace(_text, {text('(?s)' + chr(92) * 2 + '.')}, '')", ""
     else:
-        bare = f"replace(_text, {text(source.quote * 2)}, '')"
-    whole = text(rf"(^|{delimiter}){quote}[^{quote}]*{quote}(?={delimiter}|\z)")
+        # U+0000 stands for two quotes: a row that holds one of itself is refused in any case.
+        bare, doubled = f"replace(_text, {text(source.quote * 2)}, chr(0))", r"\x00"
+    more = f"{doubled}*" if doubled else ""
+    whole = text(rf"(^|{delimiter}){more}{quote}[^{quote}]*{quote}(?={delimiter}|\z)")
+    # Quotes alone are a whole field, and an even number of them; so nothing may follow.
+    behind = rf"|{doubled}+[^{delimiter}{doubled}]" if doubled else ""
     rest = f"regexp_replace({bare}, {whole}, '$1')"
-    return f"{rest} rlike {text(f'(^|{delimiter}){quote}')}"
+    return f"{rest} rlike {text(f'(^|{delimiter})({quote}{behind})')}"
 
 
 def _any_of(characters: set[str]) -> str:

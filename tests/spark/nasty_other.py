@@ -72,6 +72,7 @@ SPELLED = (
     Case("declared words for NULL", "id,whole,note\n1,NA,NA\n2,-,-\n3,na,na\n4,N/A,N/A\n5,-1,--\n6, NA,\n", {2: {"id": 1}, 3: {"id": 2}, 6: {"id": 5, "whole": -1, "note": "--"}}, {4: "type whole", 5: "type whole", 7: "type whole"}),
     Case("a declared word for NULL as the key", "id,note\nNA,x\n-,x\n,x\n1,x\n", {5: {"id": 1, "note": "x"}}, {2: "required id", 3: "required id", 4: "required id"}),
     Case("a declared word for NULL within quotes", 'id,note\n1,"NA"\n2,"-"\n', {2: {"id": 1}, 3: {"id": 2}}),
+    Case("every column, in the contract's order", ",".join(c.name for c in VALUES) + "\n2,-128,+5,007,9223372036854775807.0,5E-1,1e3,-0.0,16777216,FALSE,2024-02-29,2026-01-05T01:00:00+02:00,2026-03-29 02:30:00,AP8=,\\N\n3,NA,-,NA,-,NA,-,NA,-,NA,-,NA,-,NA,-\n" + "".join(f"{line}{',' * (line - 3)}x{',' * (17 - line)}\n" for line in range(4, 17)), {2: (2, -128, 5, 7, 2**63 - 1, "0.5", "1000.000000000000000000", "-0.0", "16777216.0", False, "2024-02-29", "2026-01-04 23:00:00", "2026-03-29 02:30:00", b"\0\xff", "\\N"), 3: {"id": 3}}, {line: f"type {VALUES[line - 3].name}" for line in range(4, 17)}),
     Case("a key in other spellings", "id,note\n001,a\n+2,b\n3.0,c\n", {2: {"id": 1, "note": "a"}, 3: {"id": 2, "note": "b"}, 4: {"id": 3, "note": "c"}}),
 )
 
@@ -86,6 +87,7 @@ LOCAL = (
 LOCALLY = (
     Case("a comma and blanks in numbers", *local("amount", {"1 234,5": "1234.50", "-1 234 567": "-1234567.00", "1234,5": "1234.50", ",5": "0.50", "5,": "5.00", "1,5e1": "15.00"}, ("1.5", "1 23,5", "12 34", "1234 567", "1  234", "1\u00a0234", "1\u202f234", "1,2,3", " 1", "1 ", "1 234 ", "1,005", "1,234 5", "NaN"))),
     Case("a comma in floating numbers", *local("rate", {"1,5": "1.5", "NaN": "nan", "-Infinity": "-inf", "1 000,25": "1000.25"}, ("1.5", "nan", "1,5,", "1E400"))),
+    Case("every column, in the contract's order", "id;amount;rate;day;short;at\n1 002;1 234,5;-,5e1;31.12.2025;01/02/03;2026-01-05 01:00:00 +0200\n3;;;;;\n4;1.5;;;;\n5;;1.5;;;\n6;;;31.02.2026;;\n7;;;;1/2/03;\n8;;;;;2026-01-05 01:00:00\n", {2: (1002, "1234.50", "-5.0", "2025-12-31", "2003-02-01", "2026-01-04 23:00:00"), 3: {"id": 3}}, {4: "type amount", 5: "type rate", 6: "type day", 7: "type short", 8: "type at"}),
     Case("a key with blanks", "id;rate\n1 000;1\n1000 1;1\n1.000;1\n", {2: {"id": 1000, "rate": "1.0"}}, {3: "type id", 4: "type id"}),
     Case("days first", *local("day", {"31.12.2025": "2025-12-31", "1.2.2026": "2026-02-01", "01.02.2026": "2026-02-01", "001.2.2026": "2026-02-01"}, ("31.02.2026", "2026-02-01", "12/31/2025", "1.13.2026", "1.2.26", "1.2.2026 ", " 1.2.2026", "1.2.2026 00:00", "0.1.2026", "1. 2.2026", "1.2.10000", "1.2.02026"))),
     Case("years out of any calendar", *local("day", {}, ("1.1.0000", "1.1.-2025", "1.1.+10000"))),

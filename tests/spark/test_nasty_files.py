@@ -1,5 +1,5 @@
 """Nasty files, each of which stands for a question that somebody answered wrongly once: what is in a file arrives as it
-is, or is refused with what it held. Nothing is altered, nothing is lost."""
+is, or is refused with what it held. Nothing is altered, nothing is lost; whether it goes row by row or in chunks."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from contracts.delimiter import delimiter_of
 from contracts.stream import Stream
 from producers.dialect import Dialect
 from producers.values import RowJudge
+from streaming_jobs.chunks import ChunkRecord
 from tests.spark import nasty_csv, nasty_json, nasty_other
-from tests.spark.landing import judged, records_of, scanned_file, to_kafka
+from tests.spark.in_chunks import BY_ROW, IN_CHUNKS, chunks_of, judged_each_way
+from tests.spark.landing import records_of, scanned_file, to_kafka
 from tests.spark.nasty_csv import Case, Group, Values
 
 GROUPS: dict[str, Group] = nasty_csv.GROUPS | nasty_json.GROUPS | nasty_other.GROUPS
@@ -32,18 +34,23 @@ CASES = [
     for name, group in GROUPS.items()
     for case in group.cases
 ]
+NEVER_SPLIT = ("beyond the end", "evolve", "stop")
+"""No file of them names all columns in their order."""
+
 TIMES = ("date", "timestamp", "timestamp_ntz")
 
 
 @dataclass
 class Outcome:
-    """Of one file: its header, why it is wrong as a whole or cannot even be judged, its rows as judged and as sent."""
+    """Of one file: its header, why it is wrong as a whole or cannot even be judged, its rows as judged and as sent, and
+    as judged when they came in chunks, by the way these took."""
 
     header: str = ""
     wrong: str = ""
     failure: Exception | None = None
     rows: list[Row] = field(default_factory=list)
     sent: list[bytes] = field(default_factory=list)
+    chunked: dict[int, list[Row]] = field(default_factory=dict)
 
 
 def content(stream: Stream, case: Case) -> bytes:
@@ -55,6 +62,7 @@ def become(spark: SparkSession, stream: Stream, files: Mapping[str, bytes], fold
     found = {name: Outcome() for name in files}
     names: dict[str, str] = {}
     records: list[tuple[bytes, bytes]] = []
+    chunks: list[ChunkRecord] = []
     for name, held in files.items():
         try:
             scanned = scanned_file(stream, name, held, folder)
@@ -66,14 +74,19 @@ def become(spark: SparkSession, stream: Stream, files: Mapping[str, bytes], fold
             assert scanned.hash not in names, f"{name} holds what {names[scanned.hash]} holds"
             names[scanned.hash] = name
             records += records_of(stream, name, held, scanned)
+            chunks += chunks_of(stream, name, held, scanned, folder)
     if records:
         typed = (f"cast(`{c.name}` as string)" if c.spark_type in TIMES else f"`{c.name}`" for c in stream.columns)
         values = ", ".join(f"'{c.name}', {value}" for c, value in zip(stream.columns, typed, strict=True))
-        kept = ("_file_hash", "_line", "_offset", "_raw", "_refusal")
-        row = f"if(_refusal is null, named_struct({values}), null) as v"
-        frame = judged(stream, to_kafka(spark, records)).selectExpr(*kept, row)
+        kept = ("_file_hash", "_file", "_line", "_partition", "_offset", "_raw", "_refusal", "_split")
+        good = {f"named_struct({values})": "v", "_key": "_key", "_hash": "_hash"}
+        row = (f"if(_refusal is null, {one}, null) as {name}" for one, name in good.items())
+        frame = judged_each_way(spark, stream, to_kafka(spark, records), chunks, folder).selectExpr(*kept, *row)
         for one in sorted(frame.collect(), key=lambda one: one["_offset"]):
             outcome = found[names[one["_file_hash"]]]
+            if one["_partition"] != BY_ROW:
+                outcome.chunked.setdefault(one["_partition"], []).append(one)
+                continue
             outcome.rows.append(one)
             outcome.sent.append(records[one["_offset"]][1])
         assert sum(len(outcome.rows) for outcome in found.values()) == len(records)
@@ -114,6 +127,26 @@ def test_a_nasty_file_arrives_as_it_is_or_is_refused(
     assert not accepted.keys() & refused.keys()
     every_byte_is_accounted_for(stream, content(stream, case), found)
     nothing_accepted_counts_as_certainly_bad(stream, found)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_in_chunks_a_nasty_file_is_what_it_is_row_by_row(outcome: Callable[[str, Case], Outcome], group: str) -> None:
+    split = 0
+    for case in GROUPS[group].cases:
+        found = outcome(group, case)
+        by_row = said(found.rows)
+        for way, rows in found.chunked.items():
+            assert said(rows) == by_row, (case.name, way)
+            split += sum(row["_split"] for row in rows)
+        assert (IN_CHUNKS in found.chunked) == bool(by_row)
+    if GROUPS[group].stream.file_source.format == "csv" and group not in NEVER_SPLIT:
+        assert split, "of some rows the fields were split before"
+
+
+def said(rows: list[Row]) -> list[tuple[int, str]]:
+    """All that was found of each row, but for the place of its record."""
+    names = ("_file", "_raw", "_refusal", "v", "_key", "_hash")
+    return sorted((row["_line"], " ".join(repr(row[name]) for name in names)) for row in rows)
 
 
 def whole(stream: Stream, values: Values) -> dict[str, Any]:

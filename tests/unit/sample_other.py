@@ -83,6 +83,7 @@ OTHER = {
         {"id": "bigint", "v": "string", "w": "array<string>", "x": "string"},
         ("id",),
         {"format": "json"},
+        guesses=("of several kinds; a row in which it is an object or an array is refused",),
     ),
     "json names that differ in case": Case(
         "a.json",
