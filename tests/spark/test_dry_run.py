@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 from contracts.settings import SparkSettings
 from contracts.stream import Column, FileSource, Rule, Stream
 from headrace.dry_run import LocalJudge
+from headrace.progress import Bar
 from producers.push import Judged, Offender
 from producers.scan import scan
 from producers.send import Arrival
@@ -63,7 +64,7 @@ TOLD = (
 def judged(folder: Path, spool: Path, rows: list[str]) -> Judged:
     path = folder / "orders_lisbon.csv"
     path.write_bytes("\n".join(["id,amount,note", *rows]).encode("utf-8", "surrogateescape"))
-    judge = LocalJudge(SparkSettings(), spool)
+    judge = LocalJudge(SparkSettings(), spool, Bar())
     with path.open("rb") as source:
         scanned = scan(source, STREAM)
         assert not scanned.wrong
