@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from contracts.errors import HeadraceError
@@ -138,7 +139,8 @@ def files_overview(app: App) -> list[dict[str, Any]]:
         state: str = file.state
         if state == "sent" and arrived.get("complete"):
             state = "done" if arrived["newest"] else "superseded"
-        whole = (one for one in known[at + 1 :] if booked.get((one.stream, one.hash), {}).get("complete"))
+        later = islice(known, at + 1, None)
+        whole = (one for one in later if booked.get((one.stream, one.hash), {}).get("complete"))
         if is_replaced(file, whole):
             state = "replaced"
         rows.append(

@@ -243,18 +243,15 @@ def at_the_commit(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) ->
 def test_senders_of_other_files_do_not_make_a_large_one_begin_anew(
     lake: FileLake, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def push_another(day: int) -> None:
-        following = path.with_name(f"orders_2026-01-0{day}.csv")
-        following.write_bytes(b"id,amount,note\n%d,1.00,a\n" % day)
-        others.extend(lake.push(following))
-
     def between(_: str, sent: int, __: int) -> None:
         written.append(sent)
 
+    following = path.with_name("orders_2026-01-06.csv")
+    following.write_bytes(b"id,amount,note\n6,1.00,a\n")
     monkeypatch.setattr(send, "SENDERS", 1)
     others: list[FileResult] = []
     written: list[int] = []
-    at_the_commit(monkeypatch, lambda: push_another(6))
+    at_the_commit(monkeypatch, lambda: others.extend(lake.push(following)))
     large = lake.push(path, options=SendOptions(chunks=lake.chunks, progress=between))
     assert [one.state for one in others + large] == ["sent", "sent"]
     assert written == sorted(written)
