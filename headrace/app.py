@@ -153,8 +153,9 @@ def configure_logging(verbose: bool) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # Every analysis error comes as an exception as well.
     logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
-    # What kafka-python has to say about an absent broker comes as one error with a next step.
-    logging.getLogger("kafka").setLevel(logging.DEBUG if verbose else logging.CRITICAL)
+    # What kafka-python and thrift have to say about an absent server comes as one error with a next step.
+    for told in ("kafka", "thrift"):
+        logging.getLogger(told).setLevel(logging.DEBUG if verbose else logging.CRITICAL)
 
 
 class FiniteRange(click.FloatRange):

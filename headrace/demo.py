@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import psycopg2
+from rich.markup import escape
 
 from connectors.load import load, run_sql_file
 from connectors.plan import apply
@@ -25,7 +26,7 @@ from headrace.demo_answer import answer_findings
 from headrace.findings import Finding, until_equal
 from headrace.lake import rows_of
 from headrace.output import render, result_console, show
-from headrace.overview import files_overview
+from headrace.overview import crashes, files_overview
 from headrace.planning import planned
 from headrace.proof import proof
 from headrace.rounds import read_rounds, rounds_file
@@ -43,18 +44,31 @@ PROOF_WITHIN_S = 300.0
 
 
 def run_demo(app: App, *, keep: bool, scale: float) -> bool:
-    """Returns whether the proof holds. Uses a deployment of its own below `.headrace-demo`, emptied first."""
+    """Returns whether the proof holds. Uses a deployment of its own below `.headrace-demo`, emptied first.
+
+    What failed stays to be looked at: stopped, or running with `keep`.
+    """
     prefer_quick_start()
     demo = Demo(App(app.settings.model_copy(update={"data_dir": DATA_DIR})), scale)
+    holds = False
     try:
-        return demo.run()
+        holds = demo.run()
+        return holds
     finally:
+        settings = demo.app.settings
+        for said in crashes(deployment.status(settings)):
+            demo.say(f"\n{escape(said)}")
         if keep:
             demo.say(f"\nIt keeps running. To explore: [bold]export HEADRACE_DATA_DIR={DATA_DIR}[/bold], then")
             demo.say("headrace status · files · ledger · quarantine list · sql 'show tables'; headrace reset when done")
+        elif not holds:
+            with demo.step("Stop everything; data and logs stay"):
+                deployment.down(settings)
+            demo.say(f"\nTo look into it: [bold]export HEADRACE_DATA_DIR={DATA_DIR}[/bold], then")
+            demo.say("headrace logs PART; headrace up, status, verify; headrace reset when done")
         else:
             with demo.step("Stop everything and delete the demo's data"):
-                deployment.reset(demo.app.settings)
+                deployment.reset(settings)
 
 
 class Demo:

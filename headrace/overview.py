@@ -40,6 +40,15 @@ def parts_overview(parts: Sequence[PartStatus]) -> list[dict[str, Any]]:
     ]
 
 
+def crashes(parts: Sequence[PartStatus]) -> list[str]:
+    """Of each part that ended by itself: its name, where its log is, and the log's last lines."""
+    return [
+        "\n".join((f"{part.name} crashed; the end of {part.log}:", *part.last_lines))
+        for part in parts
+        if part.state == "crashed"
+    ]
+
+
 def streams_overview(app: App, slot_lag: int | None = None) -> list[dict[str, Any]]:
     """One row per stream; empty if `headrace run` has never run here. Parts that do not answer leave cells empty.
     `slot_lag`: the bytes of WAL that the connector has not confirmed, the same for all tables."""

@@ -18,7 +18,7 @@ from headrace.cut_overview import cuts_overview
 from headrace.evolution import other_fields, source_changes
 from headrace.guarding import guarded_systems, source_overview
 from headrace.output import masked, show
-from headrace.overview import merges_overview, parts_overview, streams_overview
+from headrace.overview import crashes, merges_overview, parts_overview, streams_overview
 from infra.local import deployment
 
 
@@ -86,10 +86,8 @@ def status(app: App, as_json: bool) -> None:
         for row in streams:
             if row["reason"]:
                 click.secho(f"\n{row['stream']} is {row['state']}: {row['reason']}", fg="red", err=True)
-        for part in parts:
-            if part.state == "crashed":
-                click.secho(f"\n{part.name} crashed; the end of {part.log}:", fg="red", err=True)
-                click.echo("\n".join(part.last_lines[-15:]), err=True)
+        for said in crashes(parts):
+            click.secho(f"\n{said}", fg="red", err=True)
         click.echo("\nMore: headrace ledger · headrace files · headrace quarantine list · headrace verify")
     if any(one.get("critical") for one in (source, *readers)):
         sys.exit(3)

@@ -8,7 +8,7 @@ from pathlib import Path
 from infra import jars
 from infra.local import probes
 from infra.local.hdfs import CLIENT_CONF, configuration
-from infra.local.jvm import java_command, java_env, logging_file
+from infra.local.jvm import END_WITHOUT_MEMORY, java_command, java_env, logging_file
 from infra.local.layout import LOOPBACK, Layout
 from infra.local.part import Part
 
@@ -107,7 +107,9 @@ def _prepare_sql(layout: Layout, hdfs_url: str, uri: str) -> None:
         "spark.driver.host": LOOPBACK,
         "spark.driver.bindAddress": LOOPBACK,
         "spark.driver.extraClassPath": own,
-        "spark.driver.extraJavaOptions": logging_file(layout, "sql") + " -Djava.net.preferIPv4Stack=true",
+        "spark.driver.extraJavaOptions": " ".join(
+            (logging_file(layout, "sql"), END_WITHOUT_MEMORY, "-Djava.net.preferIPv4Stack=true")
+        ),
         "spark.driver.maxResultSize": "256m",
         "spark.ui.enabled": "false",
         "spark.sql.ui.explainMode": "simple",

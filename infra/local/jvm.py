@@ -15,6 +15,10 @@ rootLogger.appenderRef.console.ref = console
 """
 
 
+# A JVM that lacks memory ends: half of its threads gone, it would still hold its port and answer nobody.
+END_WITHOUT_MEMORY = "-XX:+ExitOnOutOfMemoryError"
+
+
 def logging_file(layout: Layout, name: str, root: str = "warn", **levels: str) -> str:
     """Writes a log4j2 configuration to standard output and returns the JVM option that names it.
 
@@ -32,7 +36,8 @@ def java_command(memory: str, *options: str, short_start: bool = False) -> tuple
     `short_start` compiles only once and lightly: right for processes that mostly wait.
     """
     light = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC") if short_start else ()
-    return (str(java()), f"-Xmx{memory}", "-Xms64m", *light, "-Djava.net.preferIPv4Stack=true", *options)
+    always = (f"-Xmx{memory}", "-Xms64m", END_WITHOUT_MEMORY, "-Djava.net.preferIPv4Stack=true")
+    return (str(java()), *always, *light, *options)
 
 
 def java_env() -> dict[str, str]:

@@ -88,17 +88,18 @@ def _await(part: Part, record: process.Record) -> None:
         except (NotReady, OSError) as error:
             reason = str(error)
         if not running:
-            raise _failure(f"{part.name} ended while it was starting", part, record)
+            raise _failure(f"{part.name} ended while it was starting", part, record, "`headrace up` again")
         time.sleep(_POLL_S)
-    raise _failure(f"{part.name} was not ready after {part.start_timeout_s:.0f} s: {reason}", part, record)
+    what = f"{part.name} was not ready after {part.start_timeout_s:.0f} s: {reason}"
+    raise _failure(what, part, record, "`headrace down` and `headrace up`")  # as it runs, `up` alone leaves it alone
 
 
-def _failure(what: str, part: Part, record: process.Record) -> HeadraceError:
+def _failure(what: str, part: Part, record: process.Record, then: str) -> HeadraceError:
     lines = "\n".join(f"    {line}" for line in process.last_lines(Path(record.log)))
     return ServiceUnavailable(
         what,
         state=f"The other parts stay as they are. Its last lines:\n{lines}",
-        next_step=f"read {record.log}, then `headrace up` again",
+        next_step=f"read {record.log}, then {then}",
         part=part.name,
         pid=record.pid,
     )

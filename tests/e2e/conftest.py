@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -15,6 +15,7 @@ import pytest
 from contracts.settings import Settings
 from headrace.app import App
 from headrace.demo import DATA_DIR, Demo
+from headrace.overview import crashes
 from headrace.running import prefer_quick_start
 from headrace.sample import generate_sample
 from infra.local import deployment
@@ -30,6 +31,19 @@ class KeptDemo:
 
     done: subprocess.CompletedProcess[str]
     data_dir: Path
+
+
+_running: list[Settings] = []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test tells as well which parts of the demo's deployment ended, and with what last words."""
+    report = yield
+    if report.failed:
+        said = [one for settings in _running for one in crashes(deployment.status(settings))]
+        report.sections.extend(("the demo's deployment", one) for one in said)
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -48,9 +62,11 @@ def kept_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeptDemo]:
         ),
         folder / DATA_DIR,
     )
+    _running.append(Settings(data_dir=kept.data_dir))
     try:
         yield kept
     finally:
+        _running.clear()
         deployment.reset(Settings(data_dir=kept.data_dir))
         assert not list((kept.data_dir / "run").glob("*.json")), "the demo left processes behind"
 

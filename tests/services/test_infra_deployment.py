@@ -18,6 +18,7 @@ import pytest
 
 from contracts.errors import Fatal, ServiceUnavailable
 from contracts.settings import Settings
+from headrace.overview import crashes
 from infra import jars
 from infra.local import deployment, process
 from infra.local.layout import LOOPBACK, open_layout
@@ -76,6 +77,9 @@ def test_a_crashed_part_is_named_with_its_last_lines_and_started_again_with_its_
     crashed = by_name(settings)["postgres"]
     assert crashed.state == "crashed"
     assert any("ready to accept connections" in line for line in crashed.last_lines)
+    (told,) = crashes(deployment.status(settings))
+    assert told.startswith("postgres crashed; the end of ")
+    assert "ready to accept connections" in told
 
     said: list[str] = []
     deployment.up(settings, SMALL, progress=lambda part, message: said.append(f"{part} {message}"))
