@@ -112,7 +112,12 @@ def _prepare_sql(layout: Layout, hdfs_url: str, uri: str) -> None:
         ),
         "spark.driver.maxResultSize": "256m",
         "spark.ui.enabled": "false",
+        # It keeps the plans of statements for pages that nobody can open: megabytes each, where views rest on views.
         "spark.sql.ui.explainMode": "simple",
+        "spark.sql.maxPlanStringLength": "16k",
+        "spark.sql.ui.retainedExecutions": "10",
+        "spark.sql.thriftserver.ui.retainedSessions": "10",
+        "spark.sql.thriftserver.ui.retainedStatements": "10",
         "spark.sql.catalogImplementation": "hive",
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
