@@ -80,6 +80,8 @@ class Demo:
         self._console = result_console()
         self._began = time.monotonic()
         self.sample = app.settings.data_dir / "sample"
+        self.crashed: list[str] = []
+        """The last words of parts that ended by themselves."""
 
     def say(self, text: str) -> None:
         """One line for the person watching."""
@@ -195,11 +197,23 @@ class Demo:
         began, deadline = datetime.now(UTC).isoformat(), time.monotonic() + PROOF_WITHIN_S
         while self._newest_round() < began and time.monotonic() < deadline:
             time.sleep(1)
-        return until_equal(lambda: _readable(self._findings(answer)), timeout_s=max(0.0, deadline - time.monotonic()))
+        return until_equal(lambda: self._readable(answer), timeout_s=max(0.0, deadline - time.monotonic()))
 
     def _newest_round(self) -> str:
         found = read_rounds(rounds_file(self.app.settings))
         return max(found.good_at, found.failed_at) if found else ""
+
+    def _readable(self, answer: Answer) -> Iterator[Finding]:
+        """The findings, with one unequal one at the end if something cannot be read yet. What crashed meanwhile is
+        named and started again: nobody else keeps a local deployment up."""
+        try:
+            yield from self._findings(answer)
+        except (Fatal, Retryable) as error:
+            if said := crashes(deployment.status(self.app.settings)):
+                self.crashed += said
+                self.say(escape("\n".join(said)))
+                self.start_processes()
+            yield Finding("everything can be read", "yes", "not yet", False, error.what)
 
     def _findings(self, answer: Answer) -> Iterator[Finding]:
         yield from proof(self.app)
@@ -221,11 +235,3 @@ class Demo:
         show(refused, as_json=False, title="\nQuarantine, by reason")
         table = [list(finding.row().values()) for finding in findings]
         self._console.print(render("\nProof", ["what", "one side", "other side", "equal", "detail"], table))
-
-
-def _readable(findings: Iterator[Finding]) -> Iterator[Finding]:
-    """The same, with one unequal finding at the end if something cannot be read yet."""
-    try:
-        yield from findings
-    except (Fatal, Retryable) as error:
-        yield Finding("everything can be read", "yes", "not yet", False, error.what)

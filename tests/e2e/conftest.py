@@ -34,6 +34,7 @@ class KeptDemo:
 
 
 _running: list[Settings] = []
+_crashed: list[str] = []
 
 
 @pytest.hookimpl(wrapper=True)
@@ -44,6 +45,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         said = [one for settings in _running for one in crashes(deployment.status(settings))]
         report.sections.extend(("the demo's deployment", one) for one in said)
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What crashed by itself and was started again is told even if every test passed."""
+    for said in _crashed:
+        terminalreporter.write_line(said)
 
 
 @pytest.fixture(scope="session")
@@ -63,6 +70,8 @@ def kept_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeptDemo]:
         folder / DATA_DIR,
     )
     _running.append(Settings(data_dir=kept.data_dir))
+    if "crashed; the end of" in kept.done.stdout:
+        _crashed.append(kept.done.stdout)
     try:
         yield kept
     finally:
@@ -77,4 +86,5 @@ def demo(kept_demo: KeptDemo) -> tuple[Demo, Answer]:
     prefer_quick_start()
     demo = Demo(App(Settings(data_dir=kept_demo.data_dir)), scale=0.2)
     demo.sample = kept_demo.data_dir / "sample-of-more-days"
+    demo.crashed = _crashed
     return demo, generate_sample(demo.app, demo.sample, scale=0.2, seed=None, batch_dates=DAYS)
