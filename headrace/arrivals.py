@@ -61,9 +61,9 @@ def _user(app: App) -> str:
 
 
 def watch_remotely(
-    app: App, url: str, options: SendOptions, stop: threading.Event, on_result: Callable[[FileResult], None]
+    app: App, url: str, options: SendOptions, stop: threading.Event, on_result: Callable[[FileResult], None], bar: Bar
 ) -> None:
-    """Push what arrives in a folder on S3 or HDFS until `stop` is set."""
+    """Push what arrives in a folder on S3 or HDFS until `stop` is set; `bar` shows each file's way from there."""
     s3 = app.settings.s3
     folder = open_folder(
         url,
@@ -78,4 +78,12 @@ def watch_remotely(
         with FilesTopic(app.endpoints.kafka, app.pipeline) as known:
             yield Sender(app.pipeline, app.endpoints.kafka, known, options)
 
-    watch_remote(folder, sender, stop=stop, spool=options.spool, on_result=on_result)
+    watch_remote(
+        folder,
+        sender,
+        stop=stop,
+        spool=options.spool,
+        on_result=on_result,
+        fetching=partial(bar.show, "fetching", unit=BYTES),
+        at_rest=bar.clear,
+    )

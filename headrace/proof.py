@@ -82,6 +82,17 @@ def no_row_is_pending(app: App) -> Iterator[Finding]:
             )
 
 
+def comparisons(app: App) -> int:
+    """How many findings `proof` has, by what is declared. Those that only something wrong has come on top: values that
+    are not known, offsets that Kafka lost."""
+    pipeline, tables = app.pipeline, load(app.pipeline).tables
+    ledger = 4 + bool(pipeline.file_streams) + len(pipeline.streams)
+    cuts = sum(len(streams) for streams in pipeline.cut_groups.values())
+    sources = sum(stream.table_source.system != "mongodb" for stream in pipeline.cdc_streams)
+    merged = sum(table.kind != "generated" for table in tables)
+    return ledger + cuts + sources + merged + len(tables) + len(checks(pipeline))
+
+
 def proof(app: App) -> Iterator[Finding]:
     """All of it, what costs little first. Waits until every change that the source committed before is in Kafka."""
     if (postgres := app.pipeline.of("postgres")).cdc_streams:

@@ -25,7 +25,8 @@ from producers.unpack import ArchiveRefused, UnpackLimits, is_archive, unpacked
 
 ResultState = Literal["sent", "already_sent", "rejected", "would_send", "given_up"]
 Progress = Callable[[str, int, int], None]
-"""File name, how much is done, how much there is: bytes while a file is unpacked or read, events while it is sent."""
+"""File name, how much is done, how much there is: bytes while a file is fetched, unpacked or read, events while it is
+sent."""
 
 
 @dataclass(frozen=True, slots=True)

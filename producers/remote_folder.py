@@ -19,7 +19,7 @@ from typing import BinaryIO, Protocol
 
 from contracts.errors import Conflict, Fatal, Retryable
 from contracts.wire import check_file_name
-from producers.push import FileResult, ResultState, refused
+from producers.push import FileResult, Progress, ResultState, refused
 from producers.remote_hdfs import HdfsStore
 from producers.remote_s3 import S3Store
 from producers.remote_store import RemoteFile, Store, StoreUnavailable
@@ -136,19 +136,23 @@ class RemoteFolder:
                 break
         return whole
 
-    def fetch(self, file: RemoteFile, spool: Path) -> Path:
+    def fetch(self, file: RemoteFile, spool: Path, progress: Progress | None = None) -> Path:
         """Copy the file to a new one (0600) in `spool`; the caller removes it. After an error nothing is left there.
+        `progress` is told of bytes, before the first one too: a store may be slow to answer.
 
         Raises:
             ChangedMeanwhile: it is gone, or another one has its name, or had it under way.
             OSError: `spool` cannot be written, or is full.
         """
+        told = progress or _untold
         descriptor, name = tempfile.mkstemp(dir=spool)
         try:
             with os.fdopen(descriptor, "wb") as copy:
+                told(file.name, 0, file.size)
                 try:
                     for piece in self._store.read(file.path):
                         copy.write(piece)
+                        told(file.name, copy.tell(), file.size)
                 except StoreUnavailable:
                     self._check_still(file)  # A store may well stumble over an object that is replaced under way.
                     raise
@@ -200,11 +204,14 @@ def watch_remote(
     poll_s: float = 5.0,
     on_result: Callable[[FileResult], None] | None = None,
     retry_after_s: float = 10.0,
+    fetching: Progress | None = None,
+    at_rest: Callable[[], object] = lambda: None,
 ) -> None:
     """Push every whole file that arrives in `folder`, until `stop` is set; the file in work is finished.
 
     Each file is copied to a private folder in `spool` first, and leaves it before it is sent. Any number of watchers
     may share a folder. While the store or the broker is away files stay, and are tried again after `retry_after_s`.
+    `fetching` is told of bytes copied; `at_rest` is called whenever no file is in work any more, however that ended.
 
     Raises:
         Fatal: the store refuses access, has no such bucket, or a topic does not exist; every file is where it was.
@@ -214,10 +221,13 @@ def watch_remote(
         while not stop.is_set():
             try:
                 with sender_factory() as sender:
-                    watcher = _Watcher(folder, sender, Path(private), retry_after_s)
+                    watcher = _Watcher(folder, sender, Path(private), retry_after_s, fetching)
                     while not stop.is_set():
-                        stop.wait(poll_s if watcher.sweep(settle_s, stop, on_result) else retry_after_s)
+                        answered = watcher.sweep(settle_s, stop, on_result)
+                        at_rest()
+                        stop.wait(poll_s if answered else retry_after_s)
             except Retryable as problem:
+                at_rest()
                 _log.warning("watch %s: %s", folder, problem)
                 stop.wait(retry_after_s)
 
@@ -228,6 +238,7 @@ class _Watcher:
     sender: OpenSender
     spool: Path
     retry_after_s: float
+    fetching: Progress | None = None
 
     def sweep(self, settle_s: float, stop: threading.Event, on_result: Callable[[FileResult], None] | None) -> bool:
         """Push and put away what is whole, until `stop` is set between two files. False if the store did not answer."""
@@ -270,13 +281,17 @@ class _Watcher:
         return results
 
     def _push(self, file: RemoteFile) -> list[FileResult]:
-        copy = self.folder.fetch(file, self.spool)
+        copy = self.folder.fetch(file, self.spool, self.fetching)
         try:
             source = copy.open("rb")
         finally:
             copy.unlink()  # Whatever becomes of this process, no copy stays behind.
         with source:
             return self.sender.push_open(source, file.name)
+
+
+def _untold(_name: str, _done: int, _size: int) -> None:
+    """Nobody looks on."""
 
 
 def _reason(results: list[FileResult]) -> str:

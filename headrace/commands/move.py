@@ -174,7 +174,7 @@ def watch(app: App, directory: str, as_json: bool) -> None:
     with Bar() as bar:
         options, stop = send_options(app, bar=bar), stop_on_signals()
         if "://" in directory:
-            watch_remotely(app, directory, options, stop, tell)
+            watch_remotely(app, directory, options, stop, tell, bar)
             return
         folder = Path(directory)
         if not folder.is_dir():

@@ -26,14 +26,15 @@ def verify(app: App, wait: float, as_json: bool) -> None:
     it is compared differs. Exit code 1 if anything differs.
     """
     from headrace.findings import Finding, until_equal
-    from headrace.proof import proof
+    from headrace.proof import comparisons, proof
 
+    total = comparisons(app)
     with Bar() as bar:
 
         def compared() -> Iterator[Finding]:
-            bar.show("proving", unit="comparisons")
+            bar.show("proving", total=total, unit="comparisons")
             for done, finding in enumerate(proof(app), start=1):
-                bar.show("proving", done=done, unit="comparisons")
+                bar.show("proving", done=done, total=max(done, total), unit="comparisons")
                 yield finding
 
         findings = until_equal(compared, timeout_s=wait)

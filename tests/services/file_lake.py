@@ -31,10 +31,12 @@ from streaming_jobs.tables import create_tables
 
 
 class FileLake:
-    def __init__(self, spark: SparkSession, endpoints: Endpoints, streams: Sequence[Stream], cut_bytes: int) -> None:
+    def __init__(
+        self, spark: SparkSession, endpoints: Endpoints, streams: Sequence[Stream], cut_bytes: int, lake: str
+    ) -> None:
         self.spark, self.kafka = spark, endpoints.kafka
         name = f"f{uuid.uuid4().hex[:10]}"
-        self.lake_url = f"{endpoints.hdfs_url}/test_lakes/{name}"
+        self.lake_url = f"{endpoints.hdfs_url}/{lake or f'test_lakes/{name}'}"
         owned = tuple(replace(s, pipeline=name, topic=f"{name}.files.{s.name}") for s in streams)
         self.pipeline = Pipeline(name, owned, Path(), Path(), Path())
         self.chunks = HdfsChunks(
@@ -107,12 +109,13 @@ class FileLake:
 
 @contextmanager
 def file_lake(
-    spark: SparkSession, endpoints: Endpoints, *streams: Stream, cut_bytes: int = 20_000
+    spark: SparkSession, endpoints: Endpoints, *streams: Stream, cut_bytes: int = 20_000, lake: str = ""
 ) -> Iterator[FileLake]:
-    """A lake under a name of its own, with its topics; its chunks are small, so that a small file has some."""
-    lake = FileLake(spark, endpoints, streams, cut_bytes)
-    lake.make()
+    """A lake under a name of its own, with its topics; its chunks are small, so that a small file has some. `lake` is
+    the folder on HDFS, if it must be a certain one: `run_streams` writes below `lake`."""
+    made = FileLake(spark, endpoints, streams, cut_bytes, lake)
+    made.make()
     try:
-        yield lake
+        yield made
     finally:
-        lake.drop()
+        made.drop()

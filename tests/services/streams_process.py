@@ -9,6 +9,8 @@ import pickle
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,18 +18,55 @@ from pyspark import SparkConf, SparkContext
 from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
 
+from contracts.endpoints import Endpoints
+from contracts.settings import Settings
+from contracts.stream import Pipeline
 from infra.jars import spark_jars
 from infra.local.deployment import spark_conf
 from streaming_jobs.cut import move_cut
 from streaming_jobs.session import build_session
 from streaming_jobs.state import merge_states
+from streaming_jobs.stream_worker import StreamReport
 from streaming_jobs.streams import run_streams
+
+ENDS_IN_S = 180.0
 
 
 def gateway_of(spark: SparkSession) -> dict[str, str]:
     """What a child's environment needs to work in this session's JVM."""
     parameters = spark.sparkContext._gateway.java_parameters
     return {"PYSPARK_GATEWAY_PORT": str(parameters.port), "PYSPARK_GATEWAY_SECRET": parameters.auth_token}
+
+
+def command(pipeline: Pipeline, endpoints: Endpoints, settings: Settings, status_file: Path, what: str) -> list[str]:
+    """Another process that does `what` with this pipeline."""
+    arguments = settings.data_dir / "arguments.pickle"
+    arguments.write_bytes(pickle.dumps((pipeline, endpoints, settings, status_file)))
+    return [sys.executable, __file__, str(arguments), what]
+
+
+@contextmanager
+def flowing(
+    spark: SparkSession, pipeline: Pipeline, endpoints: Endpoints, settings: Settings, status_file: Path
+) -> Iterator[list[StreamReport]]:
+    """The streams run in this process inside the block, which gets what they report."""
+    stop, reports, failures = threading.Event(), list[StreamReport](), list[BaseException]()
+
+    def target() -> None:
+        try:
+            run_streams(spark, pipeline, endpoints, settings, stop, reports.append, status_file=status_file)
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=target)
+    thread.start()
+    try:
+        yield reports
+    finally:
+        stop.set()
+        thread.join(timeout=ENDS_IN_S)
+    assert not thread.is_alive()
+    assert not failures
 
 
 def _joined() -> SparkSession:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import getpass
-import threading
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import date
 from functools import partial
 from http.server import SimpleHTTPRequestHandler
@@ -20,13 +18,13 @@ from contracts.downloads import load_downloads
 from contracts.endpoints import Endpoints
 from contracts.stream import Pipeline
 from producers.download import download
-from producers.push import FileResult, Sender, SendOptions, push
+from producers.push import SendOptions, push
 from producers.raw_files import RawStore
-from producers.remote_folder import RemoteFolder, open_folder, watch_remote
+from producers.remote_folder import open_folder
 from producers.remote_hdfs import HdfsStore
-from producers.states import FilesTopic
 from tests.conftest import WaitUntil
 from tests.services.push_process import committed, orders, values, with_topics
+from tests.services.remote_watcher import watching
 from tests.unit.local_http import serving
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(200)]
@@ -38,28 +36,6 @@ def pipeline(endpoints: Endpoints) -> Iterator[Pipeline]:
         yield pipeline
 
 
-@contextmanager
-def watching(folder: RemoteFolder, pipeline: Pipeline, kafka: str, spool: Path) -> Iterator[list[FileResult]]:
-    results: list[FileResult] = []
-    stop = threading.Event()
-
-    @contextmanager
-    def sender() -> Iterator[Sender]:
-        with FilesTopic(kafka, pipeline) as known:
-            yield Sender(pipeline, kafka, known, SendOptions(spool=spool))
-
-    run = partial(
-        watch_remote, folder, sender, stop=stop, spool=spool, on_result=results.append, settle_s=0.5, poll_s=0.2
-    )
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield results
-    finally:
-        stop.set()
-        thread.join(60)
-
-
 def test_what_is_dropped_into_a_folder_on_hdfs_is_sent_once_and_moved(
     endpoints: Endpoints, pipeline: Pipeline, tmp_path: Path, wait_until: WaitUntil
 ) -> None:
@@ -67,7 +43,7 @@ def test_what_is_dropped_into_a_folder_on_hdfs_is_sent_once_and_moved(
     root = f"/drop/{pipeline.name}"
     store = HdfsStore(endpoints.webhdfs_url, root, getpass.getuser())
     folder = open_folder(f"{endpoints.hdfs_url}{root}", webhdfs_url=endpoints.webhdfs_url, user=getpass.getuser())
-    with watching(folder, pipeline, endpoints.kafka, tmp_path / "spool") as results:
+    with watching(folder, pipeline, endpoints.kafka, SendOptions(spool=tmp_path / "spool")) as results:
         store.write(f"{root}/incoming/{path.name}", path.read_bytes())
         store.write(f"{root}/incoming/again_{path.name}", path.read_bytes())
         wait_until(lambda: len(results) >= 2, 60, "both were looked at")
@@ -98,7 +74,7 @@ def test_what_is_dropped_into_a_bucket_is_sent_once_and_moved(
         with bucket.open_output_stream(f"drop/in/incoming/{path.name}") as out:
             out.write(path.read_bytes())
         folder = open_folder("s3://drop/in", s3_endpoint=address, s3_region="us-east-1")
-        with watching(folder, pipeline, endpoints.kafka, tmp_path / "spool") as results:
+        with watching(folder, pipeline, endpoints.kafka, SendOptions(spool=tmp_path / "spool")) as results:
             wait_until(lambda: bool(results), 60, "it was sent")
             moved = partial(bucket.get_file_info, FileSelector("drop/in/processed", allow_not_found=True))
             wait_until(lambda: [found.base_name for found in moved()] == [path.name], 60, "it was moved")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import pytest
 from pyspark.sql import SparkSession
 
 from contracts.endpoints import Endpoints
-from contracts.stream import Column, FileSource, Rule, Stream
 from contracts.wire import decode_chunk
 from producers import hdfs_chunks, send
 from producers.push import FileResult, SendOptions
@@ -22,37 +20,10 @@ from streaming_jobs.chunk_retention import remove_old_chunks
 from streaming_jobs.chunks import ChunkLost
 from streaming_jobs.replay import plan_replay, replay
 from tests.services.file_lake import FileLake, file_lake
+from tests.services.large_file import BY_ROW, FILE, ROWS, STREAM, TWIN, assert_the_same_as_by_row, content
 from tests.services.push_process import committed
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(400)]
-
-STREAM = Stream(
-    "p",
-    "orders",
-    "p.files.orders",
-    FileSource(r"orders_(?P<day>\d{4}-\d\d-\d\d)\.csv", "csv", unit="day", bulk_bytes=1),
-    (
-        Column("id", "bigint", required=True),
-        Column("amount", "decimal(8,2)"),
-        Column("note", "string"),
-        Column("day", "date", required=True, from_file_name=True),
-    ),
-    ("id",),
-    rules=(Rule("amount_not_negative", "amount >= 0", "amount"),),
-    partition_by="day",
-    quarantine_minimum=1_000_000,
-)
-ROWS = 25_000
-
-
-def content() -> bytes:
-    lines = [b"id,amount,note"]
-    for number in range(ROWS):
-        note = b'"a\nb, ""c"""' if number % 7 == 0 else b"plain %d" % number
-        amount = b"x" if number % 501 == 3 else b"-1" if number % 500 == 4 else b"%d.%02d" % (number, number % 100)
-        lines.append(b"%d,%b,%b" % (number, amount, note))
-    lines += [b"17,17.17,plain 17", b"17,17.17,plain 17", b"18,1,other", b"19", b'5,"open']
-    return b"\n".join(lines)
 
 
 @pytest.fixture
@@ -63,7 +34,7 @@ def lake(spark: SparkSession, endpoints: Endpoints) -> Iterator[FileLake]:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    path = tmp_path / "orders_2026-01-05.csv"
+    path = tmp_path / FILE
     path.write_bytes(content())
     return path
 
@@ -90,11 +61,9 @@ def test_both_paths_give_the_same_tables_and_counts(
 ) -> None:
     parted: list[bool] = []
     monkeypatch.setattr(classify, "part", lambda *given: noted(parted, split_rows.part(*given)))
-    source = replace(STREAM.file_source, pattern=r"rows_(?P<day>[0-9-]{10})\.csv", bulk_bytes=0)
-    by_row = replace(STREAM, name="by_row", source=source)
-    twin = path.with_name("rows_2026-01-05.csv")
+    twin = path.with_name(TWIN)
     twin.write_bytes(content())
-    with file_lake(spark, endpoints, STREAM, by_row) as lake:
+    with file_lake(spark, endpoints, STREAM, BY_ROW) as lake:
         chunked, rowwise = lake.push(path, twin)
         assert (chunked.state, chunked.rows, chunked.sent) == ("sent", rowwise.rows, rowwise.sent)
         assert len(chunk_paths(lake)) > 3
@@ -106,30 +75,7 @@ def test_both_paths_give_the_same_tables_and_counts(
         assert results[0].counts.rows == chunked.rows
         assert min(results[0].counts.duplicate, results[0].counts.conflicting, results[0].counts.quarantined) > 0
         assert lake.book() == []
-        dropped = {"_topic", "_partition", "_offset", "_event_time", "_ingested_at", "_file"}
-        both = [
-            sorted(
-                (tuple((name, str(value)) for name, value in row.items() if name not in dropped))
-                for row in lake.table(table)
-            )
-            for table in ("orders", "by_row")
-        ]
-        assert both[0] == both[1]
-        views = [
-            sorted((row["id"], row["amount"], row["note"], row["_line"]) for row in lake.table(f"{name}_current"))
-            for name in ("orders", "by_row")
-        ]
-        assert views[0] == views[1]
-        refused = {
-            name: sorted(
-                (row["line"], row["rule"], row["column_name"], bytes(row["raw"]))
-                for row in lake.table("quarantine")
-                if row["stream"] == name
-            )
-            for name in ("orders", "by_row")
-        }
-        assert refused["orders"] == refused["by_row"]
-        assert {row["complete"] for row in lake.table("files")} == {True}
+        assert_the_same_as_by_row(lake)
         booked = {row["stream"]: row for row in lake.table("ledger")}
         assert booked["orders"]["rows"] == booked["by_row"]["rows"] == booked["by_row"]["records"]
         assert booked["orders"]["records"] == len(chunk_paths(lake))

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,8 +29,9 @@ from streaming_jobs.ledger import balance, refresh_ledger
 from streaming_jobs.state import merge_states
 from streaming_jobs.stream_status import StreamStatus, read_status
 from streaming_jobs.stream_worker import StreamReport
-from streaming_jobs.streams import parking_of, run_streams
+from streaming_jobs.streams import parking_of
 from streaming_jobs.tables import create_history, create_quarantine
+from tests.services import streams_process
 from tests.services.streams_process import gateway_of
 
 COLUMNS = (Column("id", "bigint", required=True), Column("price", "decimal(10,2)"))
@@ -59,9 +58,7 @@ class Shop:
 
     def command(self, what: str) -> list[str]:
         """Another process that does `what` with this pipeline."""
-        arguments = self.settings.data_dir / "arguments.pickle"
-        arguments.write_bytes(pickle.dumps((self.pipeline, self.endpoints, self.settings, self.status_file)))
-        return [sys.executable, str(Path(__file__).parent / "streams_process.py"), str(arguments), what]
+        return streams_process.command(self.pipeline, self.endpoints, self.settings, self.status_file, what)
 
     def kill_at(self, place: str, what: str) -> None:
         """That process, until it kills itself at a failpoint. What a merge did before is committed: Spark goes on."""
@@ -95,34 +92,9 @@ class Shop:
         """The table's position as the status file says it; 0 before there is one."""
         return (self.status(stream).position or 0) if self.status_file.exists() else 0
 
-    @contextmanager
-    def flowing(self) -> Iterator[list[StreamReport]]:
+    def flowing(self) -> AbstractContextManager[list[StreamReport]]:
         """The streams run inside the block."""
-        stop, reports, failures = threading.Event(), list[StreamReport](), list[BaseException]()
-
-        def target() -> None:
-            try:
-                run_streams(
-                    self.spark,
-                    self.pipeline,
-                    self.endpoints,
-                    self.settings,
-                    stop,
-                    reports.append,
-                    status_file=self.status_file,
-                )
-            except BaseException as error:
-                failures.append(error)
-
-        thread = threading.Thread(target=target)
-        thread.start()
-        try:
-            yield reports
-        finally:
-            stop.set()
-            thread.join(timeout=WAIT_S)
-        assert not thread.is_alive()
-        assert not failures
+        return streams_process.flowing(self.spark, self.pipeline, self.endpoints, self.settings, self.status_file)
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from headrace.commands.prove import verify
 from headrace.dry_run import LocalJudge
 from headrace.findings import Finding
 from headrace.progress import BYTES, ROWS, Bar
+from headrace.proof import comparisons
 from producers.push import FileResult, SendOptions
 from producers.scan import scan
 from producers.send import Arrival
@@ -202,7 +203,9 @@ def test_generate_shows_rows_on_a_terminal_and_its_results_are_the_same(
     assert re.search(r"writing sample data .* ([\d,]+)/\1 rows [\d,]+ rows/s", terminal.text)
 
 
-def test_verify_counts_its_comparisons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: Terminal) -> None:
+def test_verify_counts_its_comparisons_of_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: Terminal
+) -> None:
     def proof(_: App) -> Iterator[Finding]:
         for name in ("students", "courses"):
             time.sleep(0.15)
@@ -211,8 +214,16 @@ def test_verify_counts_its_comparisons(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("headrace.proof.proof", proof)
     done = CliRunner().invoke(verify, ["--json"], obj=App(Settings(data_dir=tmp_path)))
     assert [row["equal"] for row in json.loads(done.stdout)] == [True, True]
-    assert re.search(r"proving \S+ +0:00:\d\d", terminal.lines[0])
-    assert re.search(r"proving .* 2 comparisons .*0:00:\d\d", terminal.lines[-1])
+    total = comparisons(App(Settings(data_dir=tmp_path)))
+    assert re.search(rf"proving \S+ 0/{total} comparisons +0:00:\d\d", terminal.lines[0])
+    assert re.search(rf"proving .* 2/{total} comparisons .*0:00:\d\d .*left", terminal.lines[-1])
+
+
+def test_as_many_comparisons_are_announced_as_the_demo_makes() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    rows = readme.split("\nProof\n")[1].split("\n\n")[0].splitlines()[1:]
+    made = [row for row in rows if "known answer" not in row]
+    assert len(made) == comparisons(App(Settings(pipeline="edtech")))
 
 
 def test_replay_shows_offsets_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: Terminal) -> None:
@@ -258,6 +269,31 @@ def test_watch_shows_the_file_in_work_until_its_result_is_told(
     done = CliRunner().invoke(watch, [str(tmp_path)], obj=App(own))
     assert done.stdout == "orders.csv: sent, 3 of 3 rows sent\n"
     assert re.search(r"sending orders\.csv .* 2/3 rows", shown[0])
+
+
+def test_watch_of_a_store_shows_how_far_a_file_is_fetched_and_nothing_once_it_rests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: Terminal
+) -> None:
+    shown: list[str] = []
+
+    def watched(
+        *_: object, fetching: Callable[[str, int, int], None], at_rest: Callable[[], None], **__: object
+    ) -> None:
+        for done in range(STEPS):
+            fetching("orders.csv", done * MEGABYTES, 2000 * MEGABYTES)
+            time.sleep(0.02)
+        at_rest()
+        shown.extend(terminal.lines)
+        cleared = terminal.file.tell()
+        time.sleep(0.3)
+        assert terminal.file.tell() == cleared
+
+    monkeypatch.setattr("headrace.arrivals.watch_remote", watched)
+    monkeypatch.setattr("producers.watch.stop_on_signals", threading.Event)
+    own = Settings(data_dir=tmp_path, kafka={"bootstrap_servers": "127.0.0.1:1"})  # type: ignore[arg-type]
+    done = CliRunner().invoke(watch, ["s3://drop/in"], obj=App(own))
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert re.search(r"fetching orders\.csv .* 0\.0/2\.0 GB [\d.]+ MB/s 0:00:\d\d 0:\d\d:\d\d left", shown[-1])
 
 
 class Steps(Bar):

@@ -97,9 +97,13 @@ def test_a_large_file_is_copied_whole(bucket: Bucket, tmp_path: Path) -> None:
     content = bytes(range(256)) * 40_000
     bucket.drop(content)
     (file,) = bucket.folder.whole(0)
-    copy = bucket.folder.fetch(file, tmp_path)
+    told: list[tuple[str, int, int]] = []
+    copy = bucket.folder.fetch(file, tmp_path, lambda *step: told.append(step))
     assert copy.read_bytes() == content
     assert copy.stat().st_mode & 0o777 == 0o600
+    assert (told[0], told[-1]) == ((NAME, 0, len(content)), (NAME, len(content), len(content)))
+    assert len(told) > len(content) // 1024**2
+    assert told == sorted(told)
 
 
 def test_a_correction_dropped_while_the_file_is_sent_stays_and_is_sent_next(bucket: Bucket) -> None:

@@ -90,6 +90,30 @@ def test_one_file_that_cannot_be_read_holds_back_none_behind_it(
     assert "stays for now" in caplog.text
 
 
+@pytest.mark.parametrize("away", ["store", "broker"])
+def test_a_file_that_breaks_off_is_not_shown_as_if_it_went_on(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, away: str
+) -> None:
+    real, seen = bucket.folder._store.read, list[object]()
+
+    def read(path: str) -> Iterator[bytes]:
+        yield next(iter(real(path)))
+        if away == "store":
+            raise StoreUnavailable("it stumbles")
+
+    def no_broker() -> None:
+        raise ServiceUnavailable("no broker")
+
+    monkeypatch.setattr(bucket.folder._store, "read", read)
+    bucket.under_way = no_broker
+    bucket.drop("one")
+    told = {"fetching": lambda *step: seen.append(step), "at_rest": lambda: seen.append("rest")}
+    with Watching(bucket, retry_after_s=60, **told):
+        wait_until(lambda: (NAME, 3, 3) in seen and seen[-1] == "rest")
+    assert [one for one in seen if one != "rest"] == [(NAME, 0, 3), (NAME, 3, 3)]
+    assert bucket.results == []
+
+
 def test_one_file_that_cannot_be_looked_at_holds_back_none_behind_it(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
