@@ -36,6 +36,10 @@ class Shell:
         assert done.returncode == 0, f"{text}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
         return done.stdout
 
+    def exit_code(self, command: str) -> int:
+        """What the command says to a scheduler."""
+        return int(self.type(f"{command} > /dev/null && echo 0 || echo $?"))
+
     def ask(self, command: str) -> list[dict[str, Any]]:
         """The rows that a command with `--json` prints."""
         found: list[dict[str, Any]] = json.loads(self.type(f"{command} --json"))

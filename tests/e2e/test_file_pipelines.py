@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import tarfile
+from collections import Counter
 from collections.abc import Iterator
+from hashlib import sha256
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -16,7 +20,9 @@ from contracts.settings import Settings
 from headrace.app import App
 from headrace.demo import Demo
 from headrace.demo_answer import answer_findings
+from headrace.lake import rows_of
 from producers.generator.answer import Answer, read_answer
+from tests.e2e.plain_log import Log, extract, read_log, traffic
 from tests.e2e.shell import Shell
 from tests.e2e.theirs import passwords, settings
 
@@ -41,6 +47,12 @@ class Place:
             text = path.read_text("utf-8")
             path.write_text(text.replace("value: 268435456", "value: 1"), "utf-8")
 
+    def traffic(self) -> list[tuple[object, ...]]:
+        """The traffic facts, as `plain_log.traffic` gives them."""
+        times = ", ".join(f"cast({name}_hit_at as bigint) as {name}_at" for name in ("first", "last"))
+        facts = f"select date_key, host, path, status, hits, bytes, {times} from weblog.fact_traffic"
+        return sorted(tuple(row.values()) for row in self.shell.ask(f'headrace sql --limit 100000 "{facts}"'))
+
     def prove(self, answer: Answer) -> None:
         """Every file is done as it was generated, and both warehouses hold what the lake does."""
         self.shell.wait(lambda: self._done(len(answer.files)), 240)
@@ -48,15 +60,21 @@ class Place:
         self.shell.type("headrace verify --wait 240", timeout_s=400)
         wrong = [finding for finding in answer_findings(self.app, answer) if not finding.equal]
         assert not wrong, wrong
+        refused = f"select file_hash, rule, count(*) as n from {self.app.pipeline.name}_lake.quarantine group by all"
+        found = {(row["file_hash"], row["rule"]): row["n"] for row in rows_of(self.app, refused)}
+        assert found == {(file.hash, rule): n for file in answer.files for rule, n in file.quarantined.items()}
 
     def _done(self, files: int) -> bool:
         states = [row["state"] for row in json.loads(self.shell.type("headrace files --json || true"))]
         return len(states) >= files and {*states} <= {"done", "superseded"}
 
 
-@pytest.fixture
-def place(demo: tuple[Demo, Answer], tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Place]:
-    place = Place(tmp_path, request.param, demo[0])
+@pytest.fixture(scope="module")
+def place(
+    demo: tuple[Demo, Answer], tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Place]:
+    """The place of the pipeline that the tests name; pytest ends it before it makes that of another."""
+    place = Place(tmp_path_factory.mktemp(request.param), request.param, demo[0])
     try:
         yield place
     finally:
@@ -81,22 +99,36 @@ def test_the_daily_register_goes_in_chunks_from_file_to_postgres(place: Place) -
     assert int(shell.column("select count(*) from citizens.citizens_clean")[0]) <= known
 
 
-@pytest.mark.parametrize("place", ["weblog"], indirect=True)
-def test_an_access_log_becomes_traffic_facts_and_a_packed_extract(place: Place) -> None:
+@pytest.fixture(scope="module")
+def logs(place: Place) -> list[Log]:
+    """The logs of two days, the first of them corrected, as plain Python reads them: they are in the lake and in the
+    warehouse. The last ones of each day are those that stand."""
     shell = place.shell
     shell.type("headrace up && headrace apply")
-    shell.type("headrace generate --out sample --batch-date 2026-01-05")
+    shell.type("headrace generate --out sample --batch-date 2026-01-05 --batch-date 2026-01-06")
     answer = read_answer(place.folder / "sample")
     for file in answer.files:
         shell.type(f"gzip -k sample/{file.file} && headrace push sample/{file.file}.gz")
     place.prove(answer)
-    hits = int(shell.column("select sum(hits) from weblog.fact_traffic")[0])
-    assert hits == int(shell.column("select count(*) from weblog_lake.access_log_current")[0]) > 0
-    shell.type("headrace extract weblog --out weblog.tar")
+    logs = [read_log(place.folder / "sample" / file.file) for file in answer.files]
+    for log, file in zip(logs, answer.files, strict=True):
+        assert Counter(refused.rule for refused in log.refused) == file.quarantined
+    return logs
+
+
+def standing(logs: list[Log]) -> list[Log]:
+    return list({log.day: log for log in logs}.values())
+
+
+@pytest.mark.parametrize("place", ["weblog"], indirect=True)
+def test_an_access_log_becomes_traffic_facts_and_a_packed_extract(place: Place, logs: list[Log]) -> None:
+    assert place.traffic() == traffic(standing(logs))
+    place.shell.type("headrace extract weblog --out weblog.tar")
     with tarfile.open(place.folder / "weblog.tar") as packed:
-        names = packed.getnames()
-        held = packed.extractfile("manifest.json")
-        assert held is not None
-        manifest = json.load(held)
-    assert {"weblog.csv", "manifest.json"} <= {*names}
-    assert 0 < manifest["rows"] < hits
+        files = {member.name: packed.extractfile(member) for member in packed}
+        manifest, rows = (held.read() for name in ("manifest.json", "weblog.csv") if (held := files[name]))
+    found = list(csv.reader(StringIO(rows.decode(), newline="")))
+    assert found == extract(standing(logs))
+    said = json.loads(manifest)
+    assert (said["rows"], said["bytes"]) == (len(found) - 1, len(rows))
+    assert said["sha256"] == sha256(rows).hexdigest()
