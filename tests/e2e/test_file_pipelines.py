@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import signal
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -56,7 +60,7 @@ class Place:
     def prove(self, answer: Answer) -> None:
         """Every file is done as it was generated, and both warehouses hold what the lake does."""
         self.shell.wait(lambda: self._done(len(answer.files)), 240)
-        self.shell.type("headrace files")  # whose exit code is 0 only if all are whole
+        assert self.shell.exit_code("headrace files") == 0
         self.shell.type("headrace verify --wait 240", timeout_s=400)
         wrong = [finding for finding in answer_findings(self.app, answer) if not finding.equal]
         assert not wrong, wrong
@@ -64,8 +68,23 @@ class Place:
         found = {(row["file_hash"], row["rule"]): row["n"] for row in rows_of(self.app, refused)}
         assert found == {(file.hash, rule): n for file in answer.files for rule, n in file.quarantined.items()}
 
+    @contextmanager
+    def run_held(self) -> Iterator[None]:
+        """Nothing is committed to the lake until this ends."""
+        run = self.shell.pid_of("run")
+        os.kill(run, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(run, signal.SIGCONT)
+
+    def files(self) -> list[dict[str, Any]]:
+        """What `headrace files` tells, whether they are done or not."""
+        found: list[dict[str, Any]] = json.loads(self.shell.type("headrace files --json || true"))
+        return found
+
     def _done(self, files: int) -> bool:
-        states = [row["state"] for row in json.loads(self.shell.type("headrace files --json || true"))]
+        states = [row["state"] for row in self.files()]
         return len(states) >= files and {*states} <= {"done", "superseded"}
 
 
@@ -89,8 +108,11 @@ def test_the_daily_register_goes_in_chunks_from_file_to_postgres(place: Place) -
     days = ["2026-01-05", "2026-01-06"]
     shell.type(f"headrace generate --out sample --batch-date {days[0]} --batch-date {days[1]}")
     answer = read_answer(place.folder / "sample")
-    for file in answer.files:
-        shell.type(f"headrace push --batch-date {file.unit} sample/{file.file}")
+    with place.run_held():
+        for file in answer.files:
+            shell.type(f"headrace push --batch-date {file.unit} sample/{file.file}")
+        assert shell.exit_code("headrace files") == 1
+        assert {(row["state"], row["accepted"]) for row in place.files()} == {("sent", 0)}
     place.prove(answer)
     rows = shell.ask("headrace ledger")
     assert [row["balanced"] for row in rows] == [True]
