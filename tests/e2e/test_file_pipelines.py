@@ -154,3 +154,31 @@ def test_an_access_log_becomes_traffic_facts_and_a_packed_extract(place: Place, 
     said = json.loads(manifest)
     assert (said["rows"], said["bytes"]) == (len(found) - 1, len(rows))
     assert said["sha256"] == sha256(rows).hexdigest()
+
+
+@pytest.mark.parametrize("place", ["weblog"], indirect=True)
+def test_a_refused_line_is_shown_as_it_stands_in_its_file(place: Place, logs: list[Log]) -> None:
+    refused = {(log.name, one.line): (log, one) for log in logs for one in log.refused}
+    rows = place.shell.ask("headrace quarantine list --rows")
+    listed = {(row["file"], row["line"]): row for row in rows}
+    assert {at: (row["rule"], row["column_name"]) for at, row in listed.items()} == {
+        at: (one.rule, one.column) for at, (_, one) in refused.items()
+    }
+    assert len(rows) == len(refused)
+    texts = place.shell.ask('headrace sql "select file, line, cast(raw as string) as text from weblog_lake.quarantine"')
+    assert {(row["file"], row["line"]): row["text"] for row in texts} == {
+        at: one.text for at, (_, one) in refused.items()
+    }
+
+    last = {one.rule: (at, log, one) for at, (log, one) in refused.items()}  # of the log: without a line's end
+    reasons = {
+        "log": "the line is not as the pattern of the log says",
+        "status_maximum": "not true: `status` <= 599",
+    }
+    for rule, reason in reasons.items():
+        at, log, one = last[rule]
+        where = f"{listed[at]['offset']} --partition {listed[at]['partition']}"
+        (shown,) = place.shell.ask(f"headrace quarantine show access_log {where}")
+        expected = {"stream": "access_log", "file": log.name, "file_hash": log.hash, "line": one.line, "rule": rule}
+        expected |= {"column_name": one.column, "reason": reason, "state": "open", "raw_text": one.text}
+        assert {name: shown[name] for name in expected} == expected
