@@ -26,8 +26,8 @@ class TableAnswer:
 
 @dataclass(frozen=True, slots=True)
 class FileAnswer:
-    """What becomes of one file's events. `file` is its path below the output folder; `correction` files belong after
-    all others."""
+    """What becomes of one file's events. `file` is its path below the output folder; `quarantined` counts by the rule
+    that the quarantine names; `correction` files belong after all others."""
 
     stream: str
     file: str

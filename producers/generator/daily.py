@@ -96,7 +96,7 @@ class DailyMaker:
         for column, amount in dirt.nulls.items():
             for _ in range(amount):
                 index = next(marked)
-                refuse(index, self._line(columns, index, {column: None}), f"{column}_required")
+                refuse(index, self._line(columns, index, {column: None}), "required")
         for wrong in dirt.wrong:
             for n in range(wrong.rows):
                 index = next(marked)

@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,27 @@ class Shell:
         )
         assert done.returncode == 0, f"{text}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
         return done.stdout
+
+    @contextmanager
+    def beside(self, command: str) -> Iterator[subprocess.Popen[str]]:
+        """A command that goes on beside the body; killed if it still does after it."""
+        process = subprocess.Popen(
+            ["bash", "-euc", f"exec {command}"],
+            cwd=self.folder,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def exit_code(self, command: str) -> int:
+        """What the command says to a scheduler."""
+        return int(self.type(f"{command} > /dev/null && echo 0 || echo $?"))
 
     def ask(self, command: str) -> list[dict[str, Any]]:
         """The rows that a command with `--json` prints."""

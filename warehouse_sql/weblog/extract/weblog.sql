@@ -1,14 +1,20 @@
 -- Pages that people asked for and got, for `headrace extract weblog`: no robots, no static files, only GET and POST with
--- a status below 400. Ordered, so that the same rows make the same file. `hour` is that of UTC.
+-- a status below 400. Ordered, so that the same rows make the same file. `hour` is that of UTC, whatever the session's
+-- zone. A referer's host is without its port, the brackets of an IPv6 address and who logged in.
 select
   log_date as day,
-  hour(time) as hour,
+  cast(pmod(unix_seconds(time) div 3600, 24) as int) as hour,
   host,
   substring_index(path, '?', 1) as path,
   nullif(regexp_extract(path, '[?](.*)$', 1), '') as query,
   concat(cast(floor(status / 100) as int), 'xx') as status_class,
   bytes,
-  nullif(lower(regexp_extract(referer, '^[A-Za-z][A-Za-z0-9+.-]*://([^/:?#]+)', 1)), '') as referer_host,
+  nullif(
+    translate(
+      lower(regexp_extract(referer, '^[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#]*@)?(\\[[^/?#]*\\]|[^/:?#]+)', 1)), '[]', ''
+    ),
+    ''
+  ) as referer_host,
   case
     when agent rlike 'Edg(e|A|iOS)?/' then 'Edge'
     when agent rlike 'OPR/|Opera' then 'Opera'
