@@ -6,9 +6,7 @@ apart from that, its cleaned table in both targets.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import resource
 import time
 from dataclasses import replace
 from datetime import date
@@ -21,9 +19,10 @@ from contracts.stream import Pipeline, Stream
 from producers.chunks import CUT_BYTES
 from producers.generator.declaration import load_sample_data
 from producers.generator.generate import generate
-from producers.push import SendOptions, push
+from producers.push import SendOptions
 from tests.bench.conftest import Lake
 from tests.bench.engine_run import write_figures
+from tests.bench.measured_push import in_a_process
 from tests.services.file_lake import FileLake, file_lake
 from warehouse_sql.merge import TARGETS, create_tables, merge_round
 
@@ -38,7 +37,7 @@ def test_a_large_file_in_chunks_against_a_plain_spark_job(lake: Lake, endpoints:
         for scale in (20_000, min(ROWS, 2_000_000), ROWS):
             path = register(bundled, tmp_path / f"{scale}-{time.monotonic_ns()}", scale)
             plain = plain_job(lake, files, path)
-            sent, peak = pushed(files, path)
+            sent, peak = in_a_process(files.pipeline, files.kafka, path, batch_date=DAY, chunks=files.chunks)
             began = time.monotonic()
             found = files.take_in(declared.name)
             taken_in = time.monotonic() - began
@@ -97,25 +96,6 @@ def register(pipeline: Pipeline, folder: Path, rows: int, day: date = DAY) -> Pa
     data = load_sample_data(pipeline.contracts_dir / "sample_data.yaml", pipeline)
     answer = generate(data, pipeline, folder, [day], scale=rows / 3000, seed=time.monotonic_ns() % 10**6)
     return folder / answer.files[0].file
-
-
-def pushed(files: FileLake, path: Path) -> tuple[float, int]:
-    """Seconds, and the peak memory of a process that pushes in KiB."""
-    context = multiprocessing.get_context("spawn")
-    results = context.Queue()
-    process = context.Process(target=push_in_child, args=(files.pipeline, files.kafka, files.chunks, path, results))
-    process.start()
-    found: tuple[float, int] = results.get(timeout=3600)
-    process.join()
-    return found
-
-
-def push_in_child(pipeline: Pipeline, kafka: str, chunks: object, path: Path, results: object) -> None:
-    began = time.monotonic()
-    options = SendOptions(batch_date=DAY, chunks=chunks)  # type: ignore[arg-type]
-    (result,) = push([path], pipeline, kafka, options)
-    assert result.state == "sent", result
-    results.put((time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))  # type: ignore[attr-defined]
 
 
 def plain_job(lake: Lake, files: FileLake, path: Path) -> float:
