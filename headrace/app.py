@@ -154,8 +154,8 @@ def configure_logging(verbose: bool) -> None:
     # Every analysis error comes as an exception as well.
     logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
     # What kafka-python and thrift have to say about an absent server comes as one error with a next step.
-    for told in ("kafka", "thrift"):
-        logging.getLogger(told).setLevel(logging.DEBUG if verbose else logging.CRITICAL)
+    for client in ("kafka", "thrift"):
+        logging.getLogger(client).setLevel(logging.DEBUG if verbose else logging.CRITICAL)
 
 
 class FiniteRange(click.FloatRange):

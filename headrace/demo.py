@@ -204,22 +204,34 @@ class Demo:
         return max(found.good_at, found.failed_at) if found else ""
 
     def _readable(self, answer: Answer) -> Iterator[Finding]:
-        """The findings, with one unequal one at the end if something cannot be read yet. What crashed meanwhile is
-        named and started again: nobody else keeps a local deployment up."""
+        """The findings, with one unequal one at the end if something cannot be read yet. The SQL endpoint, through
+        which only readers go, is named and started again if it crashed; what carries rows is not: it shall show."""
         try:
             yield from self._findings(answer)
         except (Fatal, Retryable) as error:
-            if said := crashes(deployment.status(self.app.settings)):
-                self.crashed += said
-                self.say(escape("\n".join(said)))
-                self.start_processes()
+            with suppress(Retryable):  # tried again with the findings
+                self._revive("sql")
             yield Finding("everything can be read", "yes", "not yet", False, error.what)
+
+    def _revive(self, name: str) -> None:
+        said = crashes([part for part in deployment.status(self.app.settings) if part.name == name])
+        if said:
+            self.crashed += said
+            self.say(escape("\n".join(said)))
+            deployment.up(self.app.settings, [name])
 
     def _findings(self, answer: Answer) -> Iterator[Finding]:
         yield from proof(self.app)
         yield from answer_findings(self.app, answer)
 
     def _show_results(self, findings: list[Finding]) -> None:
+        try:
+            self._show_tables()
+        finally:  # also if nothing can be read any more
+            table = [list(finding.row().values()) for finding in findings]
+            self._console.print(render("\nProof", ["what", "one side", "other side", "equal", "detail"], table))
+
+    def _show_tables(self) -> None:
         warehouse = declaration.load(self.app.pipeline)
         for name, query in warehouse.named("queries").items():
             rows = rows_of(self.app, query, limit=5)
@@ -233,5 +245,3 @@ class Demo:
             "group by stream, rule, column_name order by stream, rule, column_name",
         )
         show(refused, as_json=False, title="\nQuarantine, by reason")
-        table = [list(finding.row().values()) for finding in findings]
-        self._console.print(render("\nProof", ["what", "one side", "other side", "equal", "detail"], table))

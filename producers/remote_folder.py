@@ -223,11 +223,12 @@ def watch_remote(
                 with sender_factory() as sender:
                     watcher = _Watcher(folder, sender, Path(private), retry_after_s, fetching)
                     while not stop.is_set():
-                        answered = watcher.sweep(settle_s, stop, on_result)
-                        at_rest()
+                        try:
+                            answered = watcher.sweep(settle_s, stop, on_result)
+                        finally:
+                            at_rest()
                         stop.wait(poll_s if answered else retry_after_s)
             except Retryable as problem:
-                at_rest()
                 _log.warning("watch %s: %s", folder, problem)
                 stop.wait(retry_after_s)
 

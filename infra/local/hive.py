@@ -112,7 +112,7 @@ def _prepare_sql(layout: Layout, hdfs_url: str, uri: str) -> None:
         ),
         "spark.driver.maxResultSize": "256m",
         "spark.ui.enabled": "false",
-        # It keeps the plans of statements for pages that nobody can open: megabytes each, where views rest on views.
+        # Spark keeps plans and statements for pages that nobody can open: megabytes each, where views rest on views.
         "spark.sql.ui.explainMode": "simple",
         "spark.sql.maxPlanStringLength": "16k",
         "spark.sql.ui.retainedExecutions": "10",

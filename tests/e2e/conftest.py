@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -42,8 +44,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """A failed test tells as well which parts of the demo's deployment ended, and with what last words."""
     report = yield
     if report.failed:
-        said = [one for settings in _running for one in crashes(deployment.status(settings))]
-        report.sections.extend(("the demo's deployment", one) for one in said)
+        with suppress(Exception):  # what failed is told all the same
+            said = [one for settings in _running for one in crashes(deployment.status(settings))]
+            report.sections.extend(("the demo's deployment", one) for one in said)
     return report
 
 
@@ -70,8 +73,7 @@ def kept_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeptDemo]:
         folder / DATA_DIR,
     )
     _running.append(Settings(data_dir=kept.data_dir))
-    if "crashed; the end of" in kept.done.stdout:
-        _crashed.append(kept.done.stdout)
+    _crashed.extend(re.findall(r".* crashed; the end of(?s:.{0,3000})", kept.done.stdout))
     try:
         yield kept
     finally:

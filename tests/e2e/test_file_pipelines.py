@@ -43,7 +43,7 @@ DROPPED = r"""203.0.113.5 - ada [07/Jan/2026:00:30:00 +0200] "GET /courses?page=
 203.0.113.9 - - [07/Jan/2026:10:00:03 +0000] "GET /a HTTP/1.1" 99 1 "-" "-"
 """  # noqa: E501
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1500)  # of the first one, which makes the deployment
 
 
 class Place:
@@ -216,9 +216,9 @@ def test_logs_come_through_a_watched_folder_and_a_download(
     rows = len(DROPPED.splitlines())
 
     with shell.beside("headrace watch drop --json") as watching:
-        wait_until((folder / "drop" / "incoming").is_dir, 60, "the folder is made")
+        wait_until((folder / "drop" / "incoming").is_dir, 120, "the folder is made")
         dropped.rename(folder / "drop" / "incoming" / dropped.name)
-        wait_until((folder / "drop" / "processed" / dropped.name).exists, 60, "the file is put away")
+        wait_until((folder / "drop" / "processed" / dropped.name).exists, 120, "the file is put away")
         watching.send_signal(signal.SIGTERM)
         told, complaints = watching.communicate(timeout=60)
     assert watching.returncode == 0, complaints

@@ -53,5 +53,5 @@ def watching(
         assert thread.is_alive(), "the watcher has died"
     finally:
         stop.set()
-        thread.join(60)
+        thread.join(130)  # as long as a test may hold a file
     assert not thread.is_alive()

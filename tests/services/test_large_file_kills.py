@@ -24,7 +24,7 @@ from tests.services.file_lake import FileLake, file_lake
 from tests.services.large_file import BY_ROW, FILE, STREAM, TWIN, assert_the_same_as_by_row, content
 from tests.services.streams_process import command, flowing
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]  # two more JVMs start
 
 COUNTS = ("rows", "accepted", "duplicate", "conflicting", "quarantined")
 ROWS, BATCH_ROWS = 6_000, 2_600

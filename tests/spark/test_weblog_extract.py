@@ -20,6 +20,12 @@ HOSTS = {
     "https://example.org?next=/@x": "example.org",
     "android-app://com.example.mail": "com.example.mail",
     "http://:80/": None,
+    "http://ada@/": None,
+    "http://ada:secret@/x": None,
+    "http://ada@:80/": None,
+    "http://[2001:db8::5/x": None,
+    "http://[2001:db8::5]x/": None,
+    "http://exa[mple.org/": None,
     "example.org/a": None,
     "": None,
     None: None,
@@ -53,8 +59,8 @@ def test_the_hour_is_that_of_utc_whatever_the_zone_of_who_asks(spark: SparkSessi
     assert before
     spark.conf.set("spark.sql.session.timeZone", "Asia/Kolkata")
     try:
-        times = (AT, AT.replace(hour=0), AT.replace(hour=23, minute=59, second=59))
+        times = (AT, AT.replace(hour=0), AT.replace(hour=23, minute=59, second=59), AT.replace(year=1969, minute=1))
         hours = [row["hour"] for row in extracted(spark, ((at, None) for at in times))]
     finally:
         spark.conf.set("spark.sql.session.timeZone", before)
-    assert hours == [10, 0, 23]
+    assert hours == [10, 0, 23, 10]

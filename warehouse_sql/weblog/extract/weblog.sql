@@ -1,9 +1,10 @@
--- Pages that people asked for and got, for `headrace extract weblog`: no robots, no static files, only GET and POST with
--- a status below 400. Ordered, so that the same rows make the same file. `hour` is that of UTC, whatever the session's
--- zone. A referer's host is without its port, the brackets of an IPv6 address and who logged in.
+-- Pages that people asked for and got, for `headrace extract weblog`: no robots, no static files, only GET and POST
+-- with a status below 400. Ordered, so that the same rows make the same file. `hour` is that of UTC, whatever the
+-- session's zone. A referer's host is without its port, the brackets of an IPv6 address and who logged in (`?+`: also
+-- where no host follows).
 select
   log_date as day,
-  cast(pmod(unix_seconds(time) div 3600, 24) as int) as hour,
+  cast(pmod(floor(unix_seconds(time) / 3600), 24) as int) as hour,
   host,
   substring_index(path, '?', 1) as path,
   nullif(regexp_extract(path, '[?](.*)$', 1), '') as query,
@@ -11,7 +12,15 @@ select
   bytes,
   nullif(
     translate(
-      lower(regexp_extract(referer, '^[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#]*@)?(\\[[^/?#]*\\]|[^/:?#]+)', 1)), '[]', ''
+      lower(
+        regexp_extract(
+          referer,
+          '^[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#]*@)?+(\\[[^/?#]*\\]|[^/:?#\\[\\]]+)(?=[:/?#]|$)',
+          1
+        )
+      ),
+      '[]',
+      ''
     ),
     ''
   ) as referer_host,
