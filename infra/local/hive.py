@@ -12,7 +12,7 @@ from infra.local.jvm import END_WITHOUT_MEMORY, java_command, java_env, logging_
 from infra.local.layout import LOOPBACK, Layout
 from infra.local.part import Part
 
-SQL_MEMORY = "1g"
+SQL_MEMORY = "1536m"
 
 
 def metastore(layout: Layout, hdfs_url: str) -> Part:
