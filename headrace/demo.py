@@ -210,15 +210,15 @@ class Demo:
             yield from self._findings(answer)
         except (Fatal, Retryable) as error:
             with suppress(Retryable):  # tried again with the findings
-                self._revive("sql")
+                self._revive_sql()
             yield Finding("everything can be read", "yes", "not yet", False, error.what)
 
-    def _revive(self, name: str) -> None:
-        said = crashes([part for part in deployment.status(self.app.settings) if part.name == name])
+    def _revive_sql(self) -> None:
+        said = crashes([part for part in deployment.status(self.app.settings) if part.name == "sql"])
         if said:
             self.crashed += said
             self.say(escape("\n".join(said)))
-            deployment.up(self.app.settings, [name])
+            deployment.up(self.app.settings, ["sql"])
 
     def _findings(self, answer: Answer) -> Iterator[Finding]:
         yield from proof(self.app)

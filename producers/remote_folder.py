@@ -136,7 +136,7 @@ class RemoteFolder:
                 break
         return whole
 
-    def fetch(self, file: RemoteFile, spool: Path, progress: Progress | None = None) -> Path:
+    def fetch(self, file: RemoteFile, spool: Path, progress: Progress = lambda *_: None) -> Path:
         """Copy the file to a new one (0600) in `spool`; the caller removes it. After an error nothing is left there.
         `progress` is told of bytes, before the first one too: a store may be slow to answer.
 
@@ -144,15 +144,14 @@ class RemoteFolder:
             ChangedMeanwhile: it is gone, or another one has its name, or had it under way.
             OSError: `spool` cannot be written, or is full.
         """
-        told = progress or _untold
         descriptor, name = tempfile.mkstemp(dir=spool)
         try:
             with os.fdopen(descriptor, "wb") as copy:
-                told(file.name, 0, file.size)
+                progress(file.name, 0, file.size)
                 try:
                     for piece in self._store.read(file.path):
                         copy.write(piece)
-                        told(file.name, copy.tell(), file.size)
+                        progress(file.name, copy.tell(), file.size)
                 except StoreUnavailable:
                     self._check_still(file)  # A store may well stumble over an object that is replaced under way.
                     raise
@@ -204,7 +203,7 @@ def watch_remote(
     poll_s: float = 5.0,
     on_result: Callable[[FileResult], None] | None = None,
     retry_after_s: float = 10.0,
-    fetching: Progress | None = None,
+    fetching: Progress = lambda *_: None,
     at_rest: Callable[[], object] = lambda: None,
 ) -> None:
     """Push every whole file that arrives in `folder`, until `stop` is set; the file in work is finished.
@@ -239,7 +238,7 @@ class _Watcher:
     sender: OpenSender
     spool: Path
     retry_after_s: float
-    fetching: Progress | None = None
+    fetching: Progress = lambda *_: None
 
     def sweep(self, settle_s: float, stop: threading.Event, on_result: Callable[[FileResult], None] | None) -> bool:
         """Push and put away what is whole, until `stop` is set between two files. False if the store did not answer."""
@@ -289,10 +288,6 @@ class _Watcher:
             copy.unlink()  # Whatever becomes of this process, no copy stays behind.
         with source:
             return self.sender.push_open(source, file.name)
-
-
-def _untold(_name: str, _done: int, _size: int) -> None:
-    """Nobody looks on."""
 
 
 def _reason(results: list[FileResult]) -> str:
