@@ -13,6 +13,7 @@ from typing import Any
 from contracts.errors import ServiceUnavailable
 
 Side = tuple[int, int]
+ENDS_WITHIN_S = 60
 log = logging.getLogger(__name__)
 
 
@@ -45,7 +46,8 @@ def side_by_side(*parts: Callable[[], Iterable[Finding]]) -> Generator[Finding, 
     """The findings of all parts, in the order of the parts, which are asked at the same time.
 
     An error of any part is raised when the findings before it are told. After it, or once nobody wants more, nothing
-    further is asked; the comparison that a part is at ends by itself and is not waited for.
+    further is asked, and the comparison that a part is at is waited for, but no longer than `ENDS_WITHIN_S`: who asks
+    again and again would otherwise have ever more of them running side by side. Ctrl-C waits for nothing.
     """
     enough = threading.Event()
 
@@ -62,17 +64,26 @@ def side_by_side(*parts: Callable[[], Iterable[Finding]]) -> Generator[Finding, 
             found.put(None)
 
     queues: list[SimpleQueue[Finding | Exception | None]] = [SimpleQueue() for _ in parts]
-    for part, found in zip(parts, queues, strict=True):
-        # As a daemon it keeps nobody from leaving by Ctrl-C.
-        threading.Thread(target=ask, args=(part, found), name="proof", daemon=True).start()
+    # As daemons they keep nobody from leaving by Ctrl-C.
+    asking = [
+        threading.Thread(target=ask, args=both, name="proof", daemon=True) for both in zip(parts, queues, strict=True)
+    ]
+    for thread in asking:
+        thread.start()
     try:
         for found in queues:
             while (finding := found.get()) is not None:
                 if isinstance(finding, Exception):
                     raise finding
                 yield finding
+    except KeyboardInterrupt:
+        asking.clear()
+        raise
     finally:
         enough.set()
+        until = time.monotonic() + ENDS_WITHIN_S
+        for thread in asking:
+            thread.join(max(0.0, until - time.monotonic()))
 
 
 def until_equal(check: Callable[[], Iterable[Finding]], *, timeout_s: float, every_s: float = 3.0) -> list[Finding]:

@@ -72,15 +72,7 @@ def open_rows(endpoints: Endpoints, sql: str, database: str) -> Iterator[tuple[l
         ServiceUnavailable: nothing answers there, or no longer. Fatal: the statement was refused, or gives no rows.
     """
     where: dict[str, Any] = {"host": endpoints.sql_host, "port": endpoints.sql_port}
-    with ExitStack() as opened:
-        try:
-            connection = hive.connect(endpoints, database)
-        except (OSError, TTransportException, HiveError) as error:
-            raise ServiceUnavailable(
-                f"the SQL endpoint does not answer: {error}", next_step="look at `headrace status`", **where
-            ) from error
-        opened.callback(connection.close)
-        cursor = opened.enter_context(connection.cursor(arraysize=_FETCH_ROWS))
+    with hive.session(endpoints, database) as connection, connection.cursor(arraysize=_FETCH_ROWS) as cursor:
         with _named_errors(where):
             cursor.execute(sql)
         if cursor.description is None:

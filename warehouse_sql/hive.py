@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from contracts.endpoints import Endpoints
 from contracts.errors import Conflict, Fatal, ServiceUnavailable
 
 OPENS_WITHIN_S = 60
+CLOSES_WITHIN_S = 10
 TRIES = 4
 
 
@@ -48,39 +49,36 @@ def _query(
     endpoint: Endpoints, sql: str, limit: int, database: str, parameters: Mapping[str, object] | None
 ) -> tuple[list[str], list[Sequence[object]]]:
     where: dict[str, Any] = {"host": endpoint.sql_host, "port": endpoint.sql_port}
-    try:
-        connection = connect(endpoint, database)
-    except (OSError, TTransportException, HiveError) as error:
-        raise ServiceUnavailable(
-            f"the SQL endpoint does not answer: {error}", next_step="look at `headrace status`", **where
-        ) from error
-    try:
-        with connection.cursor(arraysize=min(limit, 1000)) as cursor:
-            cursor.execute(sql.strip().rstrip(";"), parameters)
-            if cursor.description is None:
-                return [], []
-            columns = [name.rpartition(".")[2] for name, *_ in cursor.description]
-            return columns, cursor.fetchmany(limit)
-    except HiveError as error:
-        what = f"the statement was refused: {reason(error)}"
-        if CUT_MOVED in what:
-            raise Conflict(CUT_MOVED, state="Nothing was answered.", next_step="run it again", **where) from error
-        raise Fatal(what, next_step="correct the statement", **where) from error
-    except (OSError, TTransportException) as error:
-        raise ServiceUnavailable(
-            f"the SQL endpoint went away: {error}",
-            state="Nothing was answered.",
-            next_step="look at `headrace status`, and ask again",
-            **where,
-        ) from error
-    finally:
-        # The answer is here: that the endpoint stumbles over the end of its session changes nothing.
-        with suppress(HiveError, OSError, TTransportException):
-            connection.close()
+    with session(endpoint, database) as connection:
+        try:
+            with connection.cursor(arraysize=min(limit, 1000)) as cursor:
+                cursor.execute(sql.strip().rstrip(";"), parameters)
+                if cursor.description is None:
+                    return [], []
+                columns = [name.rpartition(".")[2] for name, *_ in cursor.description]
+                return columns, cursor.fetchmany(limit)
+        except HiveError as error:
+            what = f"the statement was refused: {reason(error)}"
+            if CUT_MOVED in what:
+                raise Conflict(CUT_MOVED, state="Nothing was answered.", next_step="run it again", **where) from error
+            raise Fatal(what, next_step="correct the statement", **where) from error
+        except (OSError, TTransportException) as error:
+            raise ServiceUnavailable(
+                f"the SQL endpoint went away: {error}",
+                state="Nothing was answered.",
+                next_step="look at `headrace status`, and ask again",
+                **where,
+            ) from error
 
 
-def connect(endpoint: Endpoints, database: str) -> hive.Connection:
-    """As `hive.connect` with auth NONE, which waits for ever for an endpoint that accepts and never answers."""
+@contextmanager
+def session(endpoint: Endpoints, database: str) -> Iterator[hive.Connection]:
+    """A session as of `hive.connect` with auth NONE, which waits for ever for an endpoint that does not answer: here it
+    opens and closes within a while, and a statement in between may take as long as it needs.
+
+    Raises:
+        ServiceUnavailable: nothing answers there.
+    """
     socket = TSocket(endpoint.sql_host, endpoint.sql_port)
     socket.setTimeout(OPENS_WITHIN_S * 1000)
     user = getpass.getuser()
@@ -88,10 +86,24 @@ def connect(endpoint: Endpoints, database: str) -> hive.Connection:
         hive.get_installed_sasl, host=endpoint.sql_host, sasl_auth="PLAIN", service=None, username=user, password=user
     )
     transport = thrift_sasl.TSaslClientTransport(sasl, "PLAIN", socket)
-    connection = hive.connect(thrift_transport=transport, username=user, database=database)
-    # A statement may take as long as it needs.
-    socket.setTimeout(None)
-    return connection
+    try:
+        connection = hive.connect(thrift_transport=transport, username=user, database=database)
+    except (OSError, TTransportException, HiveError) as error:
+        raise ServiceUnavailable(
+            f"the SQL endpoint does not answer: {error}",
+            next_step="look at `headrace status`",
+            host=endpoint.sql_host,
+            port=endpoint.sql_port,
+        ) from error
+    try:
+        socket.setTimeout(None)
+        yield connection
+    finally:
+        # The answers are here: that the endpoint stumbles over the end of its session changes nothing.
+        socket.setTimeout(CLOSES_WITHIN_S * 1000)
+        with suppress(HiveError, OSError, TTransportException):
+            connection.close()
+        transport.close()
 
 
 def reason(error: HiveError) -> str:

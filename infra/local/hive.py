@@ -100,6 +100,15 @@ def _prepare_sql(layout: Layout, hdfs_url: str, uri: str) -> None:
     host, port = address(layout)
     own = os.pathsep.join(str(jar) for jar in jars.spark_jars())
     layout.write("sql/spark-env.sh", "")  # so that no other is looked for
+    scratch = layout.part_dir("sql") / "scratch"
+    scratch.mkdir(parents=True, exist_ok=True)
+    # What it says of every statement would bury its last words.
+    logging = logging_file(
+        layout,
+        "sql",
+        org__apache__spark__sql__catalyst__util__StringUtils="error",
+        org__apache__spark__scheduler__DAGScheduler="error",
+    )
     values = {
         "spark.master": "local[2]",
         "spark.app.name": "headrace sql",
@@ -107,9 +116,7 @@ def _prepare_sql(layout: Layout, hdfs_url: str, uri: str) -> None:
         "spark.driver.host": LOOPBACK,
         "spark.driver.bindAddress": LOOPBACK,
         "spark.driver.extraClassPath": own,
-        "spark.driver.extraJavaOptions": " ".join(
-            (logging_file(layout, "sql"), END_WITHOUT_MEMORY, "-Djava.net.preferIPv4Stack=true")
-        ),
+        "spark.driver.extraJavaOptions": f"{logging} {END_WITHOUT_MEMORY} -Djava.net.preferIPv4Stack=true",
         "spark.driver.maxResultSize": "256m",
         "spark.ui.enabled": "false",
         # Spark keeps plans and statements for pages that nobody can open: megabytes each, where views rest on views.
@@ -131,6 +138,7 @@ def _prepare_sql(layout: Layout, hdfs_url: str, uri: str) -> None:
         "spark.hadoop.hive.server2.thrift.bind.host": host,
         "spark.hadoop.hive.server2.thrift.port": str(port),
         "spark.hadoop.hive.server2.logging.operation.enabled": "false",
+        "spark.hadoop.hive.exec.local.scratchdir": str(scratch),
         **{f"spark.hadoop.{name}": value for name, value in CLIENT_CONF.items()},
     }
     layout.write("sql.conf", "".join(f"{name} {value}\n" for name, value in values.items()))

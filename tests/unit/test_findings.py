@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from contracts.errors import ServiceUnavailable
+from headrace import findings
 from headrace.findings import Finding, side_by_side, until_equal
 
 
@@ -86,7 +87,25 @@ def test_an_error_of_one_side_ends_the_other() -> None:
             list(side_by_side(*parts))
 
 
-def test_who_leaves_does_not_wait_for_a_comparison_that_hangs() -> None:
+def test_who_leaves_waits_for_the_comparison_at_hand() -> None:
+    asked, ended, release = threading.Event(), threading.Event(), threading.Event()
+
+    def slow() -> Iterator[Finding]:
+        asked.set()
+        release.wait(10)
+        ended.set()
+        yield Finding("b", "", "", True)
+
+    found = side_by_side(lambda: [Finding("a", "", "", False)], slow)
+    assert not next(found).equal
+    assert asked.wait(10)
+    threading.Timer(0.2, release.set).start()
+    found.close()
+    assert ended.is_set()
+
+
+def test_who_leaves_does_not_wait_for_a_comparison_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(findings, "ENDS_WITHIN_S", 0.1)
     release = threading.Event()
 
     def hangs() -> Iterator[Finding]:
