@@ -8,7 +8,6 @@ HiveServer2 endpoint the lake's, a plain Kafka consumer the offsets'.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -18,9 +17,12 @@ import pymysql
 from psycopg2 import sql
 
 from connectors import mariadb_position
+from connectors.broker import answering
 from connectors.marker import quiesced
+from connectors.source import connected
 from contracts.canonical import table_fingerprint_postgres, table_fingerprint_spark
 from contracts.endpoints import PostgresEndpoint
+from contracts.errors import ServiceUnavailable
 from contracts.stream import Column, Stream
 from headrace.app import App
 from headrace.cut_overview import nothing_is_held_back
@@ -95,10 +97,11 @@ def comparisons(app: App) -> int:
 
 def proof(app: App) -> Iterator[Finding]:
     """All of it, what costs little first. Waits until every change that the source committed before is in Kafka."""
-    if (postgres := app.pipeline.of("postgres")).cdc_streams:
-        quiesced(postgres, app.endpoints)
-    if (mariadb := app.pipeline.of("mariadb")).cdc_streams:
-        mariadb_position.quiesced(mariadb, app.endpoints)
+    with answering(app.endpoints.kafka, "Kafka did not answer: nothing is proven", state="Nothing was changed."):
+        if (postgres := app.pipeline.of("postgres")).cdc_streams:
+            quiesced(postgres, app.endpoints)
+        if (mariadb := app.pipeline.of("mariadb")).cdc_streams:
+            mariadb_position.quiesced(mariadb, app.endpoints)
     yield from ledger_holds(app)
     yield from side_by_side(
         lambda: chain(
@@ -162,13 +165,21 @@ def checks_hold(app: App) -> Iterator[Finding]:
 
 
 def postgres_side(endpoint: PostgresEndpoint, table: tuple[str, str], columns: Sequence[Column]) -> Side:
-    """Rows and fingerprint of a Postgres table."""
-    with closing(psycopg2.connect(**endpoint.dsn())) as connection, connection.cursor() as cursor:
-        cursor.execute("set time zone 'UTC'")
-        statement = sql.SQL("select {} from {}").format(
-            sql.SQL(table_fingerprint_postgres(columns)), sql.Identifier(*table)
-        )
-        cursor.execute(statement)
+    """Rows and fingerprint of a Postgres table. ServiceUnavailable if the server does not answer, or no longer."""
+    statement = sql.SQL("select {} from {}").format(
+        sql.SQL(table_fingerprint_postgres(columns)), sql.Identifier(*table)
+    )
+    with connected(endpoint) as connection, connection.cursor() as cursor:
+        try:
+            cursor.execute("set time zone 'UTC'")
+            cursor.execute(statement)
+        except psycopg2.OperationalError as error:
+            raise ServiceUnavailable(
+                f"Postgres went away while {'.'.join(table)} was compared: {str(error).strip()}",
+                state="Nothing was changed.",
+                next_step="see that the server runs, then ask again",
+                host=f"{endpoint.host}:{endpoint.port}",
+            ) from error
         rows, fingerprint = cursor.fetchone() or (0, 0)
     return int(rows), int(fingerprint)
 

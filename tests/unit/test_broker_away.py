@@ -1,4 +1,4 @@
-"""A broker that is not there, asked for what the connectors need of it: a real refusal of a real port."""
+"""A broker that is not there, asked for what connectors and proof need of it: a real refusal of a real port."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from pathlib import Path
 import pytest
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.admin import KafkaAdminClient
+from pydantic import SecretStr
 
-from connectors import broker, snapshots, table_reads, topics
+from connectors import broker, marker, snapshots, table_reads, topics
+from contracts.endpoints import PostgresEndpoint
 from contracts.errors import ServiceUnavailable
+from contracts.settings import KafkaSettings, Settings
 from contracts.stream import Column, Pipeline, Stream, TableSource
+from headrace.app import App
+from headrace.proof import postgres_side, proof
 
 ORDERS = Stream(
     "shop", "orders", "shop.sales.orders", TableSource("sales", "orders"), (Column("id", "bigint"),), ("id",)
@@ -26,6 +31,7 @@ def less_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same clients; only that half a minute is a long time in a test."""
     short = {"bootstrap_timeout_ms": 200}
     monkeypatch.setattr(broker, "KafkaProducer", partial(KafkaProducer, **short))
+    monkeypatch.setattr(marker, "KafkaConsumer", partial(KafkaConsumer, **short))
     monkeypatch.setattr(table_reads, "KafkaConsumer", partial(KafkaConsumer, **short))
     monkeypatch.setattr(topics, "KafkaAdminClient", partial(KafkaAdminClient, **short))
 
@@ -35,9 +41,10 @@ def less_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (lambda: snapshots.signal(AWAY, SHOP, ["sales.orders"]), "read sales.orders", "asking twice reads twice"),
         (lambda: table_reads.all_anew(AWAY, SHOP), "ALL_ANEW", "one too many does no harm"),
+        (lambda: list(proof(App(Settings(kafka=KafkaSettings(bootstrap_servers=AWAY))))), "nothing is proven", ""),
         (lambda: table_reads.ends_before_read(AWAY, SHOP), "Kafka did not answer", ""),
     ],
-    ids=["signal", "note", "ends"],
+    ids=["signal", "note", "proof", "ends"],
 )
 def test_what_is_left_and_what_to_do_next_is_said(call: Callable[[], None], failed: str, left: str) -> None:
     with pytest.raises(ServiceUnavailable) as refused:
@@ -46,3 +53,10 @@ def test_what_is_left_and_what_to_do_next_is_said(call: Callable[[], None], fail
     assert left in refused.value.state
     assert "headrace status" in refused.value.next_step
     assert AWAY in str(refused.value)
+
+
+def test_a_postgres_that_is_away_is_named_while_it_is_compared() -> None:
+    away = PostgresEndpoint(host="127.0.0.1", port=1, database="shop", user="reader", password=SecretStr(""))
+    with pytest.raises(ServiceUnavailable, match="did not accept the connection") as refused:
+        postgres_side(away, ("sales", "orders"), ORDERS.columns)
+    assert "127.0.0.1:1" in str(refused.value)
