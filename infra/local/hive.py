@@ -116,7 +116,12 @@ def _prepare_sql(layout: Layout, hdfs_url: str, uri: str) -> None:
         "spark.driver.host": LOOPBACK,
         "spark.driver.bindAddress": LOOPBACK,
         "spark.driver.extraClassPath": own,
-        "spark.driver.extraJavaOptions": f"{logging} {END_WITHOUT_MEMORY} -Djava.net.preferIPv4Stack=true",
+        # A JVM that only compiles lightly keeps 48 MB of compiled code, which is full after a few minutes of queries.
+        "spark.driver.extraJavaOptions": (
+            f"{logging} {END_WITHOUT_MEMORY} -XX:ReservedCodeCacheSize=256m -Djava.net.preferIPv4Stack=true"
+        ),
+        # A proof of one pipeline alone has more generated classes than the 100 of the default.
+        "spark.sql.codegen.cache.maxEntries": "1000",
         "spark.driver.maxResultSize": "256m",
         "spark.ui.enabled": "false",
         # Spark keeps plans and statements for pages that nobody can open: megabytes each, where views rest on views.

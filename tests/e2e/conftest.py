@@ -78,7 +78,10 @@ def kept_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeptDemo]:
         yield kept
     finally:
         _running.clear()
+        logs = (kept.data_dir / "log").glob("*.log")
+        slow = [log.name for log in logs if "CodeCache is full" in log.read_text("utf-8", errors="replace")]
         deployment.reset(Settings(data_dir=kept.data_dir))
+        assert not slow, "these parts stopped to compile what they run"
         assert not list((kept.data_dir / "run").glob("*.json")), "the demo left processes behind"
 
 
