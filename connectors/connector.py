@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from connectors import debezium, lost_slot, marker, password, snapshots, source, table_reads
+from connectors import debezium, lost_slot, marker, password, snapshots, source, table_reads, unreachable
 from connectors.rest import Connect
 from contracts.endpoints import Endpoints
 from contracts.errors import PlanRefused, ServiceUnavailable
@@ -28,7 +28,8 @@ def put(
             raise PlanRefused(
                 f"Connect finds the config of connector {name} wrong:\n" + "\n".join(f"- {text}" for text in wrong),
                 state="The connector was not changed.",
-                next_step="correct the above; for database.password see that the worker has this provider:\n"
+                next_step=unreachable.worker_step(wrong, config)
+                or "correct the above; for database.password see that the worker has this provider:\n"
                 + password.PROVIDER_HINT,
             )
         before()

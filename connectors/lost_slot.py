@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import psycopg2
 from psycopg2.extras import LogicalReplicationConnection
 
-from connectors import debezium
+from connectors import debezium, unreachable
 from connectors.rest import Connect
 from connectors.source import connected
 from connectors.table_reads import Source
@@ -42,10 +42,12 @@ def identify(replicator: PostgresEndpoint) -> Source:
             **replicator.dsn(), connect_timeout=10, connection_factory=LogicalReplicationConnection
         )
     except psycopg2.OperationalError as error:
+        why = str(error).strip()
         raise ServiceUnavailable(
-            f"Postgres did not accept a replication connection: {str(error).strip()}",
+            f"Postgres did not accept a replication connection: {why}",
             state="Nothing was changed; whether this is the server that was read is not known.",
-            next_step="see that the server runs and its pg_hba.conf lets this user replicate; a new server lacks it: "
+            next_step=unreachable.next_step(why, replicator)
+            or "see that the server runs and its pg_hba.conf lets this user replicate; a new server lacks it: "
             f"CREATE ROLE {replicator.user} LOGIN REPLICATION PASSWORD …; then `headrace plan`",
             host=f"{replicator.host}:{replicator.port}",
             user=replicator.user,

@@ -15,6 +15,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import encrypt_password
 
+from connectors import unreachable
 from contracts.endpoints import PostgresEndpoint
 from contracts.errors import PlanRefused, ServiceUnavailable
 from contracts.stream import Pipeline, TableSource
@@ -27,14 +28,17 @@ _VARIABLE = re.compile(r""":"(?P<identifier>\w+)"|:'(?P<literal>\w+)'|(?<!:):(?P
 def connected(endpoint: PostgresEndpoint, *, autocommit: bool = False) -> Iterator[Connection]:
     """A connection that commits if the block ends well, rolls back if it raises, and is closed either way.
 
-    ServiceUnavailable if the server does not answer or refuses the role.
+    ServiceUnavailable if the server does not answer, is not the one that the settings trust, or refuses the role.
     """
     try:
         dsn: dict[str, Any] = endpoint.dsn()
         connection = psycopg2.connect(**dsn, connect_timeout=10, application_name="headrace")
     except psycopg2.OperationalError as error:
+        why = str(error).strip()
         raise ServiceUnavailable(
-            f"Postgres did not accept the connection: {str(error).strip()}",
+            f"Postgres did not accept the connection: {why}",
+            next_step=unreachable.next_step(why, endpoint)
+            or "see that the server runs there and lets this user in, or correct the settings",
             host=f"{endpoint.host}:{endpoint.port}",
             database=endpoint.database,
             user=endpoint.user,

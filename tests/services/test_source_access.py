@@ -1,4 +1,4 @@
-"""The source is reached with the least privilege and over the connection that the settings ask for; judged before."""
+"""The source is read with the least privilege, and judged before."""
 
 from __future__ import annotations
 
@@ -15,28 +15,18 @@ from pydantic import SecretStr
 
 from connectors import source
 from connectors.plan import apply
-from connectors.postgres_plan import plan
 from connectors.source_checks import Finding, check
 from contracts.endpoints import Endpoints, PostgresEndpoint
-from contracts.errors import PlanRefused, ServiceUnavailable
 from contracts.settings import Settings
 from contracts.stream import Column, Pipeline, Stream, TableSource
 from infra.local.layout import open_layout
 from infra.local.postgres import endpoint
 from tests.services.test_connectors_plan import new_shop, remove_shop
-from tests.services.tls_front import Certificates, certificates, tls_front
 
 
 @pytest.fixture(scope="module")
 def administrator(endpoints: Endpoints, deployment: Settings) -> PostgresEndpoint:
     return endpoint(open_layout(deployment), endpoints.source.database, "postgres")
-
-
-@pytest.fixture(scope="module")
-def trusted(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    folder = tmp_path_factory.mktemp("certificates")
-    folder.chmod(0o755)
-    return certificates(folder)
 
 
 @contextmanager
@@ -152,42 +142,3 @@ def test_partitions_arrive_under_the_name_of_their_table(
         assert told[2:] == [("c", 2), ("c", 12), ("d", 11)]
     finally:
         remove_shop(shop)
-
-
-def test_a_server_that_is_not_the_right_one_is_not_talked_to(endpoints: Endpoints, trusted: Certificates) -> None:
-    there = endpoints.source
-    with tls_front(there.host, there.port, trusted.server) as port:
-        right = replace(there, host="localhost", port=port, sslmode="verify-full", sslrootcert=str(trusted.trusted))
-        with source.connected(right) as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-            assert connection.info.ssl_in_use
-        for wrong in (
-            replace(right, sslrootcert=str(trusted.foreign)),
-            replace(right, host="127.0.0.1"),  # no name of the certificate
-            replace(right, sslmode="disable"),
-        ):
-            with pytest.raises(ServiceUnavailable), source.connected(wrong):
-                pass
-        with source.connected(replace(right, host="127.0.0.1", sslmode="verify-ca")):
-            pass
-
-
-def test_debezium_reads_over_tls_and_refuses_another_server(
-    endpoints: Endpoints, deployment: Settings, trusted: Certificates, tmp_path: Path
-) -> None:
-    there = endpoints.source
-    with tls_front(there.host, there.port, trusted.server) as port:
-        tls = {"host": "localhost", "port": port, "sslmode": "verify-full", "sslrootcert": str(trusted.trusted)}
-        encrypted = replace(
-            endpoints, source=replace(endpoints.source, **tls), replicator=replace(endpoints.replicator, **tls)
-        )
-        foreign = replace(encrypted.replicator, sslrootcert=str(trusted.foreign))
-        shop = new_shop(encrypted, deployment, tmp_path, "orders")
-        try:
-            with pytest.raises(PlanRefused, match=r"database\.hostname|certif|PKIX|SSL"):
-                apply(plan(shop.pipeline, replace(encrypted, replicator=foreign), deployment))
-            apply(shop.plan())
-            shop.run("INSERT INTO orders VALUES (1, 1, NULL)")
-            assert [change["after"]["id"] for change, _ in shop.changes("orders")] == [1]
-        finally:
-            remove_shop(replace(shop, endpoints=endpoints))

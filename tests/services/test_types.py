@@ -15,6 +15,7 @@ import pytest
 from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
+from connectors import debezium, source
 from connectors.declared_types import Declared, NotCarried, declare
 from connectors.postgres_plan import plan
 from contracts.canonical import content_text_postgres
@@ -44,7 +45,7 @@ def types(
     deployment: Settings,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Types]:
-    """The types that the wheel's server has, then those that only Debian's has."""
+    """The types that the wheel's server has, then those that only Debian's has, over TLS from end to end."""
     cases, owner = WHEEL, postgres.endpoint(open_layout(deployment), endpoints.source.database, "postgres")
     if request.param == "debian":
         cases, owner = DEBIAN, request.getfixturevalue("contrib_owner")
@@ -72,6 +73,17 @@ def test_every_value_arrives_as_it_is_or_is_refused_or_its_loss_is_declared(type
             if not good:
                 wrong.append((value, way, one))
     assert not wrong, "\n".join(map(str, wrong))
+
+
+def test_the_rows_were_streamed_over_tls_where_the_settings_ask_for_it(types: Types) -> None:
+    """Debian's server lets nobody in without; the wheel's is built without."""
+    with source.connected(types.administrator) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "select ssl from pg_stat_replication join pg_stat_ssl using (pid) "
+            "join pg_replication_slots on active_pid = pid where slot_name = %s",
+            (debezium.default_name(types.pipeline),),
+        )
+        assert cursor.fetchall() == [(types.endpoints.replicator.sslmode == "verify-full",)]
 
 
 def test_plan_refuses_the_types_that_init_refuses(types: Types) -> None:
