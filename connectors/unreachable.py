@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from contracts.endpoints import PostgresEndpoint
 
-_JDBC_OF_TLS = ("SSL", "PKIX", "hostnameverifier")
+_JDBC_OF_TLS = ("SSL error", "SSL root", "PKIX", "hostnameverifier")
 
 
 def next_step(why: str, endpoint: PostgresEndpoint) -> str:

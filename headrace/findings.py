@@ -47,7 +47,8 @@ def side_by_side(*parts: Callable[[], Iterable[Finding]]) -> Generator[Finding, 
 
     An error of any part is raised when the findings before it are told. After it, or once nobody wants more, nothing
     further is asked, and the comparison that a part is at is waited for, but no longer than `ENDS_WITHIN_S`: who asks
-    again and again would otherwise have ever more of them running side by side. Ctrl-C waits for nothing.
+    again and again would otherwise have ever more of them running side by side. Ctrl-C leaves at
+    once while a finding is waited for.
     """
     enough = threading.Event()
 
@@ -91,12 +92,13 @@ def until_equal(check: Callable[[], Iterable[Finding]], *, timeout_s: float, eve
 
     Until then it goes no further than the first difference, so the cheap comparisons should come first: what is waited
     for needs the processor. A part that does not answer is asked again as well; after the time its error is raised.
+    The time ends the asking: a comparison that is under way then is waited for as above, and all is asked once more.
     """
     deadline = time.monotonic() + timeout_s
     while (left := deadline - time.monotonic()) > 0:
-        findings = []
+        findings, asked = [], check()
         try:
-            for finding in check():
+            for finding in asked:
                 findings.append(finding)
                 if not finding.equal:
                     break
@@ -104,5 +106,9 @@ def until_equal(check: Callable[[], Iterable[Finding]], *, timeout_s: float, eve
                 return findings
         except ServiceUnavailable as error:
             log.info("%s", error.what)
+        finally:
+            # Not left to its finalizer, which would swallow a Ctrl-C that comes while the comparison at hand ends.
+            if isinstance(asked, Generator):
+                asked.close()
         time.sleep(min(every_s, left))
     return list(check())

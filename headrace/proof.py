@@ -7,7 +7,7 @@ HiveServer2 endpoint the lake's, a plain Kafka consumer the offsets'.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -95,7 +95,7 @@ def comparisons(app: App) -> int:
     return ledger + cuts + sources + merged + len(tables) + len(checks(pipeline))
 
 
-def proof(app: App) -> Iterator[Finding]:
+def proof(app: App) -> Generator[Finding, None, None]:
     """All of it, what costs little first. Waits until every change that the source committed before is in Kafka."""
     with answering(app.endpoints.kafka, "Kafka did not answer: nothing is proven", state="Nothing was changed."):
         if (postgres := app.pipeline.of("postgres")).cdc_streams:
@@ -165,7 +165,7 @@ def checks_hold(app: App) -> Iterator[Finding]:
 
 
 def postgres_side(endpoint: PostgresEndpoint, table: tuple[str, str], columns: Sequence[Column]) -> Side:
-    """Rows and fingerprint of a Postgres table. ServiceUnavailable if the server does not answer, or no longer."""
+    """Rows and fingerprint of a Postgres table. ServiceUnavailable if the server does not answer to the end."""
     statement = sql.SQL("select {} from {}").format(
         sql.SQL(table_fingerprint_postgres(columns)), sql.Identifier(*table)
     )
@@ -175,9 +175,9 @@ def postgres_side(endpoint: PostgresEndpoint, table: tuple[str, str], columns: S
             cursor.execute(statement)
         except psycopg2.OperationalError as error:
             raise ServiceUnavailable(
-                f"Postgres went away while {'.'.join(table)} was compared: {str(error).strip()}",
+                f"Postgres did not finish the comparison of {'.'.join(table)}: {str(error).strip()}",
                 state="Nothing was changed.",
-                next_step="see that the server runs, then ask again",
+                next_step="see what it says, and that it runs; then ask again",
                 host=f"{endpoint.host}:{endpoint.port}",
             ) from error
         rows, fingerprint = cursor.fetchone() or (0, 0)

@@ -72,7 +72,8 @@ def open_rows(endpoints: Endpoints, sql: str, database: str) -> Iterator[tuple[l
         ServiceUnavailable: nothing answers there, or no longer. Fatal: the statement was refused, or gives no rows.
     """
     where: dict[str, Any] = {"host": endpoints.sql_host, "port": endpoints.sql_port}
-    with hive.session(endpoints, database) as connection, connection.cursor(arraysize=_FETCH_ROWS) as cursor:
+    with hive.session(endpoints, database) as connection:
+        cursor = connection.cursor(arraysize=_FETCH_ROWS)
         with _named_errors(where):
             cursor.execute(sql)
         if cursor.description is None:
@@ -95,7 +96,9 @@ def _named_errors(where: dict[str, Any]) -> Iterator[None]:
             f"the statement was refused: {hive.reason(error)}", next_step="correct the statement", **where
         ) from error
     except (OSError, TTransportException) as error:
-        raise ServiceUnavailable(f"the SQL endpoint went away: {error}", **where) from error
+        raise ServiceUnavailable(
+            f"the SQL endpoint went away: {error}", next_step="look at `headrace status`, and ask again", **where
+        ) from error
 
 
 def write_extract(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ import thrift_sasl
 from pyhive import hive
 from pyhive.exc import Error as HiveError
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
+from thrift.Thrift import TException
 from thrift.transport.TSocket import TSocket
 from thrift.transport.TTransport import TTransportException
 
@@ -51,12 +52,13 @@ def _query(
     where: dict[str, Any] = {"host": endpoint.sql_host, "port": endpoint.sql_port}
     with session(endpoint, database) as connection:
         try:
-            with connection.cursor(arraysize=min(limit, 1000)) as cursor:
-                cursor.execute(sql.strip().rstrip(";"), parameters)
-                if cursor.description is None:
-                    return [], []
-                columns = [name.rpartition(".")[2] for name, *_ in cursor.description]
-                return columns, cursor.fetchmany(limit)
+            # Closed by the end of the session: of its own, it would wait without a limit.
+            cursor = connection.cursor(arraysize=min(limit, 1000))
+            cursor.execute(sql.strip().rstrip(";"), parameters)
+            if cursor.description is None:
+                return [], []
+            columns = [name.rpartition(".")[2] for name, *_ in cursor.description]
+            return columns, cursor.fetchmany(limit)
         except HiveError as error:
             what = f"the statement was refused: {reason(error)}"
             if CUT_MOVED in what:
@@ -73,8 +75,8 @@ def _query(
 
 @contextmanager
 def session(endpoint: Endpoints, database: str) -> Iterator[hive.Connection]:
-    """A session as of `hive.connect` with auth NONE, which waits for ever for an endpoint that does not answer: here it
-    opens and closes within a while, and a statement in between may take as long as it needs.
+    """A session with auth NONE. An answer while it opens takes at most `OPENS_WITHIN_S`, its end at most
+    `CLOSES_WITHIN_S`; a statement in between may take as long as it needs. Leave cursors to the end of the session.
 
     Raises:
         ServiceUnavailable: nothing answers there.
@@ -95,15 +97,22 @@ def session(endpoint: Endpoints, database: str) -> Iterator[hive.Connection]:
             host=endpoint.sql_host,
             port=endpoint.sql_port,
         ) from error
-    try:
-        socket.setTimeout(None)
-        yield connection
-    finally:
-        # The answers are here: that the endpoint stumbles over the end of its session changes nothing.
-        socket.setTimeout(CLOSES_WITHIN_S * 1000)
-        with suppress(HiveError, OSError, TTransportException):
-            connection.close()
-        transport.close()
+    socket.setTimeout(None)
+    with closing(transport):
+        try:
+            yield connection
+        except Exception:
+            _end(connection, socket)
+            raise
+        # Not after Ctrl-C: what was asked runs on there, and the end would be answered only after it.
+        _end(connection, socket)
+
+
+def _end(connection: hive.Connection, socket: TSocket) -> None:
+    # The answers are here: that the endpoint stumbles over the end of its session changes nothing.
+    socket.setTimeout(CLOSES_WITHIN_S * 1000)
+    with suppress(HiveError, OSError, TException):
+        connection.close()
 
 
 def reason(error: HiveError) -> str:

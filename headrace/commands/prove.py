@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 
 import click
 
@@ -31,11 +32,12 @@ def verify(app: App, wait: float, as_json: bool) -> None:
     total = comparisons(app)
     with Bar() as bar:
 
-        def compared() -> Iterator[Finding]:
+        def compared() -> Generator[Finding, None, None]:
             bar.show("proving", total=total, unit="comparisons")
-            for done, finding in enumerate(proof(app), start=1):
-                bar.show("proving", done=done, total=max(done, total), unit="comparisons")
-                yield finding
+            with closing(proof(app)) as found:
+                for done, finding in enumerate(found, start=1):
+                    bar.show("proving", done=done, total=max(done, total), unit="comparisons")
+                    yield finding
 
         findings = until_equal(compared, timeout_s=wait)
     show([finding.row() for finding in findings], as_json=as_json, title="Proof")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from infra import jars
@@ -101,9 +102,11 @@ def _prepare_sql(layout: Layout, hdfs_url: str, uri: str) -> None:
     own = os.pathsep.join(str(jar) for jar in jars.spark_jars())
     layout.write("sql/spark-env.sh", "")  # so that no other is looked for
     scratch = layout.part_dir("sql") / "scratch"
-    scratch.mkdir(parents=True, exist_ok=True)
-    # What it says of every statement would bury its last words.
-    logging = logging_file(
+    # By default it lies outside the deployment. What a killed endpoint left there nobody needs.
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    # Warnings about each statement would bury the last lines of the log.
+    log_option = logging_file(
         layout,
         "sql",
         org__apache__spark__sql__catalyst__util__StringUtils="error",
@@ -118,7 +121,7 @@ def _prepare_sql(layout: Layout, hdfs_url: str, uri: str) -> None:
         "spark.driver.extraClassPath": own,
         # A JVM that only compiles lightly keeps 48 MB of compiled code, which is full after a few minutes of queries.
         "spark.driver.extraJavaOptions": (
-            f"{logging} {END_WITHOUT_MEMORY} -XX:ReservedCodeCacheSize=256m -Djava.net.preferIPv4Stack=true"
+            f"{log_option} {END_WITHOUT_MEMORY} -XX:ReservedCodeCacheSize=256m -Djava.net.preferIPv4Stack=true"
         ),
         # A proof of one pipeline alone has more generated classes than the 100 of the default.
         "spark.sql.codegen.cache.maxEntries": "1000",

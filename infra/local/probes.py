@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import socket
+from contextlib import closing
+from functools import partial
 from urllib.parse import urlsplit
 
 import psycopg2
 import requests
+import thrift_sasl
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from pyhive import hive
+from pyhive.exc import Error as HiveError
 from thrift.protocol.TBinaryProtocol import TBinaryProtocol
 from thrift.Thrift import TException, TMessageType
 from thrift.transport.TSocket import TSocket
@@ -20,6 +24,7 @@ from contracts.endpoints import PostgresEndpoint
 from infra.local.part import NotReady
 
 PROBE_TIMEOUT_S = 5
+SQL_TIMEOUT_S = 60  # its first statement loads half of Spark
 
 
 def tcp(host: str, port: int) -> None:
@@ -108,17 +113,19 @@ def metastore(uri: str) -> None:
 def sql(host: str, port: int) -> None:
     """HiveServer2 runs `select 1`."""
     tcp(host, port)
+    connecting = TSocket(host, port)
+    connecting.setTimeout(SQL_TIMEOUT_S * 1000)
+    user = "headrace"
+    sasl = partial(hive.get_installed_sasl, host=host, sasl_auth="PLAIN", service=None, username=user, password=user)
+    transport = thrift_sasl.TSaslClientTransport(sasl, "PLAIN", connecting)
     try:
-        connection = hive.connect(host=host, port=port, username="headrace")
-    except (TException, OSError) as error:
-        raise NotReady(repr(error)) from None
-    try:
-        with connection.cursor() as cursor:
+        with closing(hive.connect(thrift_transport=transport, username=user)) as connection:
+            cursor = connection.cursor()
             cursor.execute("select 1")
             if cursor.fetchall() != [(1,)]:
                 raise NotReady("`select 1` did not give 1")
-    finally:
-        connection.close()
+    except (TException, HiveError, OSError) as error:
+        raise NotReady(repr(error)) from None
 
 
 def _get(url: str) -> list[object]:

@@ -99,7 +99,10 @@ def test_an_endpoint_that_does_not_close_a_session_is_left(
     in_any_case = threading.Timer(60, go_on)
     in_any_case.start()
     try:
-        with hive.session(App(deployment).endpoints, "default"):
+        with hive.session(App(deployment).endpoints, "default") as connection:
+            cursor = connection.cursor()
+            cursor.execute("select 1")
+            assert cursor.fetchall() == [(1,)]
             for member in endpoint:
                 member.suspend()
         assert {member.status() for member in endpoint} == {psutil.STATUS_STOPPED}

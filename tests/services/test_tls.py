@@ -42,7 +42,7 @@ def other(right: PostgresEndpoint, told: dict[str, Any], folder: Path) -> Postgr
     )
 
 
-@pytest.mark.parametrize("told", [{}, ANOTHER_NAME | {"sslmode": "verify-ca"}])
+@pytest.mark.parametrize("told", [{}, ANOTHER_NAME | {"sslmode": "verify-ca"}], ids=["full", "authority"])
 def test_headrace_talks_to_its_server_encrypted(
     contrib_owner: PostgresEndpoint, told: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -62,6 +62,7 @@ def test_headrace_talks_to_its_server_encrypted(
         ({"sslrootcert": "none.pem"}, 'root certificate file ".*none.pem" does not exist', "put the .* there"),
         ({"user": "nobody_here"}, "password authentication failed", "lets this user in, or correct the settings"),
     ],
+    ids=["authority", "name", "plain", "file", "user"],
 )
 def test_any_other_is_refused_with_what_to_do(
     contrib_owner: PostgresEndpoint, told: dict[str, Any], what: str, next_step: str, tmp_path: Path

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Iterator
 
@@ -102,6 +104,26 @@ def test_who_leaves_waits_for_the_comparison_at_hand() -> None:
     threading.Timer(0.2, release.set).start()
     found.close()
     assert ended.is_set()
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["while it ends", "while a finding is waited for"])
+def test_ctrl_c_leaves(first: bool) -> None:
+    release = threading.Event()
+
+    def hangs() -> Iterator[Finding]:
+        release.wait(30)
+        yield Finding("b", "", "", False)
+
+    def check() -> Iterator[Finding]:
+        yield from side_by_side(lambda: [Finding("a", "", "", not first)], hangs)
+
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            until_equal(check, timeout_s=20)
+        assert not release.is_set()
+    finally:
+        release.set()
 
 
 def test_who_leaves_does_not_wait_for_a_comparison_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
