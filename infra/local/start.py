@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from contracts.errors import Fatal, HeadraceError, ServiceUnavailable
@@ -47,6 +48,10 @@ def start_all(
         raise own[0]
 
 
+class _Ended(ServiceUnavailable):
+    """It was alive, and is not any more."""
+
+
 class _Held(Exception):
     """Not started, because a part it needs did not start."""
 
@@ -59,10 +64,11 @@ def _start(
         raise _Held(part.name)
     known = process.records(here.data_dir).get(part.name)
     if known is not None and process.alive(known):
-        _await(part, known)
-        part.settle()  # an `up` that was killed may have left that undone
-        progress(part.name, "runs")
-        return
+        with suppress(_Ended):  # it was dying when it was looked at
+            _await(part, known)
+            part.settle()  # an `up` that was killed may have left that undone
+            progress(part.name, "runs")
+            return
     if known is not None:
         progress(part.name, f"had crashed (pid {known.pid}); starting it again")
         process.stop(known)  # what a dead leader left of its session
@@ -88,15 +94,17 @@ def _await(part: Part, record: process.Record) -> None:
         except (NotReady, OSError) as error:
             reason = str(error)
         if not running:
-            raise _failure(f"{part.name} ended while it was starting", part, record, "`headrace up` again")
+            raise _failure(f"{part.name} ended while it was starting", part, record, "`headrace up` again", _Ended)
         time.sleep(_POLL_S)
     what = f"{part.name} was not ready after {part.start_timeout_s:.0f} s: {reason}"
     raise _failure(what, part, record, "`headrace down` and `headrace up`")  # as it runs, `up` alone leaves it alone
 
 
-def _failure(what: str, part: Part, record: process.Record, then: str) -> HeadraceError:
+def _failure(
+    what: str, part: Part, record: process.Record, then: str, kind: type[ServiceUnavailable] = ServiceUnavailable
+) -> HeadraceError:
     lines = "\n".join(f"    {line}" for line in process.last_lines(Path(record.log)))
-    return ServiceUnavailable(
+    return kind(
         what,
         state=f"The other parts stay as they are. Its last lines:\n{lines}",
         next_step=f"read {record.log}, then {then}",

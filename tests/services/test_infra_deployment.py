@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -88,6 +89,26 @@ def test_a_crashed_part_is_named_with_its_last_lines_and_started_again_with_its_
         cursor.execute("select answer from kept")
         assert cursor.fetchone() == (42,)
     connection.close()
+
+
+def test_a_part_that_was_dying_when_up_looked_at_it_is_started_again(settings: Settings, tmp_path: Path) -> None:
+    part = sleeper(tmp_path)
+    deployment.up(settings, (), [part])
+    (pid,) = (one.pid for one in process.records(settings.data_dir).values())
+
+    def ready() -> None:
+        if process.records(settings.data_dir)["sleeper"].pid == pid:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            raise NotReady("dying")
+        part.ready()
+
+    said: list[str] = []
+    deployment.up(
+        settings, (), [replace(part, ready=ready)], progress=lambda name, message: said.append(f"{name} {message}")
+    )
+    assert f"sleeper had crashed (pid {pid}); starting it again" in said
+    assert by_name(settings)["sleeper"].state == "running"
 
 
 def test_a_deployment_whose_starter_was_killed_is_still_managed(settings: Settings) -> None:

@@ -105,7 +105,8 @@ def test_an_endpoint_that_does_not_close_a_session_is_left(
             assert cursor.fetchall() == [(1,)]
             for member in endpoint:
                 member.suspend()
-        assert {member.status() for member in endpoint} == {psutil.STATUS_STOPPED}
+        # Its JVM stands still; what it once started may be a zombie.
+        assert {member.status() for member in endpoint} - {psutil.STATUS_ZOMBIE} == {psutil.STATUS_STOPPED}
     finally:
         in_any_case.cancel()
         go_on()
