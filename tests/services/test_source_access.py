@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +18,13 @@ from connectors import source
 from connectors.plan import apply
 from connectors.source_checks import Finding, check
 from contracts.endpoints import Endpoints, PostgresEndpoint
+from contracts.errors import ServiceUnavailable
 from contracts.settings import Settings
 from contracts.stream import Column, Pipeline, Stream, TableSource
+from headrace.proof import postgres_side
 from infra.local.layout import open_layout
 from infra.local.postgres import endpoint
+from tests.conftest import WaitUntil
 from tests.services.test_connectors_plan import new_shop, remove_shop
 
 
@@ -142,3 +146,22 @@ def test_partitions_arrive_under_the_name_of_their_table(
         assert told[2:] == [("c", 2), ("c", 12), ("d", 11)]
     finally:
         remove_shop(shop)
+
+
+def test_a_server_that_ends_a_comparison_is_named(administrator: PostgresEndpoint, wait_until: WaitUntil) -> None:
+    name = f"slow_{uuid4().hex[:8]}"
+    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query LIKE %s"
+
+    def ended() -> bool:
+        cursor.execute(end, (f'%"{name}"%',))
+        return bool(cursor.fetchall())
+
+    with as_role(administrator) as cursor, ThreadPoolExecutor(1) as pool:
+        cursor.execute(f"CREATE SCHEMA {name}; CREATE VIEW {name}.t AS SELECT pg_sleep(60)::text AS id")
+        try:
+            compared = pool.submit(postgres_side, administrator, (name, "t"), (Column("id", "string"),))
+            wait_until(ended, 30, "the comparison runs")
+            with pytest.raises(ServiceUnavailable, match=rf"did not finish the comparison of {name}\.t"):
+                compared.result(timeout=30)
+        finally:
+            cursor.execute(f"DROP SCHEMA {name} CASCADE")
