@@ -47,8 +47,8 @@ def side_by_side(*parts: Callable[[], Iterable[Finding]]) -> Generator[Finding, 
 
     An error of any part is raised when the findings before it are told. After it, or once nobody wants more, nothing
     further is asked, and the comparison that a part is at is waited for, but no longer than `ENDS_WITHIN_S`: who asks
-    again and again would otherwise have ever more of them running side by side. Ctrl-C leaves at
-    once while a finding is waited for.
+    again and again would otherwise have ever more of them running side by side. Ctrl-C
+    leaves at once while a finding is waited for.
     """
     enough = threading.Event()
 

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 from contracts.errors import Fatal, HeadraceError, ServiceUnavailable
@@ -48,10 +47,6 @@ def start_all(
         raise own[0]
 
 
-class _Ended(ServiceUnavailable):
-    """It was alive, and is not any more."""
-
-
 class _Held(Exception):
     """Not started, because a part it needs did not start."""
 
@@ -63,12 +58,11 @@ def _start(
         progress(part.name, "not started: a part it needs failed")
         raise _Held(part.name)
     known = process.records(here.data_dir).get(part.name)
-    if known is not None and process.alive(known):
-        with suppress(_Ended):  # it was dying when it was looked at
-            _await(part, known)
-            part.settle()  # an `up` that was killed may have left that undone
-            progress(part.name, "runs")
-            return
+    # One that ends instead was dying when it was looked at, and is started again.
+    if known is not None and process.alive(known) and _becomes_ready(part, known):
+        part.settle()  # an `up` that was killed may have left that undone
+        progress(part.name, "runs")
+        return
     if known is not None:
         progress(part.name, f"had crashed (pid {known.pid}); starting it again")
         process.stop(known)  # what a dead leader left of its session
@@ -78,33 +72,33 @@ def _start(
     begin = time.monotonic()
     part.prepare()
     record = process.spawn(part, here.data_dir, order)
-    _await(part, record)
+    if not _becomes_ready(part, record):
+        raise _failure(f"{part.name} ended while it was starting", part, record, "`headrace up` again")
     part.settle()
     progress(part.name, f"ready after {time.monotonic() - begin:.1f} s")
 
 
-def _await(part: Part, record: process.Record) -> None:
+def _becomes_ready(part: Part, record: process.Record) -> bool:
+    """False if it ends instead. ServiceUnavailable if it does neither in its time."""
     reason = "no answer yet"
     deadline = time.monotonic() + part.start_timeout_s
     while time.monotonic() < deadline:
         running = process.alive(record)
         try:
             part.ready()
-            return
+            return True
         except (NotReady, OSError) as error:
             reason = str(error)
         if not running:
-            raise _failure(f"{part.name} ended while it was starting", part, record, "`headrace up` again", _Ended)
+            return False
         time.sleep(_POLL_S)
     what = f"{part.name} was not ready after {part.start_timeout_s:.0f} s: {reason}"
     raise _failure(what, part, record, "`headrace down` and `headrace up`")  # as it runs, `up` alone leaves it alone
 
 
-def _failure(
-    what: str, part: Part, record: process.Record, then: str, kind: type[ServiceUnavailable] = ServiceUnavailable
-) -> HeadraceError:
+def _failure(what: str, part: Part, record: process.Record, then: str) -> HeadraceError:
     lines = "\n".join(f"    {line}" for line in process.last_lines(Path(record.log)))
-    return kind(
+    return ServiceUnavailable(
         what,
         state=f"The other parts stay as they are. Its last lines:\n{lines}",
         next_step=f"read {record.log}, then {then}",
