@@ -89,7 +89,7 @@ chaos: $(READY) ## kills at more places and with more seeds than the gate
 	HEADRACE_CHAOS_SEEDS=100 $(PYTEST) tests/spark/test_state_any_order.py
 	HEADRACE_CHAOS_SEEDS=50 $(PYTEST) tests/services/test_file_kills.py -k any_byte
 	HEADRACE_CHAOS_SEEDS=50 $(PYTEST) tests/e2e/test_random_kills.py -s
-	HEADRACE_CHAOS_SEEDS=10 $(PYTEST) tests/e2e/test_pgbench.py -s
+	HEADRACE_CHAOS_SEEDS=50 $(PYTEST) tests/e2e/test_pgbench.py -s
 soak: $(READY) ## ten minutes of changes: the number of files stays flat
 	HEADRACE_SOAK_MINUTES=10 HEADRACE_CHAOS_SEEDS=1 $(PYTEST) tests/e2e/test_soak.py -s
 

@@ -25,8 +25,10 @@ from contracts.errors import Retryable
 from contracts.settings import Settings
 from headrace.app import App
 from headrace.background import processes
+from headrace.lake import rows_of
 from infra.local import deployment
 from infra.local.postgres import bin_dir
+from tests.e2e.pgbench_star import write_star_schema
 
 PIPELINE = "bench"
 COLUMNS = {
@@ -40,18 +42,20 @@ SUMMED = {"accounts": "abalance", "branches": "bbalance", "tellers": "tbalance",
 OWN_KEY = "alter table pgbench_history add column hid bigint generated always as identity primary key"
 # The rest is padding and the time.
 EXCLUDED = {"column.exclude.list": "public\\.pgbench_.*\\.(filler|mtime)"}
+_DIMENSION = f"{PIPELINE}.dim_{{}} where not is_deleted"
 KILLABLE = ("run", "connect", "kafka", "postgres")
 TRANSACTIONS_PER_S = 150
 
 
 def write_pipeline(folder: Path) -> None:
-    """The contracts, and what the connector leaves out."""
+    """The contracts, what the connector leaves out, and the star schema."""
     (folder / "contracts").mkdir()
     (folder / "connectors").mkdir()
     (folder / "connectors" / "postgres.json").write_text(json.dumps(EXCLUDED), "utf-8")
     (folder / "headrace.yaml").write_text(f"pipeline: {PIPELINE}\npipeline_dir: .\n", "utf-8")
     for name, columns in COLUMNS.items():
         (folder / "contracts" / f"{name}.yaml").write_text(_contract(name, columns), "utf-8")
+    write_star_schema(folder / "warehouse_sql", COLUMNS)
 
 
 def _contract(name: str, columns: dict[str, str]) -> str:
@@ -156,11 +160,23 @@ class Bench:
             except Retryable:
                 assert attempt < 2, f"{killed} do not come back"
 
-    def sums(self) -> dict[str, int]:
-        """The four sums at the source."""
-        with closing(psycopg2.connect(**self.source.dsn())) as connection, connection.cursor() as cursor:
-            found = {}
-            for name, column in SUMMED.items():
-                cursor.execute(f"select coalesce(sum({column}), 0) from pgbench_{name}")
-                found[name] = int((cursor.fetchone() or (0,))[0])
+    def sums(self) -> dict[str, dict[str, int]]:
+        """The four sums at the source, in the lake, and in the star schema of both engines."""
+        postgres = {
+            "source": (self.source, "public.pgbench_{}"),
+            "Postgres": (self.app.endpoints.warehouse, _DIMENSION),
+        }
+        found = {}
+        for where, (endpoint, tables) in postgres.items():
+            with closing(psycopg2.connect(**endpoint.dsn())) as connection, connection.cursor() as cursor:
+                cursor.execute(_sums(tables))
+                found[where] = dict(zip(SUMMED, map(int, cursor.fetchone() or ()), strict=True))
+        for where, tables in {"lake": "bench_lake.{}_current", "Delta": _DIMENSION}.items():
+            (row,) = rows_of(self.app, _sums(tables))
+            found[where] = {name: int(total) for name, total in row.items()}
         return found
+
+
+def _sums(tables: str) -> str:
+    each = (f"(select coalesce(sum({column}), 0) from {tables.format(t)}) as {t}" for t, column in SUMMED.items())
+    return f"select {', '.join(each)}"

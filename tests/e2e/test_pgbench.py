@@ -1,4 +1,4 @@
-"""pgbench as an oracle: kill -9 of every part while it runs, then a lost slot; source and lake have the same sums."""
+"""pgbench as an oracle: kill -9 of every part while it runs, then a lost slot; all have the source's sums."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ from headrace.proof import proof
 from infra.local import deployment
 from streaming_jobs.gaps import stable_ends
 from tests.conftest import WaitUntil
-from tests.e2e.pgbench import PIPELINE, SUMMED, Bench, write_pipeline
+from tests.e2e.pgbench import PIPELINE, Bench, write_pipeline
 from tests.e2e.shell import README, Shell
 
-# One in the gate: each costs a minute.
-SEEDS = range(1, 1 + int(os.environ.get("HEADRACE_CHAOS_SEEDS", "1")))
+SEEDS = range(1, 1 + int(os.environ.get("HEADRACE_CHAOS_SEEDS", "3")))
 SECTION = README.split("## When the slot is gone")[1].split("\n## ")[0]
 (RECOVER,) = re.findall(r"```sh\n(.*?)```", SECTION, re.DOTALL)
 
@@ -46,17 +45,12 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 
 def assert_equal(bench: Bench, told: str) -> None:
-    """All four sums are equal at the source and in the lake, and the whole proof holds."""
-    source = bench.sums()
-    assert len(set(source.values())) == 1, f"pgbench itself is wrong: {source}"
+    """All four sums are equal at the source, in the lake and in the warehouse, and the whole proof holds."""
     findings = until_equal(lambda: proof(bench.app), timeout_s=300)
     assert [finding for finding in findings if not finding.equal] == [], told
-    columns = ", ".join(
-        f"(select coalesce(sum({column}), 0) from {PIPELINE}_lake.{name}_current) as {name}"
-        for name, column in SUMMED.items()
-    )
-    lake = {name: int(total) for name, total in rows_of(bench.app, f"select {columns}")[0].items()}
-    assert lake == source, told
+    sums = bench.sums()
+    assert len(set(sums["source"].values())) == 1, f"pgbench itself is wrong: {sums}"
+    assert [where for where in sums if sums[where] != sums["source"]] == [], f"{told}: {sums}"
 
 
 @pytest.mark.parametrize("seed", SEEDS)
