@@ -38,12 +38,16 @@ from streaming_jobs.ranges import Range
 from streaming_jobs.state import merge_state
 from streaming_jobs.tables import create_tables
 from tests.services.type_cases import Cases
+from warehouse_sql.copy_text import CopyReader
+from warehouse_sql.hive import query
 
 TIMES = "'timestampFormat', \"yyyy-MM-dd'T'HH:mm:ss.SSSSSS'Z'\", 'timestampNTZFormat', \"yyyy-MM-dd'T'HH:mm:ss.SSSSSS\""
 # How to make the value again of what the lake holds, where a cast does not.
 BACK = {
     "hstore": "select coalesce(hstore(array_agg(key), array_agg(value)), '')::text from json_each_text(%s::json)",
 }
+WAREHOUSE = {"string": "text", "timestamp": "timestamptz", "timestamp_ntz": "timestamp", "tinyint": "smallint"}
+WAREHOUSE |= {"double": "float8", "float": "float4", "binary": "bytea"}
 CHANGED = 1000
 """What the first read sent as row n comes as row n + CHANGED in a change."""
 
@@ -214,6 +218,32 @@ class Types:
             spelled = [f"{content_text_spark(columns)} as {name}" for name, columns in contents.items()]
             frame = self.spark.table(f"{stream.history}_current")
             found[stream.name] = frame.selectExpr("id", *texts, *spelled, f"{as_json(stream)} as json").collect()
+        return found
+
+    @cached_property
+    def over_hive(self) -> dict[str, dict[int, str]]:
+        """The current rows by id as JSON, read over HiveServer2."""
+        found = {}
+        for stream in self.pipeline.streams:
+            _, rows = query(self.endpoints, f"select id, {as_json(stream)} from {stream.history}_current")
+            found[stream.name] = dict(map(tuple, rows))
+        return found
+
+    @cached_property
+    def in_warehouse(self) -> dict[str, dict[int, str]]:
+        """The texts of the current rows by id after a merge's COPY into Postgres; without nested columns."""
+        found = {}
+        for stream in self.pipeline.streams:
+            plain = flat(stream)
+            spelled = {c.name: parse_type(c.spark_type) for c in plain}
+            listed = ", ".join(f"{n} {WAREHOUSE.get(t.name, t.simple())}" for n, t in spelled.items())
+            warehouse = self.endpoints.warehouse.dsn()
+            with closing(psycopg2.connect(**warehouse)) as connection, connection.cursor() as cursor:
+                cursor.execute(f"set time zone 'UTC'; create temporary table copied ({listed})")
+                reader = CopyReader(self.spark.table(f"{stream.history}_current").select(*spelled), "copied")
+                cursor.copy_expert(f"copy copied ({', '.join(spelled)}) from stdin", reader)
+                cursor.execute(f"select id, {content_text_postgres(plain)} from copied")
+                found[stream.name] = dict(cursor.fetchall())
         return found
 
     def records(self, stream: Stream) -> Iterator[bytes]:
