@@ -9,21 +9,26 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+import requests
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
+from connectors import debezium, password
 from connectors.reread import read_again
 from contracts.endpoints import Endpoints
 from contracts.errors import HeadraceError
 from contracts.settings import Settings
 from infra.local import deployment as local_deployment
+from infra.local import process
+from infra.local.layout import data_dir
 from tests.conftest import WaitUntil
 from tests.services.any_documents import Mongodb
 from tests.services.any_server import SLOW, Mariadb, Postgres, SqlSource, kill_part
@@ -36,6 +41,17 @@ with_a_server = pytest.mark.parametrize("source", SERVERS, indirect=True)
 
 def server_of(kind: str, request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue("mariadb_process") if kind == "mariadb" else None
+
+
+def everything_in(topic: str, kafka: str) -> Iterator[bytes]:
+    """Key and value of each of its records, as they are."""
+    settings = {"bootstrap.servers": kafka, "group.id": "none", "enable.partition.eof": True}
+    with closing(Consumer(settings)) as reader:
+        for number in reader.list_topics(topic, timeout=10).topics[topic].partitions:
+            reader.assign([TopicPartition(topic, number, OFFSET_BEGINNING)])
+            while not (record := reader.poll(30)) or not record.error():
+                assert record is not None, "no answer"
+                yield (record.key() or b"") + (record.value() or b"")
 
 
 @contextmanager
@@ -196,6 +212,41 @@ def test_a_server_that_is_killed_while_its_changes_are_read(source: SqlSource, w
     shown = source.lake()
     assert shown == source.rows("orders")
     assert {key for key, _ in shown} >= {2000, *written[1:]}
+
+
+@with_a_server
+def test_no_password_in_what_connect_keeps_or_shows(source: SqlSource, wait_until: WaitUntil) -> None:
+    """Neither the right one nor one that the server refuses: the connector's own words are looked at, too."""
+    config, wrong = source.folder / source.file, f"wrong {uuid4().hex}"
+    config.write_text(json.dumps({"errors.max.retries": "0"}))
+    source.apply()
+    name = debezium.connector_name(source.part)
+    at = f"{source.endpoints.connect_url}/connectors"
+    password.write(source.settings.data_dir, source.part.name, SecretStr(wrong))
+    requests.post(f"{at}/{name}/restart?includeTasks=true", timeout=60).raise_for_status()
+
+    def trace() -> str:
+        tasks = requests.get(f"{at}/{name}/status", timeout=60).json()["tasks"]
+        return next((task["trace"] for task in tasks if task["state"] == "FAILED"), "")
+
+    said = wait_until(trace, 90, "the login fails")
+    assert "authentication failed" in said or "Access denied" in said, said
+    shown = [
+        f"{at}?expand=info&expand=status",
+        *(f"{at}/{name}{more}" for more in ("", "/config", "/tasks", "/status")),
+    ]
+    kept = [requests.get(where, timeout=60).content for where in shown]
+    stored = list(everything_in("_connect_configs", source.endpoints.kafka))
+    kept += [*stored, *everything_in("_connect_status", source.endpoints.kafka)]
+    kept.append(process.log_file(data_dir(source.settings), "connect").read_bytes())
+    reference = b"${directory:"
+    assert any(reference in one and name.encode() in one for one in stored), "the topic was not read"
+    assert said.splitlines()[0].encode() in kept[-1], "the log was not read"
+    for secret in (source.password, wrong):
+        assert secret
+        assert not [one for one in kept if secret.encode() in one]
+    source.apply()
+    wait_until(lambda: not trace(), 60, "it is let in again")
 
 
 @pytest.mark.parametrize("slow_source", SERVERS, indirect=True)
