@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 import pymysql
 from pymysql.cursors import Cursor
 
+from connectors import unreachable
 from contracts.endpoints import MariadbEndpoint
 from contracts.errors import Fatal, PlanRefused, ServiceUnavailable
 from contracts.stream import Pipeline
@@ -38,11 +40,7 @@ def connected(endpoint: MariadbEndpoint, kind: type[Cursor] = Cursor) -> Iterato
     try:
         connection = _open(endpoint)
     except pymysql.err.OperationalError as error:
-        raise ServiceUnavailable(
-            f"MariaDB did not accept the connection: {error.args[-1]}",
-            host=f"{endpoint.host}:{endpoint.port}",
-            user=endpoint.user,
-        ) from error
+        raise _refused(endpoint, error) from error
     try:
         with connection.cursor(kind) as cursor:
             yield cursor
@@ -60,6 +58,37 @@ def _open(endpoint: MariadbEndpoint) -> pymysql.Connection[Cursor]:
         autocommit=True,
         connect_timeout=10,
         init_command="SET time_zone = '+00:00'",
+        **_encryption(endpoint),
+    )
+
+
+def _encryption(endpoint: MariadbEndpoint) -> dict[str, Any]:
+    """What was said of TLS, in pymysql's words. ServiceUnavailable if the file to trust cannot be read."""
+    if endpoint.sslmode == "disable":
+        return {"ssl_disabled": True}
+    if endpoint.sslmode == "require":
+        return {"ssl": {"verify_mode": "none"}}
+    if not endpoint.sslmode:
+        return {}
+    try:
+        trusted = ssl.create_default_context(cafile=endpoint.sslrootcert)
+    except OSError as error:  # also what is no certificate
+        raise _refused(endpoint, error) from error
+    # As libpq: what MariaDB's own tools sign would not pass.
+    trusted.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    trusted.check_hostname = endpoint.sslmode == "verify-full"
+    return {"ssl": trusted}
+
+
+def _refused(endpoint: MariadbEndpoint, error: Exception) -> ServiceUnavailable:
+    # Other errors of the operating system end with the message, too; an SSLError's is all of it.
+    why = str(error.args[-1]) if isinstance(error, pymysql.MySQLError) else str(error)
+    return ServiceUnavailable(
+        f"MariaDB did not accept the connection: {why}",
+        next_step=unreachable.next_step_mariadb(why, endpoint)
+        or "see that the server runs there and lets this user in, or correct the settings",
+        host=f"{endpoint.host}:{endpoint.port}",
+        user=endpoint.user,
     )
 
 
@@ -116,9 +145,7 @@ def access(replicator: MariadbEndpoint) -> Access:
     except pymysql.err.OperationalError as error:
         if error.args[0] == _ACCESS_DENIED:
             return Access(False)
-        raise ServiceUnavailable(
-            f"MariaDB did not accept the connection: {error.args[-1]}", host=f"{replicator.host}:{replicator.port}"
-        ) from error
+        raise _refused(replicator, error) from error
     server: frozenset[str] = frozenset()
     databases: dict[str, frozenset[str]] = {}
     logged = ("", "")

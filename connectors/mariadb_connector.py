@@ -66,6 +66,9 @@ DEFAULTS: Mapping[str, str] = {
     )
 }
 FILE = "mariadb.json"
+TRUSTSTORE = "database.ssl.truststore"
+# Debezium's words for libpq's; what is not said is left to it.
+_SSL_MODES = {"disable": "disable", "require": "trust", "verify-ca": "verify-ca", "verify-full": "verify-full"}
 _FROM_CONTRACTS = ("topic.prefix", "table.include.list", "database.include.list")
 
 
@@ -79,8 +82,11 @@ def server_id(part: Pipeline) -> int:
     return 100_000 + zlib.crc32(part.name.encode()) % 1_000_000_000
 
 
-def render(part: Pipeline, replicator: MariadbEndpoint, kafka: str, *, password_reference: str) -> dict[str, str]:
-    """The whole desired config; `kafka` is the broker as Connect reaches it. Never holds a password."""
+def render(
+    part: Pipeline, replicator: MariadbEndpoint, kafka: str, *, password_reference: str, truststore: str
+) -> dict[str, str]:
+    """The whole desired config; `kafka` is the broker as Connect reaches it, `truststore` the authorities to trust, as
+    Connect finds them. Never holds a password."""
     debezium.check_topics(part)
     sources = [stream.table_source for stream in part.cdc_streams]
     return {
@@ -90,6 +96,7 @@ def render(part: Pipeline, replicator: MariadbEndpoint, kafka: str, *, password_
         "database.port": str(replicator.port),
         "database.user": replicator.user,
         "database.password": password_reference,
+        **_encryption(replicator, truststore),
         "database.server.id": str(server_id(part)),
         "topic.prefix": part.name,
         "database.include.list": ",".join(sorted({re.escape(source.schema) for source in sources})),
@@ -102,6 +109,13 @@ def render(part: Pipeline, replicator: MariadbEndpoint, kafka: str, *, password_
         "notification.sink.topic.name": debezium.notifications_topic(part),
         **overrides(part, FILE, PROMISES, _FROM_CONTRACTS),
     }
+
+
+def _encryption(replicator: MariadbEndpoint, truststore: str) -> dict[str, str]:
+    if not replicator.sslmode:
+        return {}
+    mode = {"database.ssl.mode": _SSL_MODES[replicator.sslmode]}
+    return mode | ({TRUSTSTORE: truststore} if replicator.sslmode.startswith("verify-") else {})
 
 
 def overrides(part: Pipeline, name: str, promises: Mapping[str, str], declared: Collection[str]) -> dict[str, str]:

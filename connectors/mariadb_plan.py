@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
-from connectors import debezium, mariadb, mariadb_connector, password
+from connectors import debezium, mariadb, mariadb_connector, password, truststore
 from connectors.connector_plan import plan_connector, plan_first_reads, plan_secret
 from connectors.mariadb_checks import check
 from connectors.plan import Change, Plan
@@ -27,13 +28,31 @@ def add(found: Plan, pipeline: Pipeline, endpoints: Endpoints, settings: Setting
             endpoints.mariadb_replicator,
             endpoints.kafka,
             password_reference=password.reference(settings.data_dir, part.name),
+            truststore=str(truststore.file(settings.data_dir, part.name)),
         )
         _plan_server(found, part, endpoints, config, running)
         secret = endpoints.mariadb_replicator.password
         plan_secret(found, part, settings, secret, config["database.password"])
+        _plan_truststore(found, part, endpoints, settings, config.get(mariadb_connector.TRUSTSTORE))
         plan_connector(found, part, endpoints, connect, running, config)
     if running:
         plan_first_reads(found, part, endpoints, running)
+
+
+def _plan_truststore(
+    found: Plan, part: Pipeline, endpoints: Endpoints, settings: Settings, referred: str | None
+) -> None:
+    ours, trusted = truststore.file(settings.data_dir, part.name), Path(endpoints.mariadb_replicator.sslrootcert)
+    if referred == str(ours) and not truststore.is_written(ours, trusted):
+        found.changes.append(
+            Change(
+                "trusted authorities",
+                str(ours),
+                "others" if ours.exists() else "",
+                f"the certificates of {trusted}, for Connect",
+                lambda: truststore.write(ours, trusted),
+            )
+        )
 
 
 def _included(running: Mapping[str, str] | None, what: str) -> set[str]:

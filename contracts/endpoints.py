@@ -39,12 +39,15 @@ class PostgresEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class MariadbEndpoint:
-    """One MariaDB server and the user to be there; an empty host says that there is none."""
+    """One MariaDB server, the user to be there, and how the connection is encrypted, in libpq's words: each client's
+    own default if `sslmode` is empty. An empty host says that there is none."""
 
     host: str
     port: int
     user: str
     password: SecretStr
+    sslmode: str = ""
+    sslrootcert: str = ""
 
 
 @dataclass(frozen=True, slots=True)

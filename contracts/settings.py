@@ -31,6 +31,7 @@ def _named(path: object) -> object:
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Directory = Annotated[Path, BeforeValidator(_named)]
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
+MariadbSslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
 
 
 class _Part(BaseModel):
@@ -49,7 +50,18 @@ class ConnectSettings(_Part):
     url: str = ""
 
 
-class PostgresSettings(_Part):
+class _Encrypted(_Part):
+    sslrootcert: Directory | None = None
+
+    @model_validator(mode="after")
+    def _has_what_it_verifies_with(self) -> Self:
+        mode = str(getattr(self, "sslmode", ""))
+        if mode.startswith("verify-") and self.sslrootcert is None:
+            raise ValueError(f"sslmode {mode} needs sslrootcert: the file with the certificate to trust")
+        return self
+
+
+class PostgresSettings(_Encrypted):
     """A database; an empty host means the local server. The password is never printed. `sslmode` and `sslrootcert` are
     those of libpq; of the source they reach Debezium too, whose worker reads the certificate under the same path."""
 
@@ -59,13 +71,6 @@ class PostgresSettings(_Part):
     user: str = ""
     password: SecretStr = SecretStr("")
     sslmode: SslMode = "prefer"
-    sslrootcert: Directory | None = None
-
-    @model_validator(mode="after")
-    def _has_what_it_verifies_with(self) -> Self:
-        if self.sslmode.startswith("verify-") and self.sslrootcert is None:
-            raise ValueError(f"sslmode {self.sslmode} needs sslrootcert: the file with the certificate to trust")
-        return self
 
 
 class ReplicatorSettings(_Part):
@@ -75,15 +80,17 @@ class ReplicatorSettings(_Part):
     password: SecretStr = SecretStr("")
 
 
-class MariadbSettings(_Part):
+class MariadbSettings(_Encrypted):
     """A MariaDB server that a pipeline's tables come from. It is always your own: no local one is started. `user` reads
-    the catalog and the tables, and makes the `replicator`, who Debezium reads as (`user` if empty)."""
+    the catalog and the tables, and makes the `replicator`, who Debezium reads as (`user` if empty). `sslmode` and
+    `sslrootcert` mean what they mean for Postgres; Debezium's worker reads what `apply` makes of the certificate."""
 
     host: str = ""
     port: int = 3306
     user: str = ""
     password: SecretStr = SecretStr("")
     replicator: ReplicatorSettings = ReplicatorSettings()
+    sslmode: MariadbSslMode = "prefer"
 
 
 class MongodbSettings(_Part):

@@ -244,7 +244,16 @@ def _replicator(settings: Settings, here: Layout, source: PostgresEndpoint) -> P
 
 
 def _mariadb(settings: Settings, user: str, password: SecretStr) -> MariadbEndpoint:
-    return MariadbEndpoint(settings.mariadb.host, settings.mariadb.port, user, password)
+    given = settings.mariadb
+    return MariadbEndpoint(
+        given.host,
+        given.port,
+        user,
+        password,
+        # As below.
+        sslmode="" if given.sslmode == "prefer" else given.sslmode,
+        sslrootcert=str(given.sslrootcert.absolute()) if given.sslrootcert else "",
+    )
 
 
 def _external_database(given: PostgresSettings) -> PostgresEndpoint:

@@ -43,11 +43,17 @@ def contrib_owner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres
 
 
 @pytest.fixture(scope="session")
-def mariadb_owner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariadbEndpoint]:
-    """A MariaDB server of this session's own, and who owns everything in it."""
+def mariadb_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[mariadb_server.Server]:
+    """A MariaDB server of this session's own."""
     try:
         server()
     except HeadraceError as error:
         missing_service(str(error))
-    with mariadb_server.running(tmp_path_factory.mktemp("mariadb")) as owner:
-        yield owner
+    with mariadb_server.started(tmp_path_factory.mktemp("mariadb")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def mariadb_owner(mariadb_process: mariadb_server.Server) -> MariadbEndpoint:
+    """Who owns everything in it."""
+    return mariadb_process.owner

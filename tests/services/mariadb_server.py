@@ -7,7 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -22,10 +22,37 @@ OWNER = "shop_owner"
 _FIRST_PORT = 19_400
 
 
+@dataclass
+class Server:
+    """A server that a test may kill; `owner` has every privilege in it."""
+
+    owner: MariadbEndpoint
+    command: list[str]
+    log: Path
+    child: subprocess.Popen[bytes]
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.child.kill()
+        self.child.wait()
+
+    def start(self, *settings: str) -> None:
+        """On the same data, configured as before and by `settings`: what SET GLOBAL said is forgotten."""
+        self.child = _start([*self.command, *settings], self.log)
+        _wait(self.owner, self.child, self.log)
+
+
 @contextmanager
 def running(folder: Path) -> Iterator[MariadbEndpoint]:
-    """The server's owner of everything, until the end of the block. It is configured as MariaDB comes, but for the
-    binlog. Fatal if no server is installed."""
+    """As `started`, for whoever needs its owner only."""
+    with started(folder) as server:
+        yield server.owner
+
+
+@contextmanager
+def started(folder: Path, *more: str) -> Iterator[Server]:
+    """A new server, until the end of the block. It is configured as MariaDB comes, but for the binlog and the settings
+    that are given. Fatal if no server is installed."""
     mariadbd = server()
     data, log = folder / "data", folder / "mariadbd.log"
     common = ["--no-defaults", f"--datadir={data}", f"--user={getpass.getuser()}"]
@@ -53,27 +80,33 @@ def running(folder: Path) -> Iterator[MariadbEndpoint]:
         "--innodb-buffer-pool-size=32M",
         "--innodb-flush-log-at-trx-commit=2",
         "--performance-schema=off",
+        *more,
     )
-    with log.open("ab") as output:
-        child = subprocess.Popen([str(mariadbd), *common, *settings], stdout=output, stderr=subprocess.STDOUT)
+    command = [str(mariadbd), *common, *settings]
+    child = _start(command, log)
+    root = MariadbEndpoint(LOOPBACK, port, "root", SecretStr(""))
+    one = Server(replace(root, user=OWNER, password=SecretStr("its own")), command, log, child)
     try:
-        root = MariadbEndpoint(LOOPBACK, port, "root", SecretStr(""))
         _wait(root, child, log)
-        owner = replace(root, user=OWNER, password=SecretStr("its own"))
         with mariadb.connected(root) as cursor:
-            who = (owner.user, owner.password.get_secret_value())
+            who = (one.owner.user, one.owner.password.get_secret_value())
             cursor.execute("GRANT ALL PRIVILEGES ON *.* TO %s@'%%' IDENTIFIED BY %s WITH GRANT OPTION", who)
-        yield owner
+        yield one
     finally:
-        child.terminate()
-        child.wait(timeout=60)
+        one.child.terminate()
+        one.child.wait(timeout=60)
 
 
-def _wait(root: MariadbEndpoint, child: subprocess.Popen[bytes], log: Path) -> None:
+def _start(command: list[str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("ab") as output:
+        return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+
+
+def _wait(user: MariadbEndpoint, child: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + 60
     while True:
         try:
-            with mariadb.connected(root):
+            with mariadb.connected(user):
                 return
         except ServiceUnavailable:
             if child.poll() is not None or time.monotonic() > deadline:

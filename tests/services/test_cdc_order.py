@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import threading
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -27,11 +25,9 @@ from connectors.postgres_plan import plan
 from connectors.removal import remove
 from connectors.table_reads import Notes
 from contracts.endpoints import Endpoints
-from contracts.errors import HeadraceError
 from contracts.settings import Settings
 from contracts.stream import Column, Pipeline, Stream, TableSource
 from contracts.table_reads import NO_READS
-from infra.local import deployment as local_deployment
 from streaming_jobs.ingest import ingest
 from streaming_jobs.lake import create_derived
 from streaming_jobs.positions import describe
@@ -85,13 +81,6 @@ class Shop:
     def through(self) -> int:
         """The topic's end once everything committed at the source is in it."""
         return marker.quiesced(self.pipeline, self.endpoints, timeout_s=120)[self.stream.topic, 0]
-
-    def committed(self) -> int:
-        """The topic's end as it is; 0 before there is a topic."""
-        with closing(Consumer({"bootstrap.servers": self.endpoints.kafka, "group.id": "none"})) as reader:
-            if self.stream.topic not in reader.list_topics(timeout=10).topics:
-                return 0
-            return int(reader.get_watermark_offsets(TopicPartition(self.stream.topic, 0), timeout=10)[1])
 
     def lsns(self) -> list[tuple[str, int, int]]:
         """Every change as (operation, id, LSN), in the topic's order."""
@@ -181,38 +170,3 @@ def test_a_delete_that_races_a_new_insert_of_its_key_leaves_the_row_alive(shop: 
     assert [operation for operation, _, _ in changes] == ["r", "d", "c", "d", "c"]
     assert changes[3][2] > changes[4][2], "the race did not happen: the insert does not have the smaller LSN"
     assert shop.current() == shop.source() == [(1, 3)]
-
-
-@pytest.mark.timeout(800)  # Connect starts again
-def test_rows_of_a_killed_first_read_that_the_source_has_deleted_do_not_stay(
-    shop: Shop, wait_until: Any, tmp_path: Path
-) -> None:
-    """No delete of them is ever sent: the next complete snapshot sweeps what it did not read again."""
-    # A first read slow enough to be met in the middle.
-    settings = {"max.batch.size": "100", "max.queue.size": "200", "snapshot.fetch.size": "200"}
-    (tmp_path / "postgres.json").write_text(json.dumps(settings))
-    shop.run("insert into orders select n, n from generate_series(1, 40000) as n")
-
-    def applied() -> None:
-        with suppress(HeadraceError):  # Connect is killed below
-            apply(shop.plan())
-
-    # Known before: to ask takes as long as some thousand rows.
-    (connect,) = (part for part in local_deployment.status(shop.settings) if part.name == "connect")
-    assert connect.pid
-    applying = threading.Thread(target=applied, daemon=True)
-    applying.start()
-    wait_until(lambda: shop.committed() > 500, 120, "the first rows of the first read")
-    os.kill(connect.pid, signal.SIGKILL)
-    emitted = shop.committed()
-    assert emitted < 40_000
-    shop.run("delete from orders where id <= 10")
-    local_deployment.up(shop.settings)
-    applying.join(timeout=180)
-    assert not applying.is_alive()
-    changes = shop.lsns()
-    assert [change for change in changes if change[0] == "d"] == []
-    assert {change[1] for change in changes} >= set(range(1, 11)), "the race did not happen: no row to sweep was sent"
-    current = shop.current()
-    assert len(current) == 40_000 - 10
-    assert current == shop.source()

@@ -169,29 +169,6 @@ def test_every_kind_of_change_arrives_exactly(applied: Shop) -> None:
     assert all(change["transaction"]["id"] for change, _ in changes[1:])
 
 
-def test_a_stream_added_to_a_running_pipeline_gets_the_rows_that_are_there(applied: Shop) -> None:
-    applied.run(
-        """
-        CREATE TABLE refunds (id bigint PRIMARY KEY, price numeric(10,2), paid_at timestamptz);
-        INSERT INTO refunds SELECT n, n, NULL FROM generate_series(1, 100) n;
-        """
-    )
-    wider = applied.with_streams(*applied.pipeline.streams, applied.stream("refunds"))
-    planned = applied.plan(wider)
-    assert [change.kind for change in planned.changes] == ["topic", "replication access", "connector", "first read"]
-    apply(planned)
-    assert applied.plan(wider).changes == []
-    applied.run("UPDATE refunds SET price = 0 WHERE id = 7; DELETE FROM refunds WHERE id = 8")
-    rows: dict[int, Any] = {}
-    for change, _ in applied.changes("refunds"):
-        rows[(change["after"] or change["before"])["id"]] = change["after"] and change["after"]["price"]
-    assert len(rows) == 100
-    assert (rows[7], rows[8], rows[9]) == ("0.00", None, "9.00")
-    # Back to the narrower pipeline, for the tests that follow.
-    apply(applied.plan())
-    assert applied.plan().changes == []
-
-
 def test_what_a_transaction_wrote_before_its_table_was_published_arrives(applied: Shop) -> None:
     applied.run("CREATE TABLE late (id bigint PRIMARY KEY, price numeric(10,2), paid_at timestamptz)")
     wider = applied.with_streams(*applied.pipeline.streams, applied.stream("late"))

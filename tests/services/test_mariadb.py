@@ -212,23 +212,6 @@ TRUNCATE TABLE {db}.order_lines"""
     assert sorted(row[0] for row in changes.select("_op").collect()) == ["c", "c", "d", "d", "r", "r", "t"]
 
 
-def test_a_table_that_is_declared_while_the_connector_runs_is_read_from_its_beginning(shop: Shop) -> None:
-    apply(shop.plan())
-    shop.run("CREATE TABLE {db}.late (id int PRIMARY KEY);\nINSERT INTO {db}.late VALUES (1), (2)")
-    late = stream_of(shop.pipeline.name, "late", (Column("id", "int", required=True),), "id")
-    grown = replace(shop, pipeline=replace(shop.pipeline, streams=(*shop.pipeline.streams, late)))
-    planned = grown.plan()
-    assert [change.kind for change in planned.changes] == ["topic", "connector", "first read"]
-    apply(planned)
-    grown.run("INSERT INTO {db}.late VALUES (3);\nDELETE FROM {db}.late WHERE id = 1")
-    create_tables(grown.spark, grown.pipeline, grown.lake_url)
-    create_derived(grown.spark, grown.pipeline, grown.lake_url)
-    grown.take_in()
-    source, lake = grown.sides(late)
-    assert source == lake
-    assert source[0] == 2
-
-
 def test_a_connector_that_is_let_in_no_more_or_fails_is_told_and_restarted(shop: Shop, wait_until: Any) -> None:
     apply(shop.plan())
     part = shop.pipeline.of("mariadb")

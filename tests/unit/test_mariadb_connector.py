@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from connectors import debezium, mariadb_connector, topics
 from connectors.mariadb import Access, role_statements
@@ -15,7 +15,9 @@ from connectors.mariadb_position import reached, sequence_numbers
 from contracts.endpoints import MariadbEndpoint
 from contracts.errors import ContractError
 from contracts.loader import load_pipeline
+from contracts.settings import MariadbSettings, Settings
 from contracts.stream import Column, Pipeline, Stream, TableSource
+from infra.local.deployment import endpoints
 
 SECRET = "not in the config"
 REPLICATOR = MariadbEndpoint("maria", 3307, "debezium", SecretStr(SECRET))
@@ -41,9 +43,9 @@ def pipeline(tmp_path: Path) -> Pipeline:
     )
 
 
-def render(pipeline: Pipeline) -> dict[str, str]:
+def render(pipeline: Pipeline, role: MariadbEndpoint = REPLICATOR) -> dict[str, str]:
     return mariadb_connector.render(
-        pipeline.of("mariadb"), REPLICATOR, "broker:9092", password_reference="${directory:/s:p}"
+        pipeline.of("mariadb"), role, "broker:9092", password_reference="${directory:/s:p}", truststore="/t.jks"
     )
 
 
@@ -58,6 +60,35 @@ def test_the_config_says_what_the_contracts_and_the_design_say(pipeline: Pipelin
     assert config["schema.history.internal.kafka.topic"] == "shop.mariadb.schema_history"
     assert config["database.server.id"] == render(pipeline)["database.server.id"] != "0"
     assert not [value for value in config.values() if SECRET in value]
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("", {}),
+        ("disable", {"database.ssl.mode": "disable"}),
+        ("require", {"database.ssl.mode": "trust"}),
+        ("verify-ca", {"database.ssl.mode": "verify-ca", "database.ssl.truststore": "/t.jks"}),
+        ("verify-full", {"database.ssl.mode": "verify-full", "database.ssl.truststore": "/t.jks"}),
+    ],
+)
+def test_what_the_settings_say_of_tls_is_said_to_debezium(
+    pipeline: Pipeline, said: str, expected: dict[str, str]
+) -> None:
+    config = render(pipeline, replace(REPLICATOR, sslmode=said, sslrootcert="/ca.pem"))
+    assert {name: value for name, value in config.items() if ".ssl." in name} == expected
+
+
+def test_tls_of_the_settings_reaches_both_users_of_mariadb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = MariadbSettings(host="maria", sslmode="verify-full", sslrootcert=Path("ca.pem"))
+    found = endpoints(Settings(data_dir=tmp_path, mariadb=said))
+    for one in (found.mariadb, found.mariadb_replicator):
+        assert (one.sslmode, one.sslrootcert) == ("verify-full", str(tmp_path / "ca.pem"))
+    plain = endpoints(Settings(data_dir=tmp_path, mariadb=MariadbSettings(host="maria"))).mariadb
+    assert (plain.sslmode, plain.sslrootcert) == ("", "")
+    with pytest.raises(ValidationError, match="needs sslrootcert"):
+        MariadbSettings(host="maria", sslmode="verify-ca")
 
 
 def test_each_system_has_a_connector_and_topics_of_its_own(pipeline: Pipeline) -> None:
