@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,12 +17,21 @@ BASE_TYPE = """
 """
 """SQL: `base.oid` and `base.typmod` of attribute `a`. What a domain holds is what its base type holds."""
 
+UNSENT = """
+    CASE WHEN a.attgenerated = 'v' THEN 'it is computed when it is read, so no change of it is sent'
+         WHEN a.attgenerated = 's' AND current_setting('server_version_num')::int < 180000
+         THEN 'it is computed, and Postgres before 18 sends no change of such a column'
+         ELSE '' END
+"""
+"""SQL: why no change of attribute `a` ever holds a value of it; empty if they do. Only first reads do then, if they are
+not told to leave it out. From 18 on STORED ones are sent, because our publication says so (source_role.sql)."""
+
 
 @dataclass(frozen=True, slots=True)
 class SourceColumn:
     """One column. `type` is Postgres' own spelling, of a domain that of its base type; `kind` is pg_type.typtype of it
     or, of an array, of its elements, whose domains are not looked through. `key`: its place in the table's key, from
-    1, or 0. `virtual`: computed when it is read."""
+    1, or 0. `virtual`: computed when it is read. `unsent`: why no change ever holds it, empty if they do."""
 
     name: str
     type: str
@@ -29,6 +39,7 @@ class SourceColumn:
     required: bool
     key: int
     virtual: bool
+    unsent: str
     description: str
 
 
@@ -68,6 +79,8 @@ class SourceTable:
         return tuple(c.name for c in sorted(self.columns, key=lambda c: c.key) if c.key)
 
 
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
+
 _TABLES = """
     SELECT n.nspname, c.relname, c.relkind::text, c.relispartition, c.relreplident::text,
            coalesce(obj_description(c.oid, 'pg_class'), ''),
@@ -96,7 +109,7 @@ _COLUMNS = f"""
                        AND array_position(i.indkey::int2[], a.attnum) - array_lower(i.indkey::int2[], 1)
                            < i.indnkeyatts
                        AND CASE WHEN %(identity)s = 'i' THEN i.indisreplident ELSE i.indisprimary END), 0),
-           a.attgenerated = 'v', coalesce(col_description(a.attrelid, a.attnum), '')
+           a.attgenerated = 'v', {UNSENT}, coalesce(col_description(a.attrelid, a.attnum), '')
     FROM pg_attribute a, {BASE_TYPE} JOIN pg_type t ON t.oid = base.oid
          LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
     WHERE a.attrelid = %(oid)s AND a.attnum > 0 AND NOT a.attisdropped
@@ -113,6 +126,11 @@ _FOREIGN_KEYS = """
     WHERE f.contype = 'f' AND f.conrelid = %(oid)s AND NOT c.relispartition
     ORDER BY f.conname
 """
+
+
+def quoted(*names: str) -> str:
+    """The names as one qualified name in a statement to type."""
+    return ".".join(name if _PLAIN.fullmatch(name) else '"' + name.replace('"', '""') + '"' for name in names)
 
 
 def read_tables(connection: Connection, *, names: Sequence[str] = (), schema: str = "public") -> list[SourceTable]:

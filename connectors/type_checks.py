@@ -9,7 +9,7 @@ from psycopg2.extensions import connection as Connection
 from connectors import source_rows
 from connectors.declared_types import NotCarried, declare
 from connectors.finding import Finding
-from connectors.source_catalog import SourceTable
+from connectors.source_catalog import SourceTable, quoted
 from contracts.stream import Stream
 
 _IDENTITIES = {"f": "FULL", "n": "NOTHING", "d": "DEFAULT", "i": "USING INDEX …"}
@@ -21,7 +21,7 @@ def check_types(stream: Stream, table: SourceTable) -> Iterator[Finding]:
         found = next((one for one in table.columns if one.name == column.name), None)
         if found is None:
             continue
-        carried = declare(found.type, found.kind)
+        carried = NotCarried(found.unsent, left_out=True) if found.unsent else declare(found.type, found.kind)
         if isinstance(carried, NotCarried):
             what, fix = f"{carried.why}: the column cannot be declared", f"{stream.file}: remove it"
             if not carried.left_out:
@@ -34,6 +34,21 @@ def check_types(stream: Stream, table: SourceTable) -> Iterator[Finding]:
         else:
             continue
         yield Finding("refusal", what, table.qualified, column.name, column.spark_type, found.type, fix)
+
+
+def check_computed(table: SourceTable) -> Iterator[Finding]:
+    """Postgres refuses the UPDATEs and DELETEs of a published table whose identity it cannot publish."""
+    computed = [column.name for column in table.columns if column.virtual]
+    if computed and table.identity == "f":
+        name = quoted(table.schema, table.name)
+        yield Finding(
+            "refusal",
+            "the column is computed when it is read, and the table has REPLICA IDENTITY FULL",
+            table.qualified,
+            ", ".join(computed),
+            why="once the table is published, Postgres 18 refuses every UPDATE and DELETE of it",
+            fix=f"ALTER TABLE {name} REPLICA IDENTITY DEFAULT;  -- or drop the column and add it as STORED",
+        )
 
 
 def check_rows(connection: Connection, stream: Stream, table: SourceTable, publication: str) -> Iterator[Finding]:

@@ -1,0 +1,125 @@
+"""Tables that are not as one would draw them (computed columns): from the contracts that `init` drafts to the lake,
+which is the source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from psycopg2 import errors
+from pydantic import SecretStr
+from pyspark.sql import SparkSession
+
+from contracts.endpoints import Endpoints, PostgresEndpoint
+from contracts.settings import Settings
+from contracts.stream import Column
+from tests.services.drafted_lake import DraftedLake
+
+COMPUTED = """
+create table line (id bigint primary key, price numeric(10,2), pieces int,
+                   total numeric(12,2) generated always as (price * pieces) stored,
+                   label text generated always as ('no ' || id || repeat('.', 3000)) stored);
+create table line_full (id bigint primary key, price numeric(10,2),
+                        twice numeric(12,2) generated always as (price * 2) stored);
+alter table line_full replica identity full;
+alter table line alter column label set storage external;
+insert into line (id, price, pieces) values (1, 1.50, 2), (2, 2.50, null), (3, 3, 3);
+insert into line_full (id, price) values (1, 1.50), (2, null), (3, 3);
+"""
+COMPUTED_CHANGES = """
+insert into line (id, price, pieces) values (4, 4, 4), (5, 5, 5);
+update line set pieces = 10 where id in (1, 4);
+update line set id = 30 where id = 3;
+delete from line where id = 2;
+insert into line_full (id, price) values (4, 4);
+update line_full set price = 10 where id in (1, 2);
+update line_full set id = 30 where id = 3;
+delete from line_full where id = 4;
+"""
+WHEN_READ = """
+create table when_read (id int primary key, n int, doubled int generated always as (n * 2) virtual);
+insert into when_read (id, n) values (1, 1), (2, 2);
+"""
+WHEN_READ_CHANGES = "insert into when_read (id, n) values (3, 3); update when_read set n = 10 where id = 1;"
+
+
+@pytest.fixture
+def lake(spark: SparkSession, endpoints: Endpoints, deployment: Settings, tmp_path: Path) -> Iterator[DraftedLake]:
+    lake = DraftedLake(spark, endpoints, deployment, tmp_path)
+    yield lake
+    lake.drop()
+
+
+@pytest.fixture
+def old_lake(
+    spark: SparkSession, endpoints: Endpoints, contrib_owner: PostgresEndpoint, deployment: Settings, tmp_path: Path
+) -> Iterator[DraftedLake]:
+    """Of a server that publishes no generated column: Postgres before 18."""
+    replicator = replace(contrib_owner, user="replicator", password=SecretStr("theirs"))
+    lake = DraftedLake(spark, replace(endpoints, source=contrib_owner, replicator=replicator), deployment, tmp_path)
+    yield lake
+    lake.drop()
+
+
+def test_computed_columns_reach_the_lake(lake: DraftedLake) -> None:
+    lake.ask(f"create schema {lake.name}")
+    lake.ask(COMPUTED + WHEN_READ)
+    assert lake.draft() == []
+    columns = {stream.name: [column.name for column in stream.columns] for stream in lake.pipeline.streams}
+    assert columns["line"] == ["id", "price", "pieces", "total", "label"]
+    assert columns["when_read"] == ["id", "n"]
+    lake.apply()
+    lake.take_in()
+    assert lake.lake() == lake.source()
+    assert lake.plan().changes == []
+
+    lake.ask(COMPUTED_CHANGES + WHEN_READ_CHANGES)
+    lake.take_in()
+    source = lake.source()
+    assert lake.lake() == source
+    assert {name: len(rows) for name, rows in source.items()} == {
+        "line": 4,
+        "line_full": 3,
+        "when_read": 3,
+    }
+
+
+def test_before_postgres_18_a_computed_column_is_left_out_of_contracts_and_first_reads(old_lake: DraftedLake) -> None:
+    lake = old_lake
+    lake.ask(f"create schema {lake.name}")
+    if int(lake.ask("show server_version_num")[0][0]) >= 180_000:
+        pytest.skip("this machine's packages have no Postgres before 18")
+    lake.ask(COMPUTED)
+    lake.draft()
+    written = lake.folder / "contracts" / "line.yaml"
+    assert "# - total (numeric(12,2)) is left out: it is computed, and Postgres before 18" in written.read_text()
+    lake.apply()
+    lake.ask(COMPUTED_CHANGES)
+    lake.take_in()
+    source = lake.source()
+    assert lake.lake() == source
+    assert {name: len(rows) for name, rows in source.items()} == {"line": 4, "line_full": 3}
+
+    line = lake.pipeline.stream("line")
+    total = Column("total", "decimal(12,2)", source_type="numeric(12,2)")
+    declared = replace(lake.pipeline, streams=(replace(line, columns=(*line.columns, total)),))
+    (refused,) = lake.plan(declared).refusals
+    assert f"{lake.name}.line.total: it is computed, and Postgres before 18" in refused
+    assert f"{line.file}: remove it" in refused
+
+
+def test_a_table_whose_changes_postgres_would_refuse_once_it_is_published_is_refused(lake: DraftedLake) -> None:
+    """So that nobody's UPDATE fails at the source because of us."""
+    lake.ask(f"create schema {lake.name}")
+    lake.ask(WHEN_READ)
+    lake.draft()
+    lake.ask("alter table when_read replica identity full")
+    (refused,) = lake.plan().refusals
+    assert f"ALTER TABLE {lake.name}.when_read REPLICA IDENTITY DEFAULT;" in refused
+    lake.ask("create publication proof_of_it for table when_read")
+    with pytest.raises(errors.InvalidColumnReference, match="cannot update table"):
+        lake.ask("update when_read set n = 3")
+    lake.ask("drop publication proof_of_it; alter table when_read replica identity default")
+    assert lake.plan().refusals == []
