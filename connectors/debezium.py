@@ -165,11 +165,13 @@ def render(
     password_reference: str,
     placeholder: str,
     unsent: Sequence[str] = (),
+    keys: str = "",
 ) -> dict[str, str]:
     """The whole desired config: promises, defaults, what the contracts say, then the pipeline's own overrides.
 
     `kafka` is the broker as Connect reaches it. `unsent`: `schema.table.column` of columns that only a first read would
-    hold. Pure but for reading the overrides' file. Never holds a password.
+    hold. `keys`: those that are not the tables' own (`message.key.columns`). Pure but for reading the overrides' file.
+    Never holds a password.
     """
     if not _NAME.fullmatch(pipeline.name):
         raise ContractError(
@@ -198,6 +200,7 @@ def render(
         "signal.kafka.groupId": f"headrace-{pipeline.name}-signals",
         "notification.sink.topic.name": notifications_topic(pipeline),
         _PLACEHOLDER: placeholder,
+        **({"message.key.columns": keys} if keys else {}),
         **_leaving_out(unsent, overrides(pipeline)),
     }
 

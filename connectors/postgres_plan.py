@@ -8,6 +8,7 @@ from pathlib import Path
 
 from connectors import connector, debezium, password, snapshots, source
 from connectors.connector_plan import plan_connector, plan_first_reads, plan_secret
+from connectors.key_checks import message_keys
 from connectors.plan import Change, Plan, plan_topics
 from connectors.rest import Connect
 from connectors.source_catalog import read_tables
@@ -41,6 +42,7 @@ def plan(pipeline: Pipeline, endpoints: Endpoints, settings: Settings) -> Plan:
             password_reference=password.reference(settings.data_dir, part.name),
             placeholder=debezium.placeholder(running, kept_in),
             unsent=[f"{table.qualified}.{one.name}" for table in tables for one in table.columns if one.unsent],
+            keys=message_keys(part, tables),
         )
         unpublished = _plan_source(found, part, endpoints, config)
         plan_secret(found, part, settings, endpoints.replicator.password, config["database.password"])

@@ -56,7 +56,8 @@ class ForeignKey:
 @dataclass(frozen=True, slots=True)
 class SourceTable:
     """One table. `kind` is pg_class.relkind. Its key is the primary key or, where the replica identity is an index,
-    that index. `unique_index`: an index that could be its identity, if it has no key."""
+    that index. `unique_index`: an index that could be its identity, if it has no key. `primary`: the primary key's
+    columns. `unique`: those of every index that keeps all rows apart at any moment, but for NULLs."""
 
     schema: str
     name: str
@@ -65,6 +66,8 @@ class SourceTable:
     identity: str
     description: str
     unique_index: str = ""
+    primary: tuple[str, ...] = ()
+    unique: tuple[tuple[str, ...], ...] = ()
     columns: tuple[SourceColumn, ...] = ()
     foreign_keys: tuple[ForeignKey, ...] = ()
 
@@ -81,7 +84,12 @@ class SourceTable:
 
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 
-_TABLES = """
+_INDEXED = """
+    SELECT a.attname::text FROM pg_attribute a
+    WHERE a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]) ORDER BY a.attnum
+"""
+
+_TABLES = f"""
     SELECT n.nspname, c.relname, c.relkind::text, c.relispartition, c.relreplident::text,
            coalesce(obj_description(c.oid, 'pg_class'), ''),
            coalesce((SELECT u.relname FROM pg_index i JOIN pg_class u ON u.oid = i.indexrelid
@@ -90,6 +98,10 @@ _TABLES = """
                        AND NOT EXISTS (SELECT FROM pg_attribute k WHERE k.attrelid = c.oid
                                        AND k.attnum = ANY (i.indkey) AND NOT k.attnotnull)
                      ORDER BY i.indnkeyatts, u.relname LIMIT 1), ''),
+           (SELECT array({_INDEXED}) FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary),
+           (SELECT json_agg(array({_INDEXED}) ORDER BY i.indexrelid) FROM pg_index i
+            WHERE i.indrelid = c.oid AND i.indisunique AND i.indimmediate AND i.indisvalid
+              AND i.indpred IS NULL AND i.indexprs IS NULL),
            c.oid
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't'
@@ -140,8 +152,14 @@ def read_tables(connection: Connection, *, names: Sequence[str] = (), schema: st
         cursor.execute(_TABLES, {"names": list(names) or None, "schema": schema})
         found = cursor.fetchall()
     return [
-        replace(table, columns=tuple(_columns(connection, oid, table.identity)), foreign_keys=_keys(connection, oid))
-        for *row, oid in found
+        replace(
+            table,
+            primary=tuple(primary or ()),
+            unique=tuple(map(tuple, unique or ())),
+            columns=tuple(_columns(connection, oid, table.identity)),
+            foreign_keys=_keys(connection, oid),
+        )
+        for *row, primary, unique, oid in found
         if (table := SourceTable(*row))
     ]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from psycopg2.extensions import connection as Connection
 
 from connectors.finding import Finding
+from connectors.key_checks import check_key
 from connectors.server_checks import check_role, check_server
 from connectors.source import cdc_tables
 from connectors.source_catalog import UNSENT, SourceTable, quoted, read_tables
@@ -73,6 +74,7 @@ def check(connection: Connection, pipeline: Pipeline, *, slot: str, role: str) -
             continue
         findings += compare(stream, _of_base_types(table, described[0]))
         findings += [*check_types(stream, described[0]), *check_computed(described[0])]
+        findings += check_key(stream, described[0])
         findings += check_rows(connection, stream, described[0], slot)
     return findings
 

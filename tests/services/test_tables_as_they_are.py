@@ -1,5 +1,5 @@
-"""Tables that are not as one would draw them (computed columns): from the contracts that `init` drafts to the lake,
-which is the source."""
+"""Tables that are not as one would draw them (computed columns, odd names, no primary key): from the contracts that
+`init` drafts to the lake, which is the source."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 
 from contracts.endpoints import Endpoints, PostgresEndpoint
 from contracts.settings import Settings
-from contracts.stream import Column
+from contracts.stream import Column, Stream, TableSource
 from tests.services.drafted_lake import DraftedLake
 
 COMPUTED = """
@@ -43,6 +43,56 @@ create table when_read (id int primary key, n int, doubled int generated always 
 insert into when_read (id, n) values (1, 1), (2, 2);
 """
 WHEN_READ_CHANGES = "insert into when_read (id, n) values (3, 3); update when_read set n = 10 where id = 1;"
+NAMES = """
+create table "order" ("select" int, "from" text, "table" int, primary key ("from", "select"));
+create table "MixedCase" (id int primary key, "end" timestamptz, "user" text not null);
+insert into "order" values (1, 'a', 1), (2, 'a', 2), (1, 'b', 3);
+insert into "MixedCase" values (1, '2026-01-02 03:04:05.678901+02', 'Ada'), (2, null, '');
+"""
+NAMES_CHANGES = """
+insert into "order" values (9, 'c', 4); update "order" set "table" = 20 where "select" = 2;
+update "order" set "from" = 'B' where "from" = 'b'; delete from "order" where "from" = 'a' and "select" = 1;
+insert into "MixedCase" values (3, now(), 'Eve'); update "MixedCase" set "end" = now() where id = 2;
+delete from "MixedCase" where id = 1;
+"""
+NO_PRIMARY_KEY = """
+create table pass (code text not null, gate int not null, note text, seen text);
+alter table pass replica identity full;
+insert into pass select 'c' || n, n, repeat(md5(n::text), 400), 'once' from generate_series(1, 4) n;
+"""
+UNIQUE = "create unique index pass_once on pass (gate, code) include (seen);"
+NO_PRIMARY_KEY_CHANGES = """
+insert into pass values ('c5', 5, null, null); update pass set seen = 'twice' where gate = 1;
+update pass set gate = 20 where code = 'c2'; delete from pass where code = 'c3';
+"""
+BADGES = """
+create table badge (id int primary key, code text not null unique, owner text);
+alter table badge replica identity full;
+insert into badge values (1, 'x1', 'Ada'), (2, 'x2', 'Eve'), (3, 'x3', 'Bob');
+"""
+BADGES_CHANGES = """
+update badge set code = 'x10' where id = 1; update badge set code = 'x1', owner = null where id = 2;
+update badge set id = 30 where id = 3; delete from badge where id = 2;
+"""
+
+
+def badges(lake: DraftedLake) -> Stream:
+    """The stream of a table by another key than its primary key."""
+    columns = (Column("id", "int"), Column("code", "string", required=True), Column("owner", "string"))
+    table = TableSource(lake.name, "badge")
+    return Stream(lake.name, "badge", f"{lake.name}.{table.qualified}", table, columns, ("code",))
+
+
+def passes(lake: DraftedLake) -> Stream:
+    """The stream of a table without a primary key, of which `init` makes none."""
+    columns = (
+        Column("code", "string", required=True),
+        Column("gate", "int", required=True),
+        Column("note", "string"),
+        Column("seen", "string"),
+    )
+    table = TableSource(lake.name, "pass")
+    return Stream(lake.name, "pass", f"{lake.name}.{table.qualified}", table, columns, ("gate", "code"))
 
 
 @pytest.fixture
@@ -63,10 +113,12 @@ def old_lake(
     lake.drop()
 
 
-def test_computed_columns_reach_the_lake(lake: DraftedLake) -> None:
+def test_computed_columns_odd_names_and_keys_that_are_no_primary_keys_reach_the_lake(lake: DraftedLake) -> None:
     lake.ask(f"create schema {lake.name}")
-    lake.ask(COMPUTED + WHEN_READ)
-    assert lake.draft() == []
+    lake.ask(COMPUTED + WHEN_READ + NAMES + NO_PRIMARY_KEY + UNIQUE)
+    assert [refused.table for refused in lake.draft()] == [f"{lake.name}.pass"]
+    lake.ask(BADGES)
+    lake.declare(passes(lake), badges(lake))
     columns = {stream.name: [column.name for column in stream.columns] for stream in lake.pipeline.streams}
     assert columns["line"] == ["id", "price", "pieces", "total", "label"]
     assert columns["when_read"] == ["id", "n"]
@@ -75,7 +127,7 @@ def test_computed_columns_reach_the_lake(lake: DraftedLake) -> None:
     assert lake.lake() == lake.source()
     assert lake.plan().changes == []
 
-    lake.ask(COMPUTED_CHANGES + WHEN_READ_CHANGES)
+    lake.ask(COMPUTED_CHANGES + WHEN_READ_CHANGES + NAMES_CHANGES + NO_PRIMARY_KEY_CHANGES + BADGES_CHANGES)
     lake.take_in()
     source = lake.source()
     assert lake.lake() == source
@@ -83,6 +135,10 @@ def test_computed_columns_reach_the_lake(lake: DraftedLake) -> None:
         "line": 4,
         "line_full": 3,
         "when_read": 3,
+        "order": 3,
+        "mixedcase": 2,
+        "pass": 4,
+        "badge": 2,
     }
 
 
@@ -123,3 +179,31 @@ def test_a_table_whose_changes_postgres_would_refuse_once_it_is_published_is_ref
         lake.ask("update when_read set n = 3")
     lake.ask("drop publication proof_of_it; alter table when_read replica identity default")
     assert lake.plan().refusals == []
+
+
+def test_a_key_that_no_unique_index_holds_is_refused(lake: DraftedLake) -> None:
+    """Two rows of one key would be one row in the lake."""
+    lake.ask(f"create schema {lake.name}")
+    lake.ask(NO_PRIMARY_KEY)
+    lake.declare(passes(lake))
+    lake.ask("insert into pass values ('c1', 1, 'again', null)")
+    for index in (
+        "create index no_index on pass (gate, code)",
+        "create unique index of_a_part on pass (gate, code) where note = 'again'",
+        "create unique index of_more on pass (gate, code, note)",
+        "create unique index of_an_expression on pass (gate, code, upper(note))",
+    ):
+        lake.ask(index)
+    (refused,) = lake.plan().refusals
+    assert "two rows of one key would be one in the lake" in refused
+    assert f'CREATE UNIQUE INDEX CONCURRENTLY ON {lake.name}.pass ("gate", "code");' in refused
+    lake.ask("delete from pass where note = 'again'; alter table pass add constraint later unique (code) deferrable")
+    (refused,) = lake.plan().refusals
+    assert "a deferrable constraint does not count" in refused
+    lake.ask("create unique index enough on pass (code)")
+    assert lake.plan().refusals == []
+
+    lake.ask("alter table pass alter column code drop not null")
+    (refused,) = lake.plan().refusals
+    assert f'ALTER TABLE {lake.name}.pass ALTER COLUMN "code" SET NOT NULL;' in refused
+    assert "NULL" in refused

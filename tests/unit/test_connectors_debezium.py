@@ -70,6 +70,7 @@ def test_what_only_a_first_read_would_hold_is_excluded_besides_what_the_override
     assert excluded() == r"sales\.orders\.note,sales\.orders\.total,sales\.orders\.a\,b"
     write(tmp_path, '{"column.include.list": "sales\\\\.orders\\\\.id"}')
     assert excluded() is None
+    assert "message.key.columns" not in render(pipeline(tmp_path))
 
 
 def test_an_override_as_the_documentation_shows_it_is_taken(tmp_path: Path) -> None:
