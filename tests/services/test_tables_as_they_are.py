@@ -65,6 +65,17 @@ NO_PRIMARY_KEY_CHANGES = """
 insert into pass values ('c5', 5, null, null); update pass set seen = 'twice' where gate = 1;
 update pass set gate = 20 where code = 'c2'; delete from pass where code = 'c3';
 """
+HEAVY = """
+create function pages(mb int) returns text language sql volatile as
+  $$ select string_agg(md5(random()::text), '') from generate_series(1, mb * 32768) $$;
+create table heavy (id int primary key, note text, scan bytea, doc jsonb);
+insert into heavy values (1, pages(5), null, null), (2, '', decode(pages(5), 'hex'), null);
+"""
+HEAVY_CHANGES = """
+insert into heavy values (3, null, null, jsonb_build_object('pages', pages(5)));
+update heavy set scan = '' where id = 1;
+update heavy set note = pages(5), scan = decode(pages(5), 'hex') where id = 2;
+"""
 BADGES = """
 create table badge (id int primary key, code text not null unique, owner text);
 alter table badge replica identity full;
@@ -115,7 +126,7 @@ def old_lake(
 
 def test_computed_columns_odd_names_and_keys_that_are_no_primary_keys_reach_the_lake(lake: DraftedLake) -> None:
     lake.ask(f"create schema {lake.name}")
-    lake.ask(COMPUTED + WHEN_READ + NAMES + NO_PRIMARY_KEY + UNIQUE)
+    lake.ask(COMPUTED + WHEN_READ + NAMES + HEAVY + NO_PRIMARY_KEY + UNIQUE)
     assert [refused.table for refused in lake.draft()] == [f"{lake.name}.pass"]
     lake.ask(BADGES)
     lake.declare(passes(lake), badges(lake))
@@ -127,7 +138,9 @@ def test_computed_columns_odd_names_and_keys_that_are_no_primary_keys_reach_the_
     assert lake.lake() == lake.source()
     assert lake.plan().changes == []
 
-    lake.ask(COMPUTED_CHANGES + WHEN_READ_CHANGES + NAMES_CHANGES + NO_PRIMARY_KEY_CHANGES + BADGES_CHANGES)
+    lake.ask(
+        COMPUTED_CHANGES + WHEN_READ_CHANGES + NAMES_CHANGES + HEAVY_CHANGES + NO_PRIMARY_KEY_CHANGES + BADGES_CHANGES
+    )
     lake.take_in()
     source = lake.source()
     assert lake.lake() == source
@@ -137,6 +150,7 @@ def test_computed_columns_odd_names_and_keys_that_are_no_primary_keys_reach_the_
         "when_read": 3,
         "order": 3,
         "mixedcase": 2,
+        "heavy": 3,
         "pass": 4,
         "badge": 2,
     }
@@ -207,3 +221,21 @@ def test_a_key_that_no_unique_index_holds_is_refused(lake: DraftedLake) -> None:
     (refused,) = lake.plan().refusals
     assert f'ALTER TABLE {lake.name}.pass ALTER COLUMN "code" SET NOT NULL;' in refused
     assert "NULL" in refused
+
+
+def test_a_row_that_kafka_would_not_take_is_refused_before_the_first_read(lake: DraftedLake) -> None:
+    lake.ask(f"create schema {lake.name}")
+    lake.ask(HEAVY)
+    lake.draft()
+    assert lake.plan().refusals == []
+    lake.ask("insert into heavy values (4, pages(25), null, null)")
+    (refused,) = lake.plan().refusals
+    assert f"{lake.name}.heavy: the largest row has 26 MB" in refused
+    lake.ask("update heavy set note = null, scan = decode(pages(32), 'hex') where id = 4")  # as base64 a third more
+    (refused,) = lake.plan().refusals
+    assert "the largest row has 22 MB" in refused
+    lake.ask("update heavy set scan = decode(pages(22), 'hex') where id = 4")
+    assert lake.plan().refusals == []
+    lake.ask("alter table heavy replica identity full")
+    (refused,) = lake.plan().refusals
+    assert "an update holds the row twice" in refused
