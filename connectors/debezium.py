@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from contracts.endpoints import PostgresEndpoint
@@ -69,6 +69,7 @@ DEFAULTS: Mapping[str, str] = {
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,49}")
 _PLACEHOLDER = "unavailable.value.placeholder"
+_EXCLUDED = "column.exclude.list"
 
 
 def connector_name(pipeline: Pipeline) -> str:
@@ -157,11 +158,20 @@ def overrides(pipeline: Pipeline) -> dict[str, str]:
 
 
 def render(
-    pipeline: Pipeline, replicator: PostgresEndpoint, kafka: str, *, password_reference: str, placeholder: str
+    pipeline: Pipeline,
+    replicator: PostgresEndpoint,
+    kafka: str,
+    *,
+    password_reference: str,
+    placeholder: str,
+    unsent: Sequence[str] = (),
+    keys: str = "",
 ) -> dict[str, str]:
     """The whole desired config: promises, defaults, what the contracts say, then the pipeline's own overrides.
 
-    `kafka` is the broker as Connect reaches it. Pure but for reading the overrides' file. Never holds a password.
+    `kafka` is the broker as Connect reaches it. `unsent`: `schema.table.column` of columns that only a first read would
+    hold. `keys`: those that are not the tables' own (`message.key.columns`). Pure but for reading the overrides' file.
+    Never holds a password.
     """
     if not _NAME.fullmatch(pipeline.name):
         raise ContractError(
@@ -190,8 +200,17 @@ def render(
         "signal.kafka.groupId": f"headrace-{pipeline.name}-signals",
         "notification.sink.topic.name": notifications_topic(pipeline),
         _PLACEHOLDER: placeholder,
-        **overrides(pipeline),
+        **({"message.key.columns": keys} if keys else {}),
+        **_leaving_out(unsent, overrides(pipeline)),
     }
+
+
+def _leaving_out(unsent: Sequence[str], found: dict[str, str]) -> dict[str, str]:
+    """The overrides, with those columns excluded besides the ones that they exclude."""
+    if not unsent or "column.include.list" in found:  # Debezium takes one of the two lists
+        return found
+    listed = [re.escape(name).replace(",", r"\,") for name in unsent]
+    return {**found, _EXCLUDED: ",".join(filter(None, (found.get(_EXCLUDED, ""), *listed)))}
 
 
 def placeholder(running: Mapping[str, str] | None, kept_in: Path) -> str:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from connectors import connector, debezium, password, snapshots, source
 from connectors.connector_plan import plan_connector, plan_first_reads, plan_secret
+from connectors.key_checks import message_keys
 from connectors.plan import Change, Plan, plan_topics
 from connectors.rest import Connect
+from connectors.source_catalog import read_tables
 from connectors.source_checks import check
 from contracts.endpoints import Endpoints
 from contracts.settings import Settings
@@ -28,6 +30,8 @@ def plan(pipeline: Pipeline, endpoints: Endpoints, settings: Settings) -> Plan:
     part = pipeline.of("postgres")
     if not part.cdc_streams:
         return found
+    with source.connected(endpoints.source) as connection:
+        tables = read_tables(connection, names=[table.qualified for table in source.cdc_tables(part)])
     with Connect(endpoints.connect_url) as connect:
         running = connect.config(debezium.connector_name(part))
         kept_in = _placeholder_file(settings, part)
@@ -37,6 +41,8 @@ def plan(pipeline: Pipeline, endpoints: Endpoints, settings: Settings) -> Plan:
             endpoints.kafka,
             password_reference=password.reference(settings.data_dir, part.name),
             placeholder=debezium.placeholder(running, kept_in),
+            unsent=[f"{table.qualified}.{one.name}" for table in tables for one in table.columns if one.unsent],
+            keys=message_keys(part, tables),
         )
         unpublished = _plan_source(found, part, endpoints, config)
         plan_secret(found, part, settings, endpoints.replicator.password, config["database.password"])

@@ -86,6 +86,7 @@ class Access:
     readable: frozenset[str]
     published: frozenset[str] | None
     publishes_all_kinds: bool
+    publishes_computed: bool = True
 
     def missing(self, tables: list[TableSource]) -> list[str]:
         """What the script has to bring about, in words; empty if nothing."""
@@ -106,6 +107,8 @@ class Access:
                 found.append(f"no longer publish {', '.join(removed)}")
             if not self.publishes_all_kinds:
                 found.append("publish insert, update, delete and truncate, of partitioned tables under their own name")
+            if not self.publishes_computed:
+                found.append("publish generated columns")
         return found
 
 
@@ -131,8 +134,8 @@ def access(connection: Connection, role: str, publication: str, tables: list[Tab
             )
             readable = {name for (name,) in cursor.fetchall()}
         cursor.execute(
-            "SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate AND pubviaroot FROM pg_publication "
-            "WHERE pubname = %s",
+            "SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate AND pubviaroot, "
+            "coalesce(to_jsonb(p) ->> 'pubgencols', 's') = 's' FROM pg_publication p WHERE pubname = %s",
             (publication,),
         )
         kinds = cursor.fetchone()
@@ -140,7 +143,7 @@ def access(connection: Connection, role: str, publication: str, tables: list[Tab
             "SELECT schemaname || '.' || tablename FROM pg_publication_tables WHERE pubname = %s", (publication,)
         )
         published = frozenset(name for (name,) in cursor.fetchall()) if kinds else None
-    return Access(attributes, frozenset(readable), published, bool(kinds and kinds[0]))
+    return Access(attributes, frozenset(readable), published, *(kinds or (False, False)))
 
 
 def grant(owner: PostgresEndpoint, replicator: PostgresEndpoint, publication: str, tables: list[TableSource]) -> None:

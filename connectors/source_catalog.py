@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,12 +17,21 @@ BASE_TYPE = """
 """
 """SQL: `base.oid` and `base.typmod` of attribute `a`. What a domain holds is what its base type holds."""
 
+UNSENT = """
+    CASE WHEN a.attgenerated = 'v' THEN 'it is computed when it is read, so no change of it is sent'
+         WHEN a.attgenerated = 's' AND current_setting('server_version_num')::int < 180000
+         THEN 'it is computed, and Postgres before 18 sends no change of such a column'
+         ELSE '' END
+"""
+"""SQL: why no change of attribute `a` ever holds a value of it; empty if they do. Only first reads do then, if they are
+not told to leave it out. From 18 on STORED ones are sent, because our publication says so (source_role.sql)."""
+
 
 @dataclass(frozen=True, slots=True)
 class SourceColumn:
     """One column. `type` is Postgres' own spelling, of a domain that of its base type; `kind` is pg_type.typtype of it
     or, of an array, of its elements, whose domains are not looked through. `key`: its place in the table's key, from
-    1, or 0. `virtual`: computed when it is read."""
+    1, or 0. `virtual`: computed when it is read. `unsent`: why no change ever holds it, empty if they do."""
 
     name: str
     type: str
@@ -29,6 +39,7 @@ class SourceColumn:
     required: bool
     key: int
     virtual: bool
+    unsent: str
     description: str
 
 
@@ -45,7 +56,8 @@ class ForeignKey:
 @dataclass(frozen=True, slots=True)
 class SourceTable:
     """One table. `kind` is pg_class.relkind. Its key is the primary key or, where the replica identity is an index,
-    that index. `unique_index`: an index that could be its identity, if it has no key."""
+    that index. `unique_index`: an index that could be its identity, if it has no key. `primary`: the primary key's
+    columns. `unique`: those of every index that keeps all rows apart at any moment, but for NULLs."""
 
     schema: str
     name: str
@@ -54,6 +66,8 @@ class SourceTable:
     identity: str
     description: str
     unique_index: str = ""
+    primary: tuple[str, ...] = ()
+    unique: tuple[tuple[str, ...], ...] = ()
     columns: tuple[SourceColumn, ...] = ()
     foreign_keys: tuple[ForeignKey, ...] = ()
 
@@ -68,7 +82,14 @@ class SourceTable:
         return tuple(c.name for c in sorted(self.columns, key=lambda c: c.key) if c.key)
 
 
-_TABLES = """
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
+
+_INDEXED = """
+    SELECT a.attname::text FROM pg_attribute a
+    WHERE a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]) ORDER BY a.attnum
+"""
+
+_TABLES = f"""
     SELECT n.nspname, c.relname, c.relkind::text, c.relispartition, c.relreplident::text,
            coalesce(obj_description(c.oid, 'pg_class'), ''),
            coalesce((SELECT u.relname FROM pg_index i JOIN pg_class u ON u.oid = i.indexrelid
@@ -77,6 +98,10 @@ _TABLES = """
                        AND NOT EXISTS (SELECT FROM pg_attribute k WHERE k.attrelid = c.oid
                                        AND k.attnum = ANY (i.indkey) AND NOT k.attnotnull)
                      ORDER BY i.indnkeyatts, u.relname LIMIT 1), ''),
+           (SELECT array({_INDEXED}) FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary),
+           (SELECT json_agg(array({_INDEXED}) ORDER BY i.indexrelid) FROM pg_index i
+            WHERE i.indrelid = c.oid AND i.indisunique AND i.indimmediate AND i.indisvalid
+              AND i.indpred IS NULL AND i.indexprs IS NULL),
            c.oid
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't'
@@ -96,7 +121,7 @@ _COLUMNS = f"""
                        AND array_position(i.indkey::int2[], a.attnum) - array_lower(i.indkey::int2[], 1)
                            < i.indnkeyatts
                        AND CASE WHEN %(identity)s = 'i' THEN i.indisreplident ELSE i.indisprimary END), 0),
-           a.attgenerated = 'v', coalesce(col_description(a.attrelid, a.attnum), '')
+           a.attgenerated = 'v', {UNSENT}, coalesce(col_description(a.attrelid, a.attnum), '')
     FROM pg_attribute a, {BASE_TYPE} JOIN pg_type t ON t.oid = base.oid
          LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
     WHERE a.attrelid = %(oid)s AND a.attnum > 0 AND NOT a.attisdropped
@@ -115,6 +140,11 @@ _FOREIGN_KEYS = """
 """
 
 
+def quoted(*names: str) -> str:
+    """The names as one qualified name in a statement to type."""
+    return ".".join(name if _PLAIN.fullmatch(name) else '"' + name.replace('"', '""') + '"' for name in names)
+
+
 def read_tables(connection: Connection, *, names: Sequence[str] = (), schema: str = "public") -> list[SourceTable]:
     """The tables and views of these names (`table` or `schema.table`); without names the schema's tables, partitions
     left out. By schema and name. Changes nothing."""
@@ -122,8 +152,14 @@ def read_tables(connection: Connection, *, names: Sequence[str] = (), schema: st
         cursor.execute(_TABLES, {"names": list(names) or None, "schema": schema})
         found = cursor.fetchall()
     return [
-        replace(table, columns=tuple(_columns(connection, oid, table.identity)), foreign_keys=_keys(connection, oid))
-        for *row, oid in found
+        replace(
+            table,
+            primary=tuple(primary or ()),
+            unique=tuple(map(tuple, unique or ())),
+            columns=tuple(_columns(connection, oid, table.identity)),
+            foreign_keys=_keys(connection, oid),
+        )
+        for *row, primary, unique, oid in found
         if (table := SourceTable(*row))
     ]
 

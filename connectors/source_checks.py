@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from psycopg2.extensions import connection as Connection
 
 from connectors.finding import Finding
+from connectors.key_checks import check_key
 from connectors.server_checks import check_role, check_server
 from connectors.source import cdc_tables
-from connectors.source_catalog import SourceTable, read_tables
+from connectors.source_catalog import UNSENT, SourceTable, quoted, read_tables
 from connectors.source_types import fits, same_type
-from connectors.type_checks import check_rows, check_types
+from connectors.type_checks import check_computed, check_rows, check_types
 from contracts.stream import Pipeline, Stream
 
 # Postgres' types whose unchanged large value Debezium writes as our marker: those it sends as text, and bytea. Of any
@@ -21,14 +21,14 @@ from contracts.stream import Pipeline, Stream
 _MARKED = {"text", "varchar", "bpchar", "citext", "json", "jsonb", "xml", "bytea", "numeric", "ltree", "tsvector"}
 _MARKED |= {"int4range", "int8range", "numrange", "daterange", "tsrange", "tstzrange"}
 _NEVER_LARGE = {"inet", "cidr"}
-_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 # Equal values of these are not always written alike: 'Ada' and 'ada', '24:00' and '1 day'.
 _LOOSE_TYPES = {"citext", "interval"}
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogColumn:
-    """One column of a table as pg_catalog has it. `base`: the name of its type; of a domain, of the type beneath."""
+    """One column of a table as pg_catalog has it. `base`: the name of its type; of a domain, of the type beneath.
+    `unsent`: no change ever holds it."""
 
     name: str
     type: str
@@ -38,6 +38,7 @@ class CatalogColumn:
     in_key: bool
     in_identity: bool
     deterministic: bool = True
+    unsent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,11 @@ class CatalogTable:
     identity: str
     columns: Mapping[str, CatalogColumn]
     logged: bool = True
+
+    @property
+    def quoted(self) -> str:
+        """Its name as a statement spells it."""
+        return quoted(*self.name.split(".", 1))
 
     @property
     def key(self) -> set[str]:
@@ -67,7 +73,9 @@ def check(connection: Connection, pipeline: Pipeline, *, slot: str, role: str) -
             findings.append(_absent(stream, connection.info.dbname))
             continue
         findings += compare(stream, _of_base_types(table, described[0]))
-        findings += [*check_types(stream, described[0]), *check_rows(connection, stream, described[0], slot)]
+        findings += [*check_types(stream, described[0]), *check_computed(described[0])]
+        findings += check_key(stream, described[0])
+        findings += check_rows(connection, stream, described[0], slot)
     return findings
 
 
@@ -96,7 +104,7 @@ def read_table(connection: Connection, schema: str, table: str) -> CatalogTable 
     """The table's columns, key and replica identity; None if there is no such table."""
     with connection.cursor() as cursor:
         cursor.execute(
-            """
+            f"""
             SELECT c.relpersistence = 'p', c.relreplident, a.attname, format_type(a.atttypid, a.atttypmod),
                    (WITH RECURSIVE d AS (SELECT t.typname, t.typbasetype
                                          UNION ALL
@@ -107,7 +115,8 @@ def read_table(connection: Connection, schema: str, table: str) -> CatalogTable 
                            AND a.attnum = ANY (i.indkey)),
                    EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisreplident
                            AND a.attnum = ANY (i.indkey)),
-                   coalesce((SELECT collisdeterministic FROM pg_collation l WHERE l.oid = a.attcollation), true)
+                   coalesce((SELECT collisdeterministic FROM pg_collation l WHERE l.oid = a.attcollation), true),
+                   {UNSENT} <> ''
             FROM pg_class c
             JOIN pg_namespace n ON n.oid = c.relnamespace
             JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -143,7 +152,7 @@ def _unlogged(table: CatalogTable) -> list[Finding]:
             "the table is unlogged",
             table=table.name,
             why="its changes are not in the WAL: none would arrive after the first read",
-            fix=f"ALTER TABLE {_quoted(table.name)} SET LOGGED;",
+            fix=f"ALTER TABLE {table.quoted} SET LOGGED;",
         )
     ]
 
@@ -164,7 +173,7 @@ def _compare_keys(stream: Stream, table: CatalogTable) -> list[Finding]:
             found=found,
             why="a join or a file that spells the key otherwise ('Ada', 'ada') finds its row there and not here",
             fix="compare keys as they are written, or give the column a deterministic collation: "
-            f'ALTER TABLE {_quoted(table.name)} ALTER COLUMN {_quoted(column.name)} TYPE text COLLATE "C";',
+            f'ALTER TABLE {table.quoted} ALTER COLUMN {quoted(column.name)} TYPE text COLLATE "C";',
         )
         for column, found in loose
     ]
@@ -247,13 +256,13 @@ def _compare_columns(stream: Stream, table: CatalogTable) -> list[Finding]:
             fix=f"{stream.file}: declare it, or exclude it with column.exclude.list in postgres.json",
         )
         for column in table.columns.values()
-        if column.name not in declared
+        if column.name not in declared and not column.unsent
     ]
     return findings
 
 
 def _compare_identity(stream: Stream, table: CatalogTable) -> list[Finding]:
-    full = f"ALTER TABLE {_quoted(table.name)} REPLICA IDENTITY FULL;"
+    full = f"ALTER TABLE {table.quoted} REPLICA IDENTITY FULL;"
     if table.identity == "f":
         return []
     known = {column.name for column in table.columns.values() if column.in_identity} if table.identity == "i" else set()
@@ -285,10 +294,6 @@ def _compare_identity(stream: Stream, table: CatalogTable) -> list[Finding]:
             fix=full,
         )
         for column in table.columns.values()
-        if column.toastable and (column.is_array or column.base not in (*_MARKED, *_NEVER_LARGE))
+        if column.toastable and not column.unsent and (column.is_array or column.base not in (*_MARKED, *_NEVER_LARGE))
     ]
     return findings
-
-
-def _quoted(qualified: str) -> str:
-    return ".".join(name if _PLAIN.fullmatch(name) else f'"{name}"' for name in qualified.split(".", 1))

@@ -31,6 +31,16 @@ $$;
 GRANT USAGE ON SCHEMA :schemas TO :"role";
 GRANT SELECT ON TABLE :tables TO :"role";
 
-ALTER PUBLICATION :"publication" SET TABLE :tables;
 -- A partitioned table's changes come under its own name, not under those of its partitions, which nobody declared.
 ALTER PUBLICATION :"publication" SET (publish = 'insert, update, delete, truncate', publish_via_partition_root = true);
+-- Without this the values of STORED generated columns are in the first read and in no change, and Postgres refuses every
+-- UPDATE and DELETE of a published table that has one and REPLICA IDENTITY FULL. Before 18 there is no such option.
+DO $$
+BEGIN
+    IF current_setting('server_version_num')::int >= 180000 THEN
+        EXECUTE format('ALTER PUBLICATION %I SET (publish_generated_columns = stored)',
+                       current_setting('headrace.publication'));
+    END IF;
+END
+$$;
+ALTER PUBLICATION :"publication" SET TABLE :tables;

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from psycopg2.extensions import connection as Connection
 
-from connectors import source_rows
+from connectors import debezium, source_rows
 from connectors.declared_types import NotCarried, declare
 from connectors.finding import Finding
-from connectors.source_catalog import SourceTable
+from connectors.source_catalog import SourceTable, quoted
 from contracts.stream import Stream
 
 _IDENTITIES = {"f": "FULL", "n": "NOTHING", "d": "DEFAULT", "i": "USING INDEX …"}
@@ -21,7 +21,7 @@ def check_types(stream: Stream, table: SourceTable) -> Iterator[Finding]:
         found = next((one for one in table.columns if one.name == column.name), None)
         if found is None:
             continue
-        carried = declare(found.type, found.kind)
+        carried = NotCarried(found.unsent, left_out=True) if found.unsent else declare(found.type, found.kind)
         if isinstance(carried, NotCarried):
             what, fix = f"{carried.why}: the column cannot be declared", f"{stream.file}: remove it"
             if not carried.left_out:
@@ -36,6 +36,21 @@ def check_types(stream: Stream, table: SourceTable) -> Iterator[Finding]:
         yield Finding("refusal", what, table.qualified, column.name, column.spark_type, found.type, fix)
 
 
+def check_computed(table: SourceTable) -> Iterator[Finding]:
+    """Postgres refuses the UPDATEs and DELETEs of a published table whose identity it cannot publish."""
+    computed = [column.name for column in table.columns if column.virtual]
+    if computed and table.identity == "f":
+        name = quoted(table.schema, table.name)
+        yield Finding(
+            "refusal",
+            "the column is computed when it is read, and the table has REPLICA IDENTITY FULL",
+            table.qualified,
+            ", ".join(computed),
+            why="once the table is published, Postgres 18 refuses every UPDATE and DELETE of it",
+            fix=f"ALTER TABLE {name} REPLICA IDENTITY DEFAULT;  -- or drop the column and add it as STORED",
+        )
+
+
 def check_rows(connection: Connection, stream: Stream, table: SourceTable, publication: str) -> Iterator[Finding]:
     """Partitions that log otherwise than their table, and days that the first read of a table would alter."""
     if others := source_rows.partitions_of_other_identity(connection, table.schema, table.name):
@@ -43,8 +58,11 @@ def check_rows(connection: Connection, stream: Stream, table: SourceTable, publi
         fix = "\n  ".join(f"ALTER TABLE {other} REPLICA IDENTITY {identity};" for other in others)
         yield Finding("refusal", "partitions do not have its replica identity", table.qualified, fix=fix)
     declared = {column.name for column in stream.columns}
+    published = source_rows.is_published(connection, publication, table.schema, table.name)
+    if not published:
+        yield from _too_large(connection, table, sorted(declared))
     days = [column.name for column in table.columns if column.type == "date" and column.name in declared]
-    if not days or source_rows.is_published(connection, publication, table.schema, table.name):
+    if not days or published:
         return
     found = source_rows.has_dates_before_christ(connection, table.schema, table.name, days)
     if found is not False:
@@ -57,4 +75,30 @@ def check_rows(connection: Connection, stream: Stream, table: SourceTable, publi
             table.qualified,
             ", ".join(days),
             fix="ALTER COLUMN … TYPE timestamp, which arrives as what it is; or correct the rows",
+        )
+
+
+def _too_large(connection: Connection, table: SourceTable, columns: Sequence[str]) -> Iterator[Finding]:
+    """A row that Kafka would not take stops the connector in the middle of its first read."""
+    size = source_rows.largest_row(connection, table, columns)
+    if size is None:
+        yield Finding(
+            "warning",
+            f"it took too long to look for a row above {debezium.MAX_MESSAGE_BYTES / 1e6:,.0f} MB",
+            table.qualified,
+            why="one change is one message, and Kafka refuses a longer one: the connector would stop there",
+        )
+        return
+    times = 2 if table.identity == "f" else 1
+    if size * times > debezium.MAX_MESSAGE_BYTES:
+        yield Finding(
+            "refusal",
+            f"the largest row has {size / 1e6:,.0f} MB",
+            table.qualified,
+            declared=f"at most {debezium.MAX_MESSAGE_BYTES // times / 1e6:,.0f} MB",
+            found=f"{size:,} bytes",
+            why="one change is one message, and Kafka refuses a longer one: the connector would stop there"
+            + ("; with REPLICA IDENTITY FULL an update holds the row twice" if times == 2 else ""),
+            fix="shorten or move such values, or leave their column out: column.exclude.list in postgres.json, and "
+            "remove it from the contract",
         )

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from connectors.declared_types import Declared, NotCarried, declare
-from connectors.source_catalog import SourceColumn, SourceTable
+from connectors.source_catalog import SourceColumn, SourceTable, quoted
 from contracts.canonical import UNFIT_FOR_KEYS
 from contracts.spark_types import parse_type
 from headrace.drafts.contract import Entry, Reference, contract_text
@@ -18,7 +18,6 @@ from headrace.drafts.model import COLUMN_NAME, FoundColumn, Property, Typed
 from headrace.drafts.name import names_a_stream
 
 TOPIC_NAME = r"[A-Za-z0-9_-]+"
-_UNQUOTED = re.compile(r"[a-z_][a-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +70,8 @@ def _draft(table: SourceTable, pipeline: str, streams: Mapping[str, str], exclud
             checks.append(f"{column.name} is left out: the connector excludes it")
             continue
         found = declare(column.type, column.kind)
-        if column.virtual:
-            found = NotCarried("it is computed when it is read", left_out=True)
+        if column.unsent:
+            found = NotCarried(column.unsent, left_out=True)
         if isinstance(found, NotCarried) and found.left_out and not column.key:
             checks.append(f"{column.name} ({column.type}) is left out: {found.why}")
             continue
@@ -111,10 +110,10 @@ def _unfit(table: SourceTable, stream: str, streams: Mapping[str, str]) -> Refus
     if table.is_partition:
         return Refused(name, "it is a partition", "name the partitioned table: one stream carries all partitions")
     if not all(re.fullmatch(TOPIC_NAME, part) for part in (table.schema, table.name)):
-        fix = f"ALTER TABLE {_quoted(table.schema, table.name)} RENAME TO …;"
+        fix = f"ALTER TABLE {quoted(table.schema, table.name)} RENAME TO …;"
         return Refused(name, "Kafka has no topic of that name: letters, digits, _ and - alone", fix)
     if not names_a_stream(stream) or list(streams.values()).count(stream) > 1:
-        fix = f"ALTER TABLE {_quoted(table.schema, table.name)} RENAME TO …;"
+        fix = f"ALTER TABLE {quoted(table.schema, table.name)} RENAME TO …;"
         return Refused(name, f"`{stream}` may not name a stream (or another table's has that name)", fix)
     if not table.key:
         return Refused(name, "it has no primary key: nothing says which row a change is of", _make_key(table))
@@ -122,9 +121,9 @@ def _unfit(table: SourceTable, stream: str, streams: Mapping[str, str]) -> Refus
 
 
 def _make_key(table: SourceTable) -> str:
-    alter = f"ALTER TABLE {_quoted(table.schema, table.name)}"
+    alter = f"ALTER TABLE {quoted(table.schema, table.name)}"
     if table.unique_index:
-        return f"{alter} REPLICA IDENTITY USING INDEX {_quoted(table.unique_index)};"
+        return f"{alter} REPLICA IDENTITY USING INDEX {quoted(table.unique_index)};"
     return f"{alter} ADD PRIMARY KEY (…);"
 
 
@@ -133,7 +132,7 @@ def _unfit_column(table: SourceTable, column: SourceColumn, found: Declared | No
     exclude = f'"column.exclude.list": "{re.escape(name)}"'.replace("\\", "\\\\")
     leave_out = f"or leave it out: {exclude} in the pipeline's connectors/postgres.json"
     if not re.fullmatch(COLUMN_NAME, column.name):
-        change = f"ALTER TABLE {_quoted(table.schema, table.name)} RENAME COLUMN {_quoted(column.name)} TO …;"
+        change = f"ALTER TABLE {quoted(table.schema, table.name)} RENAME COLUMN {quoted(column.name)} TO …;"
         why = f"column `{column.name}`: a contract's columns are lower-case letters, digits and _, a letter first"
         return Refused(table.qualified, why, f"{change}  -- {leave_out}")
     if isinstance(found, NotCarried):
@@ -162,7 +161,3 @@ def _entry(column: SourceColumn, found: Declared) -> Entry:
         properties=tuple(properties),
         description=column.description,
     )
-
-
-def _quoted(*names: str) -> str:
-    return ".".join(name if _UNQUOTED.fullmatch(name) else '"' + name.replace('"', '""') + '"' for name in names)

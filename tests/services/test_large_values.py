@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psycopg2
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 from pyspark.sql import SparkSession
 
 from connectors import marker
 from connectors.plan import apply
 from connectors.postgres_plan import plan
 from connectors.removal import remove
+from connectors.snapshots import signal
 from contracts.canonical import table_fingerprint_postgres, table_fingerprint_spark
 from contracts.endpoints import Endpoints
 from contracts.settings import Settings
@@ -127,6 +132,12 @@ class Library:
 
         return dict(at_once(fingerprint, self.pipeline.streams))
 
+    def committed(self, stream: Stream) -> int:
+        """The end of a stream's topic as it is."""
+        at = TopicPartition(stream.topic, 0)
+        with closing(Consumer({"bootstrap.servers": self.endpoints.kafka, "group.id": "none"})) as reader:
+            return int(reader.get_watermark_offsets(at, timeout=10)[1])
+
     def lacking(self, table: str) -> list[tuple[str, list[str]]]:
         rows = self.spark.table(f"{self.name}_lake.{table}").where("_unavailable is not null").orderBy("_version")
         return [(row["_op"], sorted(row["_unavailable"])) for row in rows.collect()]
@@ -177,3 +188,53 @@ def test_untouched_large_values_changed_keys_and_truncates_arrive_as_they_are(li
     assert {table: rows for table, (rows, _) in source.items()} == {"docs": 1, "notes": 0, "lists": 1}
     library.merge()
     assert library.lake() == source
+
+
+@pytest.mark.timeout(600)
+def test_a_table_that_is_read_again_while_it_changes_keeps_its_large_values(
+    library: Library, wait_until: Any, tmp_path: Path
+) -> None:
+    """An update that leaves a large value as it was, sent while the table is read, holds a marker. Next to an older row
+    of the read it would have nothing to stand for: the read stops the stream instead, so all of them come after it."""
+    # Slow enough to be met in the middle.
+    settings = {"max.batch.size": "10", "max.queue.size": "20", "snapshot.fetch.size": "10"}
+    (tmp_path / "postgres.json").write_text(json.dumps(settings))
+    library.run(f"alter table {library.name}.lists replica identity full")
+    library.run(
+        "insert into docs select i, i, large(), jsonb_build_object('k', large()), decode(large(), 'hex') "
+        "from generate_series(4, 1500) i"
+    )
+    at_once(lambda step: step(), (library.create_tables, library.apply))
+    marker.quiesced(library.pipeline, library.endpoints, timeout_s=120)
+
+    docs = library.pipeline.stream("docs")
+    read_before = library.committed(docs)
+    signal(library.endpoints.kafka, library.pipeline, [docs.table_source.qualified])
+    wait_until(lambda: library.committed(docs) > read_before, 90, "the first rows of the second read")
+    # Newer than the read's snapshot, whose rows are still being sent.
+    library.run("update docs set n = -n where id % 3 = 0")
+    library.run("update docs set id = id + 10000, n = 0 where id % 7 = 1; delete from docs where id % 10 = 5")
+    library.run("update docs set note = large(), n = 1 where id % 11 = 0; update docs set n = 2 where id % 22 = 0")
+    within = library.committed(docs) - read_before
+    assert within < 1500, "the race did not happen: the read was done before the changes were made"
+    library.take_in()
+    assert [op for op, _ in library.lacking("docs")].count("u") > 100
+    library.merge()
+    assert library.lake() == library.source()
+
+    # And a TRUNCATE in the middle of one: what the read sends of the table as it was before is gone with it.
+    signal(library.endpoints.kafka, library.pipeline, [docs.table_source.qualified])
+    read_before = library.committed(docs)
+    wait_until(lambda: library.committed(docs) > read_before, 90, "the first rows of the third read")
+    truncating = threading.Thread(
+        target=library.run,
+        args=("truncate docs cascade; insert into docs values (1, 1, large(), null, ''); update docs set n = 5",),
+    )
+    truncating.start()  # it waits for the reader's lock
+    truncating.join(timeout=120)
+    assert not truncating.is_alive()
+    library.take_in()
+    library.merge()
+    source = library.source()
+    assert library.lake() == source
+    assert source["docs"][0] == 1

@@ -54,6 +54,25 @@ def test_the_guarantees_settings_are_rendered(tmp_path: Path) -> None:
     assert "hunter2" not in json.dumps(config)
 
 
+def test_what_only_a_first_read_would_hold_is_excluded_besides_what_the_overrides_exclude(tmp_path: Path) -> None:
+    def excluded() -> str | None:
+        return debezium.render(
+            pipeline(tmp_path),
+            REPLICATOR,
+            "kafka:9092",
+            password_reference=REFERENCE,
+            placeholder="__p",
+            unsent=["sales.orders.total", "sales.orders.a,b"],
+        ).get("column.exclude.list")
+
+    assert excluded() == r"sales\.orders\.total,sales\.orders\.a\,b"
+    write(tmp_path, '{"column.exclude.list": "sales\\\\.orders\\\\.note"}')
+    assert excluded() == r"sales\.orders\.note,sales\.orders\.total,sales\.orders\.a\,b"
+    write(tmp_path, '{"column.include.list": "sales\\\\.orders\\\\.id"}')
+    assert excluded() is None
+    assert "message.key.columns" not in render(pipeline(tmp_path))
+
+
 def test_an_override_as_the_documentation_shows_it_is_taken(tmp_path: Path) -> None:
     write(tmp_path, '{"name": "x", "config": {"slot.name": "mine", "heartbeat.interval.ms": 500}}')
     config = render(pipeline(tmp_path))

@@ -79,8 +79,8 @@ def test_an_enum_and_an_array_of_one_are_texts() -> None:
 @pytest.mark.parametrize(("json", "refused"), [(True, 0), (False, 1)])
 def test_an_hstore_is_declared_as_what_can_be_compared(json: bool, refused: int) -> None:
     columns = (
-        SourceColumn("id", "bigint", "b", True, 1, False, ""),
-        SourceColumn("tags", "hstore", "b", False, 0, False, ""),
+        SourceColumn("id", "bigint", "b", True, 1, False, "", ""),
+        SourceColumn("tags", "hstore", "b", False, 0, False, "", ""),
     )
     declared = (Column("id", "bigint"), Column("tags", "map<string,string>" if json else "string", json=json))
     stream = Stream("shop", "t", "shop.s.t", TableSource("s", "t"), declared, ("id",))
