@@ -55,7 +55,7 @@ def _cannot_decode(server: dict[str, Any]) -> list[Finding]:
     findings = []
     if server["standby"]:
         findings.append(
-            Finding("refusal", "the server is a standby", why="publications are made on the primary", fix="name that")
+            Finding("refusal", "the server is a standby", why="publications are made there", fix="name the primary")
         )
     if server["wal_level"] != "logical":
         findings.append(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -49,9 +49,12 @@ def crashes(parts: Sequence[PartStatus]) -> list[str]:
     ]
 
 
-def streams_overview(app: App, slot_lag: int | None = None) -> list[dict[str, Any]]:
+def streams_overview(
+    app: App, slot_lag: int | None = None, snapshots: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
     """One row per stream; empty if `headrace run` has never run here. Parts that do not answer leave cells empty.
-    `slot_lag`: the bytes of WAL that the connector has not confirmed, the same for all tables."""
+    `slot_lag`: the bytes of WAL that the connector has not confirmed, the same for all tables. `snapshots`: by stream,
+    how far the read of its table is that is under way."""
     written = read_status(app.status_file)
     if written is None:
         return []
@@ -78,6 +81,7 @@ def streams_overview(app: App, slot_lag: int | None = None) -> list[dict[str, An
                 "per s": seen.get("rate"),
                 "fresh": seen.get("fresh"),
                 "target s": targets.get(name),
+                "snapshot": (snapshots or {}).get(name),
                 "quarantined": refused.get(name, 0) if refused is not None else None,
                 "pending": pending.get(name, 0) if pending is not None else None,
                 "reason": stream.reason,

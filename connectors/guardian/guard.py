@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from connectors import debezium, snapshots
 from connectors.guardian.facts import Reader, Server, Slot, look_at_notes, look_at_reader, look_at_server
-from connectors.guardian.judgement import Concern, Seen, Watched, amount, budget, judge, starts_behind_a_gap
+from connectors.guardian.judgement import Concern, Seen, Watched, amount, budget, judge, oldest_s, starts_behind_a_gap
 from connectors.guardian.restarts import Restarts
 from connectors.rest import Connect
 from connectors.table_reads import Source
@@ -40,7 +40,9 @@ class Kept:
 
 @dataclass(frozen=True)
 class Report:
-    """One look at the source. None stands for what did not answer."""
+    """One look at the source. None stands for what did not answer, and for what only Postgres has. Ages in seconds, 0
+    where there is nothing: of the read of tables that is under way, of a slot that nobody reads, of the oldest
+    transaction that has written."""
 
     slot: str
     connector: str
@@ -50,6 +52,9 @@ class Report:
     lag_bytes: int | None = None
     kept_wal_bytes: int | None = None
     budget_bytes: int | None = None
+    first_read_s: float | None = None
+    unread_s: float | None = None
+    transaction_s: float | None = None
     connector_state: str | None = None
     task_states: tuple[str, ...] = ()
     restarts: int = 0
@@ -104,6 +109,7 @@ class Guardian:
         restart: bool = True,
         patience_s: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         own = debezium.overrides(pipeline)
         self._pipeline, self._endpoints = pipeline, endpoints
@@ -118,7 +124,7 @@ class Guardian:
         )
         self._kept = kept or Kept()
         self._patience_s = patience_s
-        self._clock = clock
+        self._clock, self._wall = clock, wall
         self._since = Since()
         self._reads: snapshots.Reads | None = None
         self._noted: Source | None = None
@@ -149,6 +155,9 @@ class Guardian:
             lag_bytes=slot.lag_bytes if slot else None,
             kept_wal_bytes=slot.kept_bytes if slot else None,
             budget_bytes=budget(self._watched, server) if server else None,
+            first_read_s=seen.first_read_s if self._reads else None,
+            unread_s=seen.unread_s if server else None,
+            transaction_s=oldest_s(seen, server) if server else None,
             connector_state=status.connector if status else None,
             task_states=status.tasks if status else (),
             restarts=self._restarts.in_a_row,
@@ -186,7 +195,7 @@ class Guardian:
             halted_s=self._since.s("halted", bool(reader and reader.config is not None and not runs), now),
             still_s=still_s,
             still_bytes=still_bytes,
-            first_read_s=max(1.0, time.time() - self._reads.begun_ms / 1000) if reading and self._reads else 0.0,
+            first_read_s=max(1.0, self._wall() - self._reads.begun_ms / 1000) if reading and self._reads else 0.0,
             ages=self._ages(now, server),
             grows_per_s=self._growth(now, slot),
             system=self._kept.system,
@@ -215,9 +224,9 @@ class Guardian:
                 f"slot {self._watched.slot} is {amount(slot.confirmed_lsn - lsn)} ahead of what reached Kafka: "
                 "somebody else read or moved it, or made it anew"
             )
-            kept["gap_ms"] = kept["gap_ms"] or int(time.time() * 1000)
+            kept["gap_ms"] = kept["gap_ms"] or int(self._wall() * 1000)
         if _is_another(server, kept["system"], kept["timeline"]):
-            kept["gap_ms"] = kept["gap_ms"] or int(time.time() * 1000)
+            kept["gap_ms"] = kept["gap_ms"] or int(self._wall() * 1000)
         self._kept = Kept(**kept)
 
     def _read_until_now(self, server: Server) -> dict[str, Any]:

@@ -103,6 +103,11 @@ def budget(watched: Watched, server: Server) -> int:
     return min(watched.budget_bytes, server.limit_bytes // 2) if server.limit_bytes else watched.budget_bytes
 
 
+def oldest_s(seen: Seen, server: Server) -> float:
+    """The age of the oldest open transaction that has written something; 0 if there is none."""
+    return max((_age(one, seen) for one in server.transactions), default=0.0)
+
+
 def amount(number: float) -> str:
     """Bytes as one says them."""
     for unit in ("B", "KiB", "MiB", "GiB"):

@@ -19,6 +19,7 @@ from headrace.evolution import other_fields, source_changes
 from headrace.guarding import guarded_systems, source_overview
 from headrace.output import masked, show
 from headrace.overview import crashes, merges_overview, parts_overview, streams_overview
+from headrace.reads_overview import reads_overview
 from infra.local import deployment
 
 
@@ -53,22 +54,27 @@ def status(app: App, as_json: bool) -> None:
     """Did it arrive? Parts, source, streams, merges, what waits, what was refused; exit code 3: a person must act."""
     parts = deployment.status(app.settings)
     table = [masked(row) for row in parts_overview(parts)]
-    source = masked(source_overview(app))
-    others = [system for system in guarded_systems(app.pipeline) if system != "postgres"]
-    readers = [seen for system in others if (seen := masked(source_overview(app, system)))]
-    streams = [masked(row) for row in streams_overview(app, source.get("lag bytes"))]
+    seen = {system: masked(source_overview(app, system)) for system in guarded_systems(app.pipeline)}
+    source = seen.get("postgres", {})
+    readers = [one for system, one in seen.items() if system != "postgres" and one]
+    # Where there is no connector nothing is read.
+    reads = reads_overview(app, [system for system, one in seen.items() if one.get("connector state")])
+    snapshots = {one["stream"]: one["snapshot"] for one in reads}
+    streams = [masked(row) for row in streams_overview(app, source.get("lag bytes"), snapshots)]
     merges = masked(merges_overview(app))
     fields = [masked(row) for row in other_fields(app)] if streams else []
     changes = source_changes(app) if streams else []
     cuts = [masked(row) for row in cuts_overview(app)] if streams else []
     if as_json:
         overview = {"parts": table, "source": source, "readers": readers, "streams": streams, "merges": merges}
-        show([overview | {"fields": fields, "schema": changes, "cuts": cuts}], as_json=True)
+        show([overview | {"reads": reads, "fields": fields, "schema": changes, "cuts": cuts}], as_json=True)
     else:
         show(table, as_json=False, title=f"Parts (logs in {app.settings.data_dir / 'log'})")
         click.echo()
-        brief = [{name: value for name, value in row.items() if name != "reason"} for row in streams]
+        brief = [{name: value for name, value in row.items() if name not in ("reason", "snapshot")} for row in streams]
         show(brief, as_json=False, title=f"Streams of {app.pipeline.name}", empty="`headrace run` has not run yet")
+        for stream, said in snapshots.items():
+            click.echo(f"{stream}: {said}")
         if fields:
             click.echo()
             show(fields, as_json=False, title="Rows with other fields than their contract")

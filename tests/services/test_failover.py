@@ -11,11 +11,12 @@ from uuid import uuid4
 import pytest
 from pyspark.sql import SparkSession
 
-from connectors import debezium
+from connectors import debezium, source
 from connectors.guardian.guard import Guardian, Kept, Report
 from connectors.plan import apply
 from connectors.removal import remove
 from connectors.rest import Connect, ConnectorStatus
+from connectors.server_checks import check_server
 from contracts.endpoints import Endpoints
 from contracts.settings import GuardSettings, Settings
 from contracts.stream import Pipeline, Stream, TableSource
@@ -95,6 +96,9 @@ def test_a_source_that_is_away_for_longer_than_the_connector_tries(shop: Shop, s
 def test_a_promoted_replica_without_the_slot(shop: Shop, site: Site, wait_until: Any) -> None:
     known = look(shop).kept
     replica = site.replica(copies_slots=False)
+    with source.connected(site.administrator(replica.port)) as connection:
+        refused, *_ = check_server(connection, debezium.default_name(shop.pipeline))
+    assert (refused.level, refused.what, refused.fix) == ("refusal", "the server is a standby", "name the primary")
     fail_over(shop, site, replica, wait_until)
     with Connect(shop.endpoints.connect_url) as connect:
         connect.restart(debezium.connector_name(shop.pipeline))

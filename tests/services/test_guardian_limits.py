@@ -1,16 +1,20 @@
-"""A server whose limits are narrow: what `plan` says of it, and a slot that it takes away."""
+"""Servers whose limits are narrow or that cannot serve: what `plan` says of them, and a slot that one takes away."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg2
 import pytest
+from psycopg2.extras import PhysicalReplicationConnection
 
 from connectors import debezium, source
+from connectors.finding import Finding
 from connectors.guardian.guard import Guardian
-from connectors.server_checks import check_server
+from connectors.server_checks import check_role, check_server
 from contracts.endpoints import Endpoints, PostgresEndpoint
 from contracts.settings import GuardSettings, Settings
 from contracts.stream import Column, Pipeline, Stream, TableSource
@@ -27,15 +31,76 @@ NARROW = {
 STREAM = Stream("narrow", "t", "narrow.public.t", TableSource("public", "t"), (Column("id", "bigint"),), ("id",))
 
 
-@pytest.fixture
-def narrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Endpoints, PostgresEndpoint]]:
+@contextmanager
+def running(folder: Path, **server: str) -> Iterator[tuple[Endpoints, PostgresEndpoint]]:
     """A server of its own: these limits would take the slots of other tests away."""
-    for name, value in NARROW.items():
-        monkeypatch.setitem(postgres._SERVER_SETTINGS, name, value)
-    settings = Settings(data_dir=tmp_path, pipeline="narrow")
-    found = local_deployment.up(settings, ("postgres",))
-    yield found, postgres.endpoint(open_layout(settings), "narrow", "postgres")
-    local_deployment.down(settings)
+    settings = Settings(data_dir=folder, pipeline="narrow")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in server.items():
+            patch.setitem(postgres._SERVER_SETTINGS, name, value)
+        found = local_deployment.up(settings, ("postgres",))
+    try:
+        yield found, postgres.endpoint(open_layout(settings), "narrow", "postgres")
+    finally:
+        local_deployment.down(settings)
+
+
+@pytest.fixture
+def narrow(tmp_path: Path) -> Iterator[tuple[Endpoints, PostgresEndpoint]]:
+    with running(tmp_path, **NARROW) as found:
+        yield found
+
+
+def findings(found: list[Finding]) -> dict[str, tuple[str, str]]:
+    """What `plan` says, and by that what is to be typed and at which level."""
+    return {one.what: (one.level, one.fix) for one in found}
+
+
+def test_a_server_that_cannot_decode_has_no_sender_and_no_limit_is_told_with_what_to_type(tmp_path: Path) -> None:
+    unfit = {"wal_level": "replica", "max_wal_senders": "1", "max_slot_wal_keep_size": "-1", "wal_sender_timeout": "7s"}
+    # Within a transaction a server's statistics stay as they were.
+    with (
+        running(tmp_path, **unfit) as (_, administrator),
+        source.connected(administrator, autocommit=True) as connection,
+    ):
+        free = findings(check_server(connection, "headrace"))
+        with closing(psycopg2.connect(**administrator.dsn(), connection_factory=PhysicalReplicationConnection)):
+            taken = findings(check_server(connection, "headrace"))
+        (over,) = check_role(connection, "postgres", [])
+    no_sender = "no free WAL sender: 1 of 1 are taken"
+    assert taken == free | {no_sender: ("refusal", "ALTER SYSTEM SET max_wal_senders = 11;  -- and restart the server")}
+    assert no_sender not in free
+    assert free["wal_level has no changes to decode"] == (
+        "refusal",
+        "ALTER SYSTEM SET wal_level = logical;  -- and restart the server",
+    )
+    limit = "max_slot_wal_keep_size is -1: a slot that nobody reads keeps WAL until the disk is full"
+    assert free[limit][0] == "warning"
+    assert free[limit][1].startswith("ALTER SYSTEM SET max_slot_wal_keep_size = '20GB'; SELECT pg_reload_conf();")
+    assert free["wal_sender_timeout is 7 s"] == (
+        "warning",
+        "ALTER SYSTEM SET wal_sender_timeout = '60s'; SELECT pg_reload_conf();",
+    )
+    assert (over.level, over.what) == ("warning", "role postgres, which the connector uses, is superuser")
+    assert "source_role.sql makes that role" in over.fix
+
+
+def test_a_slot_of_the_same_name_that_reads_another_database_is_refused(
+    narrow: tuple[Endpoints, PostgresEndpoint],
+) -> None:
+    _, administrator = narrow
+    elsewhere = replace(administrator, database=postgres.WAREHOUSE_DATABASE)
+    with source.connected(elsewhere, autocommit=True) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_create_logical_replication_slot('mine', 'pgoutput')")
+    with source.connected(administrator) as connection:
+        refused, *_ = check_server(connection, "mine")
+    assert refused.level == "refusal"
+    assert str(refused).splitlines() == [
+        "there is a replication slot mine of another use "
+        "(declared database narrow, plugin pgoutput, found database warehouse, plugin pgoutput)",
+        "  a slot reads one database; this one belongs to somebody else",
+        '  name another one in postgres.json: {"slot.name": "…"}',
+    ]
 
 
 def test_a_slot_that_the_server_takes_away_is_told_before_and_after(

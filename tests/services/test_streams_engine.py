@@ -139,6 +139,8 @@ def test_a_bad_stream_is_parked_alone_and_rejoins(shop: Shop, wait_until: WaitUn
     with shop.flowing() as reports:
         wait_until(lambda: [one for one in reports if one.event == "parked"], WAIT_S, "a report of the parked stream")
         wait_until(lambda: shop.status("refunds").state == "parked", WAIT_S, "parked in the status file")
+        wait_until(lambda: shop.status("refunds").lag == 100, WAIT_S, "all records that wait to be counted")
+        wait_until(lambda: shop.status("orders").lag == 0, WAIT_S, "no record of the other to wait")
         assert "no JSON" in shop.status("refunds").reason or "json" in shop.status("refunds").reason
         shop.send_rows("orders", 100, 100)
         wait_until(lambda: shop.read("orders") == 200, WAIT_S, "the other stream to go on")

@@ -39,6 +39,9 @@ REPORT = Report(
     lag_bytes=5,
     kept_wal_bytes=2048,
     budget_bytes=4096,
+    first_read_s=7.0,
+    unread_s=0.0,
+    transaction_s=8.0,
     connector_state="RUNNING",
     task_states=("RUNNING",),
 )
@@ -174,6 +177,9 @@ def test_prometheus_reads_the_last_look(app: App, looks: list[Report]) -> None:
     for line in (
         'headrace_source_slot_lag_bytes{pipeline="edtech"} 5.0',
         'headrace_source_retained_wal_bytes{pipeline="edtech"} 2048.0',
+        'headrace_source_first_read_seconds{pipeline="edtech"} 7.0',
+        'headrace_source_slot_unread_seconds{pipeline="edtech"} 0.0',
+        'headrace_source_oldest_transaction_seconds{pipeline="edtech"} 8.0',
         'headrace_source_wal_status{pipeline="edtech",slot="headrace_edtech",status="extended"} 1.0',
         'headrace_source_wal_status{pipeline="edtech",slot="headrace_edtech",status="lost"} 0.0',
         'headrace_source_task_state{connector="edtech",pipeline="edtech",state="RUNNING",task="0"} 1.0',

@@ -1,0 +1,64 @@
+"""What `status` shows of reads of tables that are under way: how many rows are in Kafka, of about how many."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from connectors.read_progress import TableRead, reads_under_way
+from connectors.reread import about_rows
+from contracts.errors import HeadraceError
+from contracts.stream import Pipeline, System
+from headrace.app import App
+from headrace.rereading import READ_AGAIN
+from infra.local.probes import tcp
+
+
+def reads_overview(app: App, systems: Collection[System]) -> list[dict[str, Any]]:
+    """One row per stream whose table is read, or waits for others of the same read. A part that does not answer, of
+    which `status` says so elsewhere, leaves its rows or its estimates out."""
+    rows: list[dict[str, Any]] = []
+    if not systems or not _listens(app.endpoints.kafka):
+        return rows
+    for system in systems:
+        part = app.pipeline.of(system)
+        names = {stream.table_source.qualified: stream.name for stream in part.cdc_streams}
+        try:
+            found = reads_under_way(app.endpoints.kafka, part)
+        except HeadraceError:
+            continue
+        for one in found:
+            about = _about(app, part, system, one)
+            since = datetime.fromtimestamp(one.begun_ms / 1000, UTC).isoformat() if one.begun_ms else None
+            rows.append(
+                {
+                    "stream": names[one.table],
+                    "again": one.again,
+                    "since": since,
+                    "rows": one.rows,
+                    "rows, about": about,
+                    "snapshot": one.said(about),
+                }
+            )
+    return rows
+
+
+def _listens(kafka: str) -> bool:
+    """Whether a broker is there at all: the client looks for one for half a minute."""
+    for address in kafka.split(","):
+        host, _, port = address.strip().rpartition(":")
+        with suppress(OSError, ValueError):
+            tcp(host.strip("[]"), int(port))
+            return True
+    return False
+
+
+def _about(app: App, part: Pipeline, system: System, one: TableRead) -> int | None:
+    if system not in READ_AGAIN or not one.begun_ms:
+        return None
+    try:
+        return about_rows(app.endpoints, part, one.table)
+    except HeadraceError:
+        return None
