@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from connectors import ddl_messages
 from connectors.source import connected
 from connectors.source_checks import changed
 from contracts.errors import HeadraceError
@@ -67,6 +68,29 @@ def source_changes(app: App) -> list[str]:
             return [str(finding) for finding in changed(connection, app.pipeline.of("postgres"))]
     except HeadraceError:
         return []
+
+
+def definitions(app: App) -> list[dict[str, Any]]:
+    """One row per table of which the source told a DDL command, with the last one. Empty where `ddl_capture.sql` is not
+    installed, nothing was altered since, or Kafka does not answer."""
+    postgres = app.pipeline.of("postgres")
+    if not postgres.cdc_streams:
+        return []
+    try:
+        found = ddl_messages.newest(ddl_messages.told(app.endpoints.kafka, postgres))
+    except HeadraceError:
+        return []
+    return [
+        {
+            "table": one.qualified,
+            "command": one.command,
+            "columns": ", ".join(" ".join(column) for column in one.columns) or None,
+            "at": _short(one.at),
+            "lsn": f"{one.lsn >> 32:X}/{one.lsn & 0xFFFFFFFF:X}",
+            "offset": one.offset,
+        }
+        for one in found
+    ]
 
 
 def _undeclared(stream: Stream | None, field: str) -> bool:

@@ -23,6 +23,7 @@ from contracts.endpoints import Endpoints
 from contracts.settings import Settings
 from contracts.stream import Column, Evolution, Pipeline, Stream, TableSource
 from headrace.app import App
+from headrace.evolution import definitions
 from headrace.proof import source_equals_lake
 from streaming_jobs.counts import Counts
 from streaming_jobs.ingest import Kind, ingest
@@ -174,6 +175,7 @@ def test_every_row_around_a_schema_change_is_where_the_policy_puts_it(shop: Shop
 
     # Nor does the proof break off.
     app = cast(App, SimpleNamespace(pipeline=shop.pipeline, endpoints=shop.endpoints))
+    assert definitions(app) == [], "nobody has installed the script"
     findings = [(finding.equal, "column" in finding.detail) for finding in source_equals_lake(app)]
     assert findings == [(False, True)] * len(POLICIES)
 
