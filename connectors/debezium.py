@@ -14,6 +14,8 @@ from contracts.unavailable import is_marker, new_marker
 
 MAX_MESSAGE_BYTES = 20 * 1024 * 1024
 MARKER_PREFIX = "headrace"
+DDL_PREFIX = "headrace.ddl"
+"""Of the messages that `ddl_capture.sql` makes the source write."""
 HEARTBEAT_PREFIX = "headrace_heartbeat"
 HEARTBEAT_TOPICS = "__debezium-heartbeat"
 
@@ -43,8 +45,8 @@ PROMISES: Mapping[str, str] = {
     # The old and the new key of a row whose primary key was changed come as headers.
     "header.converter": "org.apache.kafka.connect.json.JsonConverter",
     "header.converter.schemas.enable": "false",
-    # Marks tell our markers from the heartbeat's, which would only fill the topic.
-    "message.prefix.include.list": MARKER_PREFIX,
+    # Regular expressions that match whole: markers and DDL, not the heartbeat's, which would only fill the topic.
+    "message.prefix.include.list": f"{MARKER_PREFIX},{re.escape(DDL_PREFIX)}",
     # How tables that are added later get their first read, and how we know that it ended (snapshots.py).
     "signal.enabled.channels": "kafka",
     "notification.enabled.channels": "sink",
@@ -95,7 +97,7 @@ def check_topics(part: Pipeline) -> None:
 
 
 def message_topic(pipeline: Pipeline) -> str:
-    """Where logical messages, and so our markers, arrive."""
+    """Where logical messages arrive: our markers, and what the source tells of its DDL."""
     return f"{pipeline.name}.message"
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pymysql.cursors import Cursor
 
 from connectors import mariadb
+from connectors.field_changes import MISFITS, missing, undeclared
 from connectors.finding import Finding
 from connectors.mariadb_types import CatalogColumn, misfit
 from contracts.stream import Pipeline, Stream
@@ -43,14 +44,31 @@ def check(cursor: Cursor, part: Pipeline, *, server_id: str, captured: Collectio
         source = stream.table_source
         table = read_table(cursor, source.schema, source.table)
         if table is None:
-            findings.append(
-                Finding("refusal", "the table does not exist", table=source.qualified, declared=f"stream {stream.name}")
-            )
+            findings.append(_absent(stream))
             continue
         findings += compare(stream, table)
         if source.qualified not in captured:
             findings += _zero_dates(cursor, stream, table)
     return findings
+
+
+def changed(cursor: Cursor, part: Pipeline) -> list[Finding]:
+    """What of `check` a person changes while data flow: tables that are gone, columns that are not those declared."""
+    findings = []
+    for stream in part.cdc_streams:
+        table = read_table(cursor, stream.table_source.schema, stream.table_source.table)
+        findings += _compare_columns(stream, table) if table else [_absent(stream)]
+    return findings
+
+
+def _absent(stream: Stream) -> Finding:
+    return Finding(
+        "refusal",
+        "the table does not exist",
+        table=stream.table_source.qualified,
+        declared=f"stream {stream.name}",
+        fix=f"make it, correct headrace.table in {stream.file} or take the contract away (the lake keeps its rows)",
+    )
 
 
 def _server(cursor: Cursor, server_id: str) -> list[Finding]:
@@ -165,18 +183,16 @@ def read_table(cursor: Cursor, database: str, table: str) -> CatalogTable | None
     return CatalogTable(f"{database}.{table}", columns, dict(cursor.fetchall()))
 
 
-def compare(stream: Stream, table: CatalogTable) -> list[Finding]:
-    """What differs between one contract and one table, and what of its rows the binlog would not carry."""
+def _compare_columns(stream: Stream, table: CatalogTable) -> list[Finding]:
     findings = []
     for column in stream.columns:
         found = table.columns.get(column.name)
         if found is None:
-            fix = f"{stream.file}: remove or rename the column; the table has {', '.join(table.columns)}"
-            what = "the column is not in the table"
-            findings.append(Finding("refusal", what, table=table.name, column=column.name, fix=fix))
+            findings.append(missing(stream, table.name, column, table.columns))
             continue
         what, fix = misfit(found, column)
         if what:
+            fix += f"; {MISFITS}" if fix.startswith("physicalType") else ""
             findings.append(
                 Finding(
                     "refusal",
@@ -191,18 +207,18 @@ def compare(stream: Stream, table: CatalogTable) -> list[Finding]:
         elif column.spark_type == "boolean" and found.base == "tinyint":
             what = "a value other than 0 and 1 is refused; the stream is for columns that are boolean in truth"
             findings.append(Finding("warning", what, table=table.name, column=column.name, found=found.type))
+    declared = {column.name for column in stream.columns}
     findings += [
-        Finding(
-            "warning",
-            f"the table has a column that stream {stream.name} does not declare: its rows will be refused",
-            table=table.name,
-            column=column.name,
-            found=column.type,
-            fix=f"{stream.file}: declare it, or exclude it with column.exclude.list in mariadb.json",
-        )
+        undeclared(stream, table.name, column.name, column.type, "mariadb.json")
         for column in table.columns.values()
-        if column.name not in {declared.name for declared in stream.columns}
+        if column.name not in declared
     ]
+    return findings
+
+
+def compare(stream: Stream, table: CatalogTable) -> list[Finding]:
+    """What differs between one contract and one table, and what of its rows the binlog would not carry."""
+    findings = _compare_columns(stream, table)
     if table.key != set(stream.key):
         findings.append(
             Finding(

@@ -33,6 +33,7 @@ PROMISES: Mapping[str, str] = {
             "key.converter.schemas.enable",
             "value.converter",
             "value.converter.schemas.enable",
+            "value.converter.replace.null.with.default",
             "signal.enabled.channels",
             "notification.enabled.channels",
         )

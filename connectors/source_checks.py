@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from psycopg2.extensions import connection as Connection
 
+from connectors.field_changes import MISFITS, missing, undeclared
 from connectors.finding import Finding
 from connectors.key_checks import check_key
 from connectors.server_checks import check_role, check_server
@@ -188,38 +189,12 @@ def changed(connection: Connection, pipeline: Pipeline) -> list[Finding]:
     return findings
 
 
-# What becomes of the rows meanwhile, by the contract's evolution policy.
-_UNDECLARED = {
-    "evolve": "its values are kept in `_rescued`",
-    "quarantine": "rows with it are refused as undeclared_field and wait in the quarantine",
-    "stop": "the first row with it parks the stream",
-}
-_MISSING = {
-    "evolve": "it is NULL in new rows",
-    "quarantine": "rows without it are refused as missing_field and wait in the quarantine",
-    "stop": "the first row without it parks the stream",
-}
-_TYPE = "until then rows whose value does not fit are refused as type and wait in the quarantine"
-
-
 def _compare_columns(stream: Stream, table: CatalogTable) -> list[Finding]:
     findings = []
     for column in stream.columns:
         found = table.columns.get(column.name)
         if found is None:
-            needed = column.required or column.name in stream.key
-            tolerated = stream.rescues and not needed
-            becomes = "rows without it are refused as required" if stream.rescues and needed else ""
-            findings.append(
-                Finding(
-                    "warning" if tolerated else "refusal",
-                    f"the column is not in the table: {becomes or _MISSING[stream.evolution]}",
-                    table=table.name,
-                    column=column.name,
-                    declared=column.source_type or column.spark_type,
-                    fix=f"{stream.file}: remove or rename the column; the table has {', '.join(table.columns)}",
-                )
-            )
+            findings.append(missing(stream, table.name, column, table.columns))
         elif column.source_type and not same_type(column.source_type, found.type):
             findings.append(
                 Finding(
@@ -229,7 +204,7 @@ def _compare_columns(stream: Stream, table: CatalogTable) -> list[Finding]:
                     column=column.name,
                     declared=column.source_type,
                     found=found.type,
-                    fix=f"{stream.file}: headrace.sourceType: {found.type}; {_TYPE}",
+                    fix=f"{stream.file}: headrace.sourceType: {found.type}; {MISFITS}",
                 )
             )
         elif not fits(found.type, column):
@@ -242,19 +217,12 @@ def _compare_columns(stream: Stream, table: CatalogTable) -> list[Finding]:
                     declared=column.spark_type,
                     found=found.type,
                     fix=f"{stream.file}: declare {found.type} (the lake widens integers, and decimals of one scale), "
-                    f"or change the table back; {_TYPE}",
+                    f"or change the table back; {MISFITS}",
                 )
             )
     declared = {column.name for column in stream.columns}
     findings += [
-        Finding(
-            "warning",
-            f"the table has a column that stream {stream.name} does not declare: {_UNDECLARED[stream.evolution]}",
-            table=table.name,
-            column=column.name,
-            found=column.type,
-            fix=f"{stream.file}: declare it, or exclude it with column.exclude.list in postgres.json",
-        )
+        undeclared(stream, table.name, column.name, column.type, "postgres.json")
         for column in table.columns.values()
         if column.name not in declared and not column.unsent
     ]

@@ -54,7 +54,9 @@ def _beside_streams(pipeline: Pipeline) -> list[Topic]:
     if pipeline.file_streams:
         topics.append(Topic(pipeline.files_topic, 1, {"cleanup.policy": "compact"}))
     if (postgres := pipeline.of("postgres")).cdc_streams:
-        topics += [*_of_connector(postgres), Topic(debezium.message_topic(postgres), 1, _kept(1))]
+        # What is told of the tables' DDL is kept as long as the rows between which it stands.
+        messages = Topic(debezium.message_topic(postgres), 1, _kept(_longest(postgres)))
+        topics += [*_of_connector(postgres), messages]
     if (mariadb := pipeline.of("mariadb")).cdc_streams:
         # Whoever loses the tables' definitions can read no more of the binlog.
         topics += [*_of_connector(mariadb), Topic(mariadb_connector.history_topic(mariadb), 1, _kept(None))]
@@ -64,7 +66,6 @@ def _beside_streams(pipeline: Pipeline) -> list[Topic]:
 
 
 def _of_connector(part: Pipeline) -> list[Topic]:
-    longest = max(stream.retention_days for stream in part.cdc_streams)
     connector = debezium.connector_name(part)
     made_anew = (
         f"stop connector {connector} (`PUT /connectors/{connector}/stop`), delete the topic (`kafka-topics.sh "
@@ -72,11 +73,15 @@ def _of_connector(part: Pipeline) -> list[Topic]:
         "END was in the deleted one show with the next transaction"
     )
     return [
-        Topic(part.transaction_topic, 1, _kept(longest), made_anew),
+        Topic(part.transaction_topic, 1, _kept(_longest(part)), made_anew),
         Topic(debezium.heartbeat_topic(part), 1, _kept(1)),
         Topic(debezium.signals_topic(part), 1, _kept(1)),
         Topic(debezium.notifications_topic(part), 1, _kept(None)),
     ]
+
+
+def _longest(part: Pipeline) -> int:
+    return max(stream.retention_days for stream in part.cdc_streams)
 
 
 def _of_stream(stream: Stream) -> Topic:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from connectors import ddl_messages, mariadb, mariadb_checks, source_checks
+from connectors.finding import Finding
 from connectors.source import connected
-from connectors.source_checks import changed
 from contracts.errors import HeadraceError
 from contracts.stream import Stream
 from headrace.app import App
@@ -59,14 +61,38 @@ _ADVICE: Mapping[str, str] = {
 
 def source_changes(app: App) -> list[str]:
     """How the source's tables differ from the contracts: dropped tables, columns that came, went or have another type.
-    Empty where the source does not answer."""
-    if not app.pipeline.of("postgres").cdc_streams:
+    Nothing of a source that does not answer, nor of MongoDB, which has no columns."""
+    found: list[Finding] = []
+    if (part := app.pipeline.of("postgres")).cdc_streams:
+        with suppress(HeadraceError), connected(app.endpoints.source) as connection:
+            found += source_checks.changed(connection, part)
+    if (part := app.pipeline.of("mariadb")).cdc_streams:
+        with suppress(HeadraceError), mariadb.connected(app.endpoints.mariadb) as cursor:
+            found += mariadb_checks.changed(cursor, part)
+    return [str(finding) for finding in found]
+
+
+def definitions(app: App) -> list[dict[str, Any]]:
+    """One row per table of which the source told a DDL command, with the last one. Empty where `ddl_capture.sql` is not
+    installed, nothing was altered since, or Kafka does not answer."""
+    postgres = app.pipeline.of("postgres")
+    if not postgres.cdc_streams:
         return []
     try:
-        with connected(app.endpoints.source) as connection:
-            return [str(finding) for finding in changed(connection, app.pipeline.of("postgres"))]
+        found = ddl_messages.newest(ddl_messages.told(app.endpoints.kafka, postgres))
     except HeadraceError:
         return []
+    return [
+        {
+            "table": one.qualified,
+            "command": one.command,
+            "columns": ", ".join(" ".join(column) for column in one.columns) or None,
+            "at": _short(one.at),
+            "lsn": f"{one.lsn >> 32:X}/{one.lsn & 0xFFFFFFFF:X}",
+            "offset": one.offset,
+        }
+        for one in found
+    ]
 
 
 def _undeclared(stream: Stream | None, field: str) -> bool:

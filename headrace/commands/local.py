@@ -15,7 +15,7 @@ from headrace.app import App, pass_app, progress_console
 from headrace.background import processes
 from headrace.commands.ask import json_option
 from headrace.cut_overview import cuts_overview
-from headrace.evolution import other_fields, source_changes
+from headrace.evolution import definitions, other_fields, source_changes
 from headrace.guarding import guarded_systems, source_overview
 from headrace.output import masked, show
 from headrace.overview import crashes, merges_overview, parts_overview, streams_overview
@@ -64,10 +64,12 @@ def status(app: App, as_json: bool) -> None:
     merges = masked(merges_overview(app))
     fields = [masked(row) for row in other_fields(app)] if streams else []
     changes = source_changes(app) if streams else []
+    told = [masked(row) for row in definitions(app)] if streams else []
     cuts = [masked(row) for row in cuts_overview(app)] if streams else []
     if as_json:
         overview = {"parts": table, "source": source, "readers": readers, "streams": streams, "merges": merges}
-        show([overview | {"reads": reads, "fields": fields, "schema": changes, "cuts": cuts}], as_json=True)
+        overview |= {"reads": reads, "fields": fields, "schema": changes, "definitions": told, "cuts": cuts}
+        show([overview], as_json=True)
     else:
         show(table, as_json=False, title=f"Parts (logs in {app.settings.data_dir / 'log'})")
         click.echo()
@@ -78,6 +80,9 @@ def status(app: App, as_json: bool) -> None:
         if fields:
             click.echo()
             show(fields, as_json=False, title="Rows with other fields than their contract")
+        if told:
+            click.echo()
+            show(told, as_json=False, title="Last definitions that the source told of its tables")
         if cuts:
             click.echo()
             show(cuts, as_json=False, title="Consistent cuts")

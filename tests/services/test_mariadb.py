@@ -47,7 +47,7 @@ SET GLOBAL binlog_format = ROW;"""
 """What `plan` asks of a server that is as MariaDB comes."""
 ORDERS = (
     ("id", "bigint unsigned", Column("id", "decimal(20,0)", required=True, source_type="bigint unsigned")),
-    ("sku", "varchar(20)", Column("sku", "string")),
+    ("sku", "varchar(20) default 'none'", Column("sku", "string")),
     ("paid", "tinyint(1)", Column("paid", "boolean")),
     ("tiny", "tinyint unsigned", Column("tiny", "smallint")),
     ("medium", "mediumint", Column("medium", "int")),

@@ -23,6 +23,7 @@ from contracts.endpoints import Endpoints
 from contracts.settings import Settings
 from contracts.stream import Column, Evolution, Pipeline, Stream, TableSource
 from headrace.app import App
+from headrace.evolution import definitions, source_changes
 from headrace.proof import source_equals_lake
 from streaming_jobs.counts import Counts
 from streaming_jobs.ingest import Kind, ingest
@@ -68,6 +69,15 @@ ARRIVED = {
     6: ("6.00", None, {"remark": "f", "discount": None}),
     8: ("8.00", None, {"remark": "h", "discount": None}),
 }
+MEANWHILE: dict[Evolution, tuple[str, str]] = {  # of a row without a column, and of a row with one more
+    "evolve": ("it is NULL in new rows", "its values are kept in `_rescued`"),
+    "quarantine": (
+        "rows without it are refused as missing_field and wait in the quarantine",
+        "rows with it are refused as undeclared_field and wait in the quarantine",
+    ),
+    "stop": ("the first row without it parks the stream", "the first row with it parks the stream"),
+}
+UNDECLARED = "the table has a column that stream to_{} does not declare"
 DECLARING = Lock()  # as `apply` does it: one at a time
 POLICIES: tuple[Evolution, ...] = ("evolve", "quarantine", "stop")
 
@@ -150,9 +160,27 @@ def shop(spark: SparkSession, endpoints: Endpoints, deployment: Settings, tmp_pa
 
 def test_every_row_around_a_schema_change_is_where_the_policy_puts_it(shop: Shop) -> None:
     at_once(lambda step: step(), (lambda: apply(shop.plan()), shop.create_tables))
+    app = cast(App, SimpleNamespace(pipeline=shop.pipeline, endpoints=shop.endpoints))
+    assert source_changes(app) == []
     for policy in POLICIES:
         shop.run(CHANGES.format(f"to_{policy}"))
     evolve, quarantine, stop = shop.pipeline.streams
+
+    # The status announces it: dropped, renamed, added, another type. Here is what is to be done, too.
+    announced = source_changes(app)
+    assert len(announced) == 5 * len(POLICIES)
+    for policy in POLICIES:
+        table, told = f"{shop.pipeline.name}.to_{policy}", MEANWHILE[policy]
+        where = [text.replace("\n", " ") for text in announced if text.startswith(f"{table}.")]
+        for column, what in (
+            ("size", f"the column is not in the table: {told[0]} (declared integer, found nothing)"),
+            ("note", f"the column is not in the table: {told[0]} (declared text, found nothing)"),
+            ("remark", f"{UNDECLARED.format(policy)}: {told[1]} (declared nothing, found text)"),
+            ("discount", f"{UNDECLARED.format(policy)}: {told[1]} (declared nothing, found numeric(5,3))"),
+            ("price", "the table has another type (declared numeric(5,2), found text)"),
+        ):
+            (found,) = [text for text in where if text.startswith(f"{table}.{column}: {what}")]
+            assert f"{policy}.yaml: " in found
 
     # The plan announces it, by policy. A column that is only tolerated refuses nothing.
     planned = shop.plan()
@@ -173,7 +201,7 @@ def test_every_row_around_a_schema_change_is_where_the_policy_puts_it(shop: Shop
         assert f"to_{policy}.price: the table has another type" in refused
 
     # Nor does the proof break off.
-    app = cast(App, SimpleNamespace(pipeline=shop.pipeline, endpoints=shop.endpoints))
+    assert definitions(app) == [], "nobody has installed the script"
     findings = [(finding.equal, "column" in finding.detail) for finding in source_equals_lake(app)]
     assert findings == [(False, True)] * len(POLICIES)
 
@@ -223,6 +251,10 @@ def test_every_row_around_a_schema_change_is_where_the_policy_puts_it(shop: Shop
     # A dropped table: the lake keeps its rows, the others go on, and once it is there again it is read from the start.
     shop.run("drop table to_stop; insert into to_evolve values (10, '10.00', 'j', null)")
     assert "to_stop: the table does not exist in database" in "\n".join(shop.plan().refusals)
+    gone = [text for text in source_changes(app) if "to_stop" in text]
+    assert [text.splitlines()[0].split(" in database")[0] for text in gone] == [
+        f"{shop.pipeline.name}.to_stop: the table does not exist"
+    ]
     shop.arrived()
     assert shop.ingest(evolve) == Counts(accepted=1)
     assert shop.current(mended[0]) == ARRIVED
@@ -233,6 +265,7 @@ def test_every_row_around_a_schema_change_is_where_the_policy_puts_it(shop: Shop
     planned = plan(pipeline, shop.endpoints, shop.settings)
     assert [change.kind for change in planned.changes] == ["replication access", "first read"]
     apply(planned)
+    assert not [text for text in source_changes(app) if "to_stop" in text], "it is there again, as it is declared"
     shop.run("insert into to_stop values (21, 2.00, 'newer', 2)")
     shop.arrived()
     assert shop.ingest(stop) == Counts(accepted=2)

@@ -1,0 +1,46 @@
+"""What becomes of rows whose table lacks a declared column or has one more, by the contract's policy."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from connectors.finding import Finding
+from contracts.stream import Column, Stream
+
+_UNDECLARED = {
+    "evolve": "its values are kept in `_rescued`",
+    "quarantine": "rows with it are refused as undeclared_field and wait in the quarantine",
+    "stop": "the first row with it parks the stream",
+}
+_MISSING = {
+    "evolve": "it is NULL in new rows",
+    "quarantine": "rows without it are refused as missing_field and wait in the quarantine",
+    "stop": "the first row without it parks the stream",
+}
+MISFITS = "until then rows whose value does not fit are refused as type and wait in the quarantine"
+
+
+def missing(stream: Stream, table: str, column: Column, present: Collection[str]) -> Finding:
+    """A declared column that is not among those of the table. What the policy tolerates refuses nothing."""
+    needed = column.required or column.name in stream.key
+    becomes = "rows without it are refused as required" if stream.rescues and needed else _MISSING[stream.evolution]
+    return Finding(
+        "warning" if stream.rescues and not needed else "refusal",
+        f"the column is not in the table: {becomes}",
+        table=table,
+        column=column.name,
+        declared=column.source_type or column.spark_type,
+        fix=f"{stream.file}: remove or rename the column; the table has {', '.join(present)}",
+    )
+
+
+def undeclared(stream: Stream, table: str, column: str, kind: str, config: str) -> Finding:
+    """A column of the table that the stream does not declare; `config` is the file where it may be excluded."""
+    return Finding(
+        "warning",
+        f"the table has a column that stream {stream.name} does not declare: {_UNDECLARED[stream.evolution]}",
+        table=table,
+        column=column,
+        found=kind,
+        fix=f"{stream.file}: declare it, or exclude it with column.exclude.list in {config}",
+    )
