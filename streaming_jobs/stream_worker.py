@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, Protocol
@@ -308,7 +309,14 @@ def _lost(identity: TopicIdentity, position: Mapping[int, int], beginnings: Mapp
 
 
 def _text(error: Exception) -> str:
-    # Spark prints the whole query plan after the first line.
     if isinstance(error, HeadraceError):
         return str(error)
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    told = f"{type(error).__name__}: {error}"
+    if java := getattr(error, "java_exception", None):
+        # py4j's own words are which call it made; what happened is the innermost cause.
+        with suppress(Exception):  # the JVM may be gone
+            while (cause := java.getCause()) is not None:
+                java = cause
+            told = str(java.toString())
+    # Spark prints the whole query plan after the first line.
+    return told.splitlines()[0]
