@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
@@ -72,9 +73,15 @@ def test_sample_data_are_loaded_as_they_are_and_come_back_from_a_backup(owner: M
     assert held() == expected
     options = tmp_path / "options.cnf"
     options.write_text(f"[client]\nhost={owner.host}\nport={owner.port}\nuser={owner.user}\npassword={password}\n")
+    kept = {tmp_path / "backups" / f"softcart-{age}.sql.gz": age for age in (13, 16)} | {tmp_path / "backups" / "x": 16}
+    (tmp_path / "backups").mkdir()
+    for path, days in kept.items():
+        path.touch()
+        os.utime(path, (time.time() - days * 86_400,) * 2)
     script = [str(PIPELINE.connectors_dir / "backup.sh"), str(tmp_path / "backups")]
     environment = {**os.environ, "MYSQL_OPTIONS": str(options)}
     done = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert [path.exists() for path in kept] == [True, False, True], "14 days of backups are kept, and nothing else goes"
     run(owner, "DELETE FROM sales.order_lines;\nDELETE FROM sales.orders;\nDELETE FROM inventory.stock")
     restore = f"gunzip -c {done.stdout.strip()} | mariadb --defaults-extra-file={options}"
     subprocess.run(restore, shell=True, check=True, timeout=60)  # our own words
