@@ -12,6 +12,10 @@ from contracts.endpoints import Endpoints
 from contracts.errors import PlanRefused, ServiceUnavailable
 from contracts.stream import Pipeline
 
+_PERHAPS_THE_PASSWORD = (
+    "correct the above; for database.password see that the worker has this provider:\n" + password.PROVIDER_HINT
+)
+
 
 def put(
     endpoints: Endpoints, part: Pipeline, config: Mapping[str, str], before: Callable[[], None] = lambda: None
@@ -28,9 +32,7 @@ def put(
             raise PlanRefused(
                 f"Connect finds the config of connector {name} wrong:\n" + "\n".join(f"- {text}" for text in wrong),
                 state="The connector was not changed.",
-                next_step=unreachable.worker_step(wrong, config)
-                or "correct the above; for database.password see that the worker has this provider:\n"
-                + password.PROVIDER_HINT,
+                next_step="\n".join(filter(None, (unreachable.worker_step(wrong, config), _PERHAPS_THE_PASSWORD))),
             )
         before()
         connect.put(name, config)

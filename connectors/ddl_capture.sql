@@ -7,8 +7,8 @@
 --
 -- Told: ALTER of a table that a publication sends, the DROP of its columns and its entry into a publication, each with
 -- the table's columns and their types as they are then; and that a table came or went in a schema that holds such a
--- table. Never the statement, a default or a check, which may hold secrets. An error in here becomes a WARNING: the DDL
--- itself never fails by it.
+-- table. Never the statement, a default or a check, which may hold secrets. No table is locked, and an error in here
+-- becomes a WARNING: the DDL does not fail by it, unless it is cancelled or timed out just then.
 -- To take it away again:
 --
 --   DROP EVENT TRIGGER IF EXISTS headrace_ddl_command_end;
@@ -17,10 +17,14 @@
 
 BEGIN;
 
-CREATE SCHEMA IF NOT EXISTS headrace_ddl;
+-- Made anew: what somebody else made under these names before would stay theirs to change.
+DROP EVENT TRIGGER IF EXISTS headrace_ddl_command_end;
+DROP EVENT TRIGGER IF EXISTS headrace_sql_drop;
+DROP SCHEMA IF EXISTS headrace_ddl CASCADE;
+CREATE SCHEMA headrace_ddl;
 
 -- Runs as its owner: who alters a table may lack every right that the look into the catalog and the message take.
-CREATE OR REPLACE FUNCTION headrace_ddl.tell_command() RETURNS event_trigger
+CREATE FUNCTION headrace_ddl.tell_command() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     done record;
@@ -43,18 +47,24 @@ BEGIN
                          FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
                     END)::text)
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-             CROSS JOIN LATERAL (SELECT bool_or(p.tablename = c.relname) AS this
-                                 FROM pg_publication_tables p WHERE p.schemaname = n.nspname) published
-        WHERE c.oid = relation AND c.relpersistence <> 't'
+             CROSS JOIN LATERAL (
+                 -- Not pg_publication_tables, which locks every table that it lists.
+                 SELECT coalesce(bool_or(p.oid = c.oid), false) AS this, count(*) > 0 AS beside
+                 FROM pg_publication_rel r JOIN pg_class p ON p.oid = r.prrelid
+                 WHERE p.relnamespace = c.relnamespace) listed
+             CROSS JOIN LATERAL (
+                 SELECT listed.this OR a.every AS this, listed.beside OR a.every AS beside
+                 FROM (SELECT EXISTS (SELECT FROM pg_publication WHERE puballtables) AS every) a) published
+        WHERE c.oid = relation AND c.relpersistence <> 't' AND NOT c.relispartition
           AND CASE WHEN done.command_tag IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO')
-                   THEN published.this IS NOT NULL ELSE published.this END;
+                   THEN published.beside ELSE published.this END;
     END LOOP;
 EXCEPTION WHEN OTHERS THEN
     RAISE WARNING 'headrace did not capture this %: %', tg_tag, SQLERRM;
 END
 $$;
 
-CREATE OR REPLACE FUNCTION headrace_ddl.tell_drop() RETURNS event_trigger
+CREATE FUNCTION headrace_ddl.tell_drop() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     -- A table that is gone is in no publication any more: its entry there was dropped with it.
@@ -67,9 +77,10 @@ BEGIN
                             WHERE a.attrelid = d.objid AND a.attnum > 0 AND NOT a.attisdropped))::text)
     FROM pg_event_trigger_dropped_objects() d
     WHERE d.object_type IN ('table', 'table column') AND NOT d.is_temporary
-      AND (EXISTS (SELECT FROM pg_publication_tables p
-                   WHERE p.schemaname = d.address_names[1]
-                     AND (d.object_type = 'table' OR p.tablename = d.address_names[2]))
+      AND (EXISTS (SELECT FROM pg_publication WHERE puballtables)
+           OR EXISTS (SELECT FROM pg_publication_rel r JOIN pg_class p ON p.oid = r.prrelid
+                      JOIN pg_namespace n ON n.oid = p.relnamespace
+                      WHERE n.nspname = d.address_names[1] AND (d.object_type = 'table' OR p.oid = d.objid))
            OR EXISTS (SELECT FROM pg_event_trigger_dropped_objects() e
                       WHERE e.object_type = 'publication relation' AND e.address_names = d.address_names[1:2]));
 EXCEPTION WHEN OTHERS THEN
@@ -77,13 +88,11 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 
-DROP EVENT TRIGGER IF EXISTS headrace_ddl_command_end;
 CREATE EVENT TRIGGER headrace_ddl_command_end ON ddl_command_end
     WHEN TAG IN ('ALTER TABLE', 'CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO',
                  'ALTER PUBLICATION', 'CREATE PUBLICATION')
     EXECUTE FUNCTION headrace_ddl.tell_command();
 
-DROP EVENT TRIGGER IF EXISTS headrace_sql_drop;
 CREATE EVENT TRIGGER headrace_sql_drop ON sql_drop EXECUTE FUNCTION headrace_ddl.tell_drop();
 
 COMMIT;

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, KafkaTimeoutError
 
 from connectors import debezium
 from contracts.errors import ServiceUnavailable
 from contracts.stream import Pipeline
+
+_PATIENCE_S = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,10 @@ def told(kafka: str, pipeline: Pipeline) -> list[Told]:
             consumer.seek_to_beginning(place)
             end = consumer.end_offsets([place])[place]
             # The position also passes the control records at the end, which poll never returns.
+            deadline = time.monotonic() + _PATIENCE_S
             while consumer.position(place) < end:
+                if time.monotonic() > deadline:
+                    raise KafkaTimeoutError(f"not read to its end within {_PATIENCE_S} s")
                 for records in consumer.poll(timeout_ms=500).values():
                     read = (_read(record.value, record.offset) for record in records)
                     found += [one for one in read if one and one.schema in schemas]

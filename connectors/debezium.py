@@ -72,6 +72,7 @@ DEFAULTS: Mapping[str, str] = {
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,49}")
 _PLACEHOLDER = "unavailable.value.placeholder"
 _EXCLUDED = "column.exclude.list"
+_KEYS = "message.key.columns"
 
 
 def connector_name(pipeline: Pipeline) -> str:
@@ -150,7 +151,7 @@ def overrides(pipeline: Pipeline) -> dict[str, str]:
                 line=line,
                 write=f"remove {name}, or {new_marker()}",
             )
-        if name in ("topic.prefix", "table.include.list", "schema.include.list"):
+        if name in ("topic.prefix", "table.include.list", "schema.include.list", _KEYS):
             raise ContractError(f"{name} comes from the contracts", file=file, line=line, write=f"remove {name}")
         if "password" in name and not value.startswith("${"):
             raise ContractError(
@@ -202,7 +203,7 @@ def render(
         "signal.kafka.groupId": f"headrace-{pipeline.name}-signals",
         "notification.sink.topic.name": notifications_topic(pipeline),
         _PLACEHOLDER: placeholder,
-        **({"message.key.columns": keys} if keys else {}),
+        **({_KEYS: keys} if keys else {}),
         **_leaving_out(unsent, overrides(pipeline)),
     }
 

@@ -35,6 +35,7 @@ class MariadbTable:
         with mariadb.connected(self._endpoints.mariadb_replicator) as cursor:
             try:
                 cursor.execute("SET SESSION TRANSACTION READ ONLY")
+                cursor.execute(f"SET SESSION lock_wait_timeout = {_LOCK_WAIT_S}")
                 cursor.execute(f"EXPLAIN EXTENDED {snapshots.select(self._table, where or 'true')}")
             except pymysql.MySQLError as error:
                 raise snapshots.not_taken("MariaDB", str(error.args[-1]), self._table) from error

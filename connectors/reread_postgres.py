@@ -12,6 +12,8 @@ from contracts.endpoints import PostgresEndpoint
 from contracts.errors import Fatal
 from contracts.stream import TableSource
 
+_LOCK_WAIT_S = 2
+
 
 @dataclass(frozen=True, slots=True)
 class PostgresTable:
@@ -26,6 +28,8 @@ class PostgresTable:
         with connected(self.source) as connection, connection.cursor() as cursor:
             connection.set_session(readonly=True)
             try:
+                # Behind an ALTER it would wait until the read has ended that it is to tell of.
+                cursor.execute(f"SET lock_timeout = '{_LOCK_WAIT_S}s'")
                 cursor.execute(f"EXPLAIN (FORMAT JSON) {query}")
             except psycopg2.errors.ReadOnlySqlTransaction as error:
                 raise Fatal("the condition is not one", state="Nothing was asked for.", condition=where) from error

@@ -43,13 +43,13 @@ def largest_row(connection: Connection, table: SourceTable, columns: Sequence[st
     with connection.cursor() as cursor:
         cursor.execute(_APART, (table.schema, table.name))
         (apart,) = cursor.fetchone() or (0,)
-    if apart < _LITTLE:
-        return 0
     sizes = [
         sql.SQL(_SENT.get(column.type.partition("(")[0], "pg_column_size({})")).format(sql.Identifier(column.name))
         for column in table.columns
         if column.name in columns
     ]
+    if apart < _LITTLE or not sizes:
+        return 0
     each = sql.SQL(" + ").join(sql.SQL("coalesce({}, 0)").format(size) for size in sizes)
     found = _look(
         connection,

@@ -27,7 +27,7 @@ def file(data_dir: Path, part: str) -> Path:
 def content(certificates: Path) -> bytes:
     """The same for the same certificates. PlanRefused if the file holds none or cannot be read."""
     try:
-        found = [ssl.PEM_cert_to_DER_cert(text) for text in _CERTIFICATE.findall(certificates.read_text("ascii"))]
+        found = [ssl.PEM_cert_to_DER_cert(text) for text in _CERTIFICATE.findall(certificates.read_text("latin-1"))]
     except (OSError, ValueError) as error:
         raise _refused(certificates, str(error)) from error
     if not found:

@@ -14,6 +14,7 @@ from contracts.errors import HeadraceError
 from contracts.stream import Stream
 from headrace.app import App
 from headrace.lake import rows_of
+from infra.local.probes import kafka_listens
 
 _KEPT = """
 select stream, field as what, sum(n) as rows, min(committed_at) as since, max(committed_at) as last
@@ -76,7 +77,7 @@ def definitions(app: App) -> list[dict[str, Any]]:
     """One row per table of which the source told a DDL command, with the last one. Empty where `ddl_capture.sql` is not
     installed, nothing was altered since, or Kafka does not answer."""
     postgres = app.pipeline.of("postgres")
-    if not postgres.cdc_streams:
+    if not postgres.cdc_streams or not kafka_listens(app.endpoints.kafka):
         return []
     try:
         found = ddl_messages.newest(ddl_messages.told(app.endpoints.kafka, postgres))

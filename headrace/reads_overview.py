@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,14 +12,14 @@ from contracts.errors import HeadraceError
 from contracts.stream import Pipeline, System
 from headrace.app import App
 from headrace.rereading import READ_AGAIN
-from infra.local.probes import tcp
+from infra.local.probes import kafka_listens
 
 
 def reads_overview(app: App, systems: Collection[System]) -> list[dict[str, Any]]:
     """One row per stream whose table is read, or waits for others of the same read. A part that does not answer, of
     which `status` says so elsewhere, leaves its rows or its estimates out."""
     rows: list[dict[str, Any]] = []
-    if not systems or not _listens(app.endpoints.kafka):
+    if not systems or not kafka_listens(app.endpoints.kafka):
         return rows
     for system in systems:
         part = app.pipeline.of(system)
@@ -43,16 +42,6 @@ def reads_overview(app: App, systems: Collection[System]) -> list[dict[str, Any]
                 }
             )
     return rows
-
-
-def _listens(kafka: str) -> bool:
-    """Whether a broker is there at all: the client looks for one for half a minute."""
-    for address in kafka.split(","):
-        host, _, port = address.strip().rpartition(":")
-        with suppress(OSError, ValueError):
-            tcp(host.strip("[]"), int(port))
-            return True
-    return False
 
 
 def _about(app: App, part: Pipeline, system: System, one: TableRead) -> int | None:

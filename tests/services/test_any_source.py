@@ -69,9 +69,9 @@ def new_source(
         source = Mariadb(spark, reached, settings, folder, name, server=server)
     else:
         source = Postgres(*given) if kind == "postgres" else Mongodb(*given)
-    source.make()
-    source.create_lake()
     try:
+        source.make()
+        source.create_lake()
         yield source
     finally:
         source.remove()

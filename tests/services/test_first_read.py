@@ -137,12 +137,16 @@ def test_a_first_read_is_shown_and_measured_while_it_runs(
 
         return wait_until(steps, 120, f"more than {than} rows")
 
+    def all_arrived() -> TableRead | None:
+        before = reads_under_way(kafka, pipeline)
+        time.sleep(1)
+        return before[0] if reads_under_way(kafka, pipeline) == before else None
+
     try:
         reading.stop()
         one = further(than=0)
         other = further(than=one.rows or 0)
-        time.sleep(2)  # the last rows that were sent are in Kafka
-        (held,) = reads_under_way(kafka, pipeline)
+        held = wait_until(all_arrived, 60, "the last rows that were sent are in Kafka")
         assert 0 < (one.rows or 0) < (other.rows or 0) <= (held.rows or 0) < ROWS
         assert (held.table, held.again) == (f"{shop.schema}.orders", False)
         applying.join(timeout=60)  # it does not wait for the end of a long read
