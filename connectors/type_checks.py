@@ -84,8 +84,8 @@ def _too_large(connection: Connection, table: SourceTable, columns: Sequence[str
     if size is None:
         yield Finding(
             "warning",
-            f"it could not be searched for a row above {debezium.MAX_MESSAGE_BYTES / 1e6:,.0f} MB: it may not be read, or "
-            "ten seconds were too short",
+            f"it could not be searched for a row above {debezium.MAX_MESSAGE_BYTES / 1e6:,.0f} MB: it may not be "
+            "read, or ten seconds were too short",
             table.qualified,
             why="one change is one message, and Kafka refuses a longer one: the connector would stop there",
         )
