@@ -38,6 +38,7 @@ class TableTransaction:
         self._spark = spark
         self._jvm = cast(Any, spark._jvm)
         self._none = getattr(getattr(self._jvm.scala, "None$"), "MODULE$")
+        self._activate()
         log = self._delta.DeltaLog.forTable(spark._jsparkSession, path)
         if not log.tableExists():
             raise Fatal(
@@ -52,6 +53,11 @@ class TableTransaction:
     @property
     def _delta(self) -> Any:
         return self._jvm.org.apache.spark.sql.delta
+
+    def _activate(self) -> None:
+        # Delta asks for the thread's active session and for no other; a thread may lose it while it works.
+        session = getattr(self._jvm, "org.apache.spark.sql.classic.SparkSession")
+        session.setActiveSession(self._spark._jsparkSession)
 
     @property
     def read_version(self) -> int:
@@ -120,6 +126,7 @@ class TableTransaction:
         """
         if self._done:
             raise Fatal("this transaction has been committed", next_step="start another", path=self.path)
+        self._activate()
         actions = self._jvm.java.util.ArrayList(self._actions)
         for name, version in positions.items():
             self._fence(name)
