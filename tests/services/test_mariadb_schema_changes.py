@@ -21,7 +21,7 @@ from connectors.postgres_plan import plan
 from connectors.removal import remove
 from contracts.endpoints import Endpoints, MariadbEndpoint
 from contracts.settings import Settings
-from contracts.stream import Column, Evolution, Pipeline, Stream
+from contracts.stream import Column, Pipeline, Stream
 from headrace.app import App
 from headrace.evolution import source_changes
 from streaming_jobs.counts import Counts
@@ -35,6 +35,7 @@ from streaming_jobs.state import create_views, merge_state
 from streaming_jobs.tables import create_tables
 from tests.services.at_once import at_once
 from tests.services.test_mariadb import CONFIGURED, Shop, stream_of
+from tests.services.test_schema_changes import MEANWHILE, POLICIES
 
 COLUMNS = (
     Column("id", "bigint", required=True),
@@ -67,15 +68,6 @@ ARRIVED = {
     6: ("6.00", None, {"remark": "f", "discount": None}),
 }
 LARGE = {7: ("12345678.90", None, {"remark": "g", "discount": None})}
-POLICIES: tuple[Evolution, ...] = ("evolve", "quarantine", "stop")
-MEANWHILE: dict[Evolution, tuple[str, str]] = {  # of a row without a column, and of a row with one more
-    "evolve": ("it is NULL in new rows", "its values are kept in `_rescued`"),
-    "quarantine": (
-        "rows without it are refused as missing_field and wait in the quarantine",
-        "rows with it are refused as undeclared_field and wait in the quarantine",
-    ),
-    "stop": ("the first row without it parks the stream", "the first row with it parks the stream"),
-}
 
 
 class Changing(Shop):
