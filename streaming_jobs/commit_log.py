@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from contracts.errors import LedgerMismatch
+from streaming_jobs.jvm import java
 
 _COMMIT = "commitInfo struct<timestamp:bigint, userMetadata:string>"
 _COUNTS = "accepted:bigint, duplicate:bigint, conflicting:bigint, quarantined:bigint"
@@ -144,8 +145,7 @@ def exists(spark: SparkSession, file: str) -> bool:
 
 
 def _jvm_path(spark: SparkSession, file: str) -> Any:
-    jvm: Any = spark._jvm
-    return jvm.org.apache.hadoop.fs.Path(file)
+    return java(spark._jvm, "org.apache.hadoop.fs.Path")(file)
 
 
 def _configuration(spark: SparkSession) -> Any:

@@ -6,6 +6,8 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
@@ -92,12 +94,17 @@ class GroupCounter:
             self._observation, F.expr(f"to_json(histogram_numeric({number}, {bins}))").alias("bins"), *noted
         )
 
+    @cached_property
+    def _found(self) -> dict[str, Any]:
+        # Asked for once, after the write: it crosses into the JVM for each value, and once more to learn of the end.
+        return self._observation.get
+
     def refused_lines(self) -> list[int] | None:
         """The lines of the quarantined rows of files, -1 for one without; None if there were too many to note them.
 
         Exact like the counts: a histogram joins no two values while it has a bin for each.
         """
-        bars = json.loads(self._observation.get.get("refused") or "[]")
+        bars = json.loads(self._found.get("refused") or "[]")
         return [round(bar["x"]) for bar in bars] if len(bars) < _NOTED_LINES else None
 
     def rescued(self, written: Callable[[], DataFrame]) -> dict[str, int]:
@@ -106,7 +113,7 @@ class GroupCounter:
         Almost always all rows of a batch have the same ones: then the first and the last set of names are equal.
         `written` reads `_rescued` of what was written, for when they are not.
         """
-        found = self._observation.get
+        found = self._found
         rows = int(found.get("rescued") or 0)
         if not rows:
             return {}
@@ -130,7 +137,7 @@ class GroupCounter:
         Raises:
             LedgerMismatch: the second count does not agree either.
         """
-        found = self._observation.get
+        found = self._found
         if "bins" in found:
             # Histograms of two tasks are merged by laying their bins side by side: one number may have several. Where
             # Spark joins them it weighs their centres in floating point: 17 may come out as 16.999….

@@ -19,6 +19,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
 from contracts.errors import Conflict, Fatal
+from streaming_jobs.jvm import java, none_of
+
+_DELTA = "org.apache.spark.sql.delta"
 
 # What this process knows of each table, by path: the table's id, a version, and the positions at that version. Delta
 # needs a Spark job to find the positions of a version it did not read before; its own last commit it need not read.
@@ -37,26 +40,22 @@ class TableTransaction:
         self.path = path
         self._spark = spark
         self._jvm = cast(Any, spark._jvm)
-        self._none = getattr(getattr(self._jvm.scala, "None$"), "MODULE$")
+        self._none = none_of(self._jvm)
         self._activate()
-        log = self._delta.DeltaLog.forTable(spark._jsparkSession, path)
+        log = java(self._jvm, f"{_DELTA}.DeltaLog").forTable(spark._jsparkSession, path)
         if not log.tableExists():
             raise Fatal(
                 "there is no Delta table here", state="nothing was written", next_step="headrace apply", path=path
             )
         self._txn = log.startTransaction(self._none, self._none)
         self._table_id = str(self._txn.metadata().id())
-        self._actions = self._jvm.java.util.ArrayList()
+        self._actions = java(self._jvm, "java.util.ArrayList")()
         self._positions: dict[str, int] | None = None
         self._done = False
 
-    @property
-    def _delta(self) -> Any:
-        return self._jvm.org.apache.spark.sql.delta
-
     def _activate(self) -> None:
         # Delta asks for the thread's active session and for no other; a thread may lose it while it works.
-        session = getattr(self._jvm, "org.apache.spark.sql.classic.SparkSession")
+        session = java(self._jvm, "org.apache.spark.sql.classic.SparkSession")
         session.setActiveSession(self._spark._jsparkSession)
 
     @property
@@ -127,15 +126,16 @@ class TableTransaction:
         if self._done:
             raise Fatal("this transaction has been committed", next_step="start another", path=self.path)
         self._activate()
-        actions = self._jvm.java.util.ArrayList(self._actions)
+        actions = java(self._jvm, "java.util.ArrayList")(self._actions)
+        set_transaction = java(self._jvm, f"{_DELTA}.actions.SetTransaction")
         for name, version in positions.items():
             self._fence(name)
-            actions.add(self._delta.actions.SetTransaction(name, int(version), self._none))
-        sequence = self._jvm.scala.jdk.javaapi.CollectionConverters.asScala(actions).toSeq()
+            actions.add(set_transaction(name, int(version), self._none))
+        sequence = java(self._jvm, "scala.jdk.javaapi.CollectionConverters").asScala(actions).toSeq()
         none = self._none
-        user_metadata = self._jvm.scala.Option.apply(json.dumps(metadata))
-        mode = self._jvm.org.apache.spark.sql.SaveMode.valueOf("Append")
-        write_operation = getattr(self._delta, "DeltaOperations$Write")
+        user_metadata = java(self._jvm, "scala.Option").apply(json.dumps(metadata))
+        mode = java(self._jvm, "org.apache.spark.sql.SaveMode").valueOf("Append")
+        write_operation = java(self._jvm, f"{_DELTA}.DeltaOperations$Write")
         operation = write_operation(mode, none, none, user_metadata, none, none, none, none, none)
         try:
             version = int(self._txn.commit(sequence, operation))
@@ -177,12 +177,12 @@ def expire_log(spark: SparkSession, path: str, keep: timedelta) -> None:
     Delta's own cleaning keeps at least as much log as deleted files, seven days.
     """
     jvm = cast(Any, spark._jvm)
-    delta = jvm.org.apache.spark.sql.delta
-    none = getattr(getattr(jvm.scala, "None$"), "MODULE$")
-    log = delta.DeltaLog.forTable(spark._jsparkSession, path)
-    milliseconds = jvm.java.util.OptionalLong.of(int(keep.total_seconds() * 1000))
-    retention = jvm.scala.jdk.javaapi.OptionConverters.toScala(milliseconds)
-    log.cleanUpExpiredLogs(log.update(False, none, none), none, retention, delta.TruncationGranularity.MINUTE())
+    none = none_of(jvm)
+    log = java(jvm, f"{_DELTA}.DeltaLog").forTable(spark._jsparkSession, path)
+    milliseconds = java(jvm, "java.util.OptionalLong").of(int(keep.total_seconds() * 1000))
+    retention = java(jvm, "scala.jdk.javaapi.OptionConverters").toScala(milliseconds)
+    minute = java(jvm, f"{_DELTA}.TruncationGranularity").MINUTE()
+    log.cleanUpExpiredLogs(log.update(False, none, none), none, retention, minute)
 
 
 @lru_cache(maxsize=256)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from py4j.java_gateway import java_import
 from pyspark.sql import SparkSession
 
 from contracts.endpoints import Endpoints
@@ -103,4 +104,6 @@ def build_session(
         builder = builder.config(name, value)
     session: SparkSession = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
+    # PySpark asks for it with every list of columns; by its full name it is found without a search in every jar.
+    java_import(session._jvm, "org.apache.spark.api.python.PythonUtils")
     return session

@@ -83,6 +83,8 @@ def test_freshness(lake: Lake, endpoints: Endpoints, deployment: Settings, tmp_p
             "max_s": round(max(ages), 3),
             "hops": each,
             "commits_per_s": round(len(batches) / (until - began), 1),
+            # Streams that waited and why: none of them may be the figure's reason.
+            "waits": sorted({f"{report.stream}: {report.event}: {report.message}"[:200] for report in run.others}),
             "batch_p50_s": quantile([report.took_s for report in batches], 0.5),
             "driver_cores_used": round(used / (until - began), 2),
             "driver_cpu_s_per_commit": round(used / max(1, len(batches)), 3),
