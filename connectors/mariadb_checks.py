@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pymysql.cursors import Cursor
 
 from connectors import mariadb
-from connectors.field_changes import MISFITS, missing, undeclared
+from connectors.field_changes import misfits, missing, undeclared
 from connectors.finding import Finding
 from connectors.mariadb_types import CatalogColumn, misfit
 from contracts.stream import Pipeline, Stream
@@ -59,6 +59,15 @@ def changed(cursor: Cursor, part: Pipeline) -> list[Finding]:
         table = read_table(cursor, stream.table_source.schema, stream.table_source.table)
         findings += _compare_columns(stream, table) if table else [_absent(stream)]
     return findings
+
+
+def unfit(cursor: Cursor, stream: Stream) -> list[Finding]:
+    """Why a value of the table, as it is now, may not be what the contract declares: another type, a column that is
+    gone, or the table. Needs a privilege on the table, whatever it is: others do not see it."""
+    table = read_table(cursor, stream.table_source.schema, stream.table_source.table)
+    if table is None:
+        return [_absent(stream)]
+    return [finding for finding in _compare_columns(stream, table) if finding.level == "refusal"]
 
 
 def _absent(stream: Stream) -> Finding:
@@ -192,7 +201,6 @@ def _compare_columns(stream: Stream, table: CatalogTable) -> list[Finding]:
             continue
         what, fix = misfit(found, column)
         if what:
-            fix += f"; {MISFITS}" if fix.startswith("physicalType") else ""
             findings.append(
                 Finding(
                     "refusal",
@@ -202,6 +210,7 @@ def _compare_columns(stream: Stream, table: CatalogTable) -> list[Finding]:
                     declared=column.source_type or column.spark_type,
                     found=f"{found.type} {found.charset}".strip(),
                     fix=fix if fix.startswith("ALTER") else f"{stream.file}: {fix}",
+                    why=misfits(stream) if fix.startswith("physicalType") else "",
                 )
             )
         elif column.spark_type == "boolean" and found.base == "tinyint":
