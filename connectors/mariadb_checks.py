@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from pymysql.cursors import Cursor
 
@@ -142,6 +143,28 @@ def _server(cursor: Cursor, server_id: str) -> list[Finding]:
             )
         )
     return findings
+
+
+def unencrypted(config: Mapping[str, str]) -> list[Finding]:
+    """Whether Debezium, with this config, reads all rows over a network that others may read, too."""
+    host = config["database.hostname"]
+    if config.get("database.ssl.mode", "disable") != "disable" or host == "localhost" or _is_loopback(host):
+        return []
+    return [
+        Finding(
+            "warning",
+            "Debezium's connection to MariaDB is not encrypted",
+            why="whoever is on the way reads all rows and can pose as the server",
+            fix="settings: mariadb: {sslmode: verify-full, sslrootcert: /path/to/ca.pem}",
+        )
+    ]
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _unreadable(cursor: Cursor, databases: list[str]) -> list[Finding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from psycopg2.extensions import connection as Connection
@@ -12,7 +12,7 @@ from connectors.finding import Finding
 from connectors.key_checks import check_key
 from connectors.server_checks import check_role, check_server
 from connectors.source import cdc_tables
-from connectors.source_catalog import BASE_TYPE, UNSENT, quoted, read_tables
+from connectors.source_catalog import BASE_TYPE, UNSENT, SourceTable, quoted
 from connectors.source_types import fits, same_type
 from connectors.type_checks import check_computed, check_rows, check_types
 from contracts.stream import Pipeline, Stream
@@ -63,20 +63,23 @@ class CatalogTable:
         return {column.name for column in self.columns.values() if column.in_key}
 
 
-def check(connection: Connection, pipeline: Pipeline, *, slot: str, role: str) -> list[Finding]:
-    """Every finding about the server, what `role` may do there, and each declared table, in the order of the contracts.
-    Changes nothing."""
+def check(
+    connection: Connection, pipeline: Pipeline, tables: Iterable[SourceTable], *, slot: str, role: str
+) -> list[Finding]:
+    """Every finding about the server, what `role` may do there, and each declared table, in the order of the contracts;
+    `tables` are those, as `read_tables` described them. Changes nothing."""
     findings = [*check_server(connection, slot), *check_role(connection, role, cdc_tables(pipeline))]
+    described = {table.qualified: table for table in tables}
     for stream in pipeline.cdc_streams:
         table = read_table(connection, stream.table_source.schema, stream.table_source.table)
-        described = read_tables(connection, names=[stream.table_source.qualified])
-        if table is None or not described:
+        found = described.get(stream.table_source.qualified)
+        if table is None or found is None:
             findings.append(_absent(stream, connection.info.dbname))
             continue
         findings += compare(stream, table)
-        findings += [*check_types(stream, described[0]), *check_computed(described[0])]
-        findings += check_key(stream, described[0])
-        findings += check_rows(connection, stream, described[0], slot)
+        findings += [*check_types(stream, found), *check_computed(found)]
+        findings += check_key(stream, found)
+        findings += check_rows(connection, stream, found, slot)
     return findings
 
 
