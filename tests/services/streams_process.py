@@ -26,7 +26,6 @@ from infra.local.deployment import spark_conf
 from streaming_jobs.cut import move_cut
 from streaming_jobs.session import build_session
 from streaming_jobs.state import merge_states
-from streaming_jobs.stopping import TableChanges
 from streaming_jobs.stream_worker import StreamReport
 from streaming_jobs.streams import run_streams
 
@@ -48,23 +47,14 @@ def command(pipeline: Pipeline, endpoints: Endpoints, settings: Settings, status
 
 @contextmanager
 def flowing(
-    spark: SparkSession,
-    pipeline: Pipeline,
-    endpoints: Endpoints,
-    settings: Settings,
-    status_file: Path,
-    table_changes: TableChanges | None = None,
+    spark: SparkSession, pipeline: Pipeline, endpoints: Endpoints, settings: Settings, status_file: Path
 ) -> Iterator[list[StreamReport]]:
     """The streams run in this process inside the block, which gets what they report."""
     stop, reports, failures = threading.Event(), list[StreamReport](), list[BaseException]()
 
     def target() -> None:
         try:
-            run_streams(
-                *(spark, pipeline, endpoints, settings, stop, reports.append),
-                status_file=status_file,
-                table_changes=table_changes,
-            )
+            run_streams(spark, pipeline, endpoints, settings, stop, reports.append, status_file=status_file)
         except BaseException as error:
             failures.append(error)
 
