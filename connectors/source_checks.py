@@ -215,6 +215,7 @@ def unfit(connection: Connection, stream: Stream) -> list[Finding]:
 
 def _compare_columns(stream: Stream, table: CatalogTable) -> list[Finding]:
     findings = []
+    holding = "(the lake widens integers, and decimals of one scale), or change the table back"
     for column in stream.columns:
         found = table.columns.get(column.name)
         if found is None:
@@ -229,7 +230,8 @@ def _compare_columns(stream: Stream, table: CatalogTable) -> list[Finding]:
                     declared=column.source_type,
                     found=found.type,
                     why=misfits(stream),
-                    fix=f"{stream.file}: headrace.sourceType: {found.type}",
+                    fix=f"{stream.file}: headrace.sourceType: {found.type}"
+                    + ("" if fits(found.type, column) else f", and a physicalType that holds it {holding}"),
                 )
             )
         elif not fits(found.type, column):
@@ -242,8 +244,7 @@ def _compare_columns(stream: Stream, table: CatalogTable) -> list[Finding]:
                     declared=column.spark_type,
                     found=found.type,
                     why=misfits(stream),
-                    fix=f"{stream.file}: declare {found.type} (the lake widens integers, and decimals of one scale), "
-                    "or change the table back",
+                    fix=f"{stream.file}: declare {found.type} {holding}",
                 )
             )
     declared = {column.name for column in stream.columns}

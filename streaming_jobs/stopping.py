@@ -47,7 +47,7 @@ class FieldsChanged(StreamParked):
             told = "; ".join(change.what for change in changes)
             what = f"values do not fit, and the table is no longer what the contract declares: {told}"
             fixes = "; ".join(dict.fromkeys(change.fix for change in changes))
-            fix = f"{fixes}; or `headrace.evolution: quarantine` in {stream.file} (refuses the rows that do not fit)"
+            fix = f"{fixes}; or `headrace.evolution: quarantine` (refuses the rows that do not fit); `headrace apply`"
         else:
             what = "rows have other fields than the contract"
             fix = (
