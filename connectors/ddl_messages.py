@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError, KafkaTimeoutError
+from kafka.errors import KafkaTimeoutError
 
 from connectors import debezium
-from contracts.errors import ServiceUnavailable
+from connectors.broker import answering
 from contracts.stream import Pipeline
 
 _PATIENCE_S = 30
@@ -52,7 +52,8 @@ def told(kafka: str, pipeline: Pipeline) -> list[Told]:
     # A message knows no publication: those of another pipeline's tables come, too.
     schemas = {stream.table_source.schema for stream in pipeline.cdc_streams}
     found: list[Told] = []
-    try:
+    what = "Kafka did not say which DDL the source told of"
+    with answering(kafka, what, state="Nothing was changed.", topic=place.topic):
         consumer = KafkaConsumer(
             bootstrap_servers=kafka, isolation_level="read_committed", enable_auto_commit=False, group_id=None
         )
@@ -73,13 +74,6 @@ def told(kafka: str, pipeline: Pipeline) -> list[Told]:
                     found += [one for one in read if one and one.schema in schemas]
         finally:
             consumer.close()
-    except KafkaError as error:
-        raise ServiceUnavailable(
-            "Kafka did not say which DDL the source told of",
-            next_step="`headrace status` shows whether the broker runs",
-            cause=repr(error),
-            topic=place.topic,
-        ) from error
     return found
 
 

@@ -1,4 +1,4 @@
-"""What becomes of rows whose table lacks a declared column or has one more, by the contract's policy."""
+"""What becomes of rows whose table lacks a declared column, has one more or another type, by the contract's policy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,17 @@ _MISSING = {
     "quarantine": "rows without it are refused as missing_field and wait in the quarantine",
     "stop": "the first row without it parks the stream",
 }
-MISFITS = "until then rows whose value does not fit are refused as type and wait in the quarantine"
+_MISFIT = "rows whose value does not fit are refused as type and wait in the quarantine"
+_MISFITS = {
+    "evolve": _MISFIT,
+    "quarantine": _MISFIT,
+    "stop": "the first row whose value does not fit parks the stream",
+}
+
+
+def misfits(stream: Stream) -> str:
+    """What becomes of values that a column of another type holds and the declared one does not."""
+    return _MISFITS[stream.evolution]
 
 
 def missing(stream: Stream, table: str, column: Column, present: Collection[str]) -> Finding:

@@ -20,9 +20,14 @@ class Finding:
     fix: str = ""
     why: str = ""
 
-    def __str__(self) -> str:
+    @property
+    def headline(self) -> str:
+        """What, where, and both sides of it: the first line."""
         place = ".".join(part for part in (self.table, self.column) if part)
         text = f"{place}: {self.what}" if place else self.what
         if self.declared or self.found:
             text += f" (declared {self.declared or 'nothing'}, found {self.found or 'nothing'})"
-        return "\n  ".join(part for part in (text, self.why, self.fix) if part)
+        return text
+
+    def __str__(self) -> str:
+        return "\n  ".join(part for part in (self.headline, self.why, self.fix) if part)

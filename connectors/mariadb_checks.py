@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from pymysql.cursors import Cursor
 
 from connectors import mariadb
-from connectors.field_changes import MISFITS, missing, undeclared
+from connectors.field_changes import misfits, missing, undeclared
 from connectors.finding import Finding
 from connectors.mariadb_types import CatalogColumn, misfit
 from contracts.stream import Pipeline, Stream
@@ -59,6 +60,15 @@ def changed(cursor: Cursor, part: Pipeline) -> list[Finding]:
         table = read_table(cursor, stream.table_source.schema, stream.table_source.table)
         findings += _compare_columns(stream, table) if table else [_absent(stream)]
     return findings
+
+
+def unfit(cursor: Cursor, stream: Stream) -> list[Finding]:
+    """Why a value of the table, as it is now, may not be what the contract declares: another type, a column that is
+    gone, or the table. Needs a privilege on the table, whatever it is: others do not see it."""
+    table = read_table(cursor, stream.table_source.schema, stream.table_source.table)
+    if table is None:
+        return [_absent(stream)]
+    return [finding for finding in _compare_columns(stream, table) if finding.level == "refusal"]
 
 
 def _absent(stream: Stream) -> Finding:
@@ -135,6 +145,28 @@ def _server(cursor: Cursor, server_id: str) -> list[Finding]:
     return findings
 
 
+def unencrypted(config: Mapping[str, str]) -> list[Finding]:
+    """Whether Debezium, with this config, reads all rows over a network that others may read, too."""
+    host = config["database.hostname"]
+    if config.get("database.ssl.mode", "disable") != "disable" or host == "localhost" or _is_loopback(host):
+        return []
+    return [
+        Finding(
+            "warning",
+            "Debezium's connection to MariaDB is not encrypted",
+            why="whoever is on the way reads all rows and can pose as the server",
+            fix="settings: mariadb: {sslmode: verify-full, sslrootcert: /path/to/ca.pem}",
+        )
+    ]
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _unreadable(cursor: Cursor, databases: list[str]) -> list[Finding]:
     """Debezium reads the definition of every table of the databases; one that it cannot read stops it."""
     cursor.execute(
@@ -192,7 +224,6 @@ def _compare_columns(stream: Stream, table: CatalogTable) -> list[Finding]:
             continue
         what, fix = misfit(found, column)
         if what:
-            fix += f"; {MISFITS}" if fix.startswith("physicalType") else ""
             findings.append(
                 Finding(
                     "refusal",
@@ -202,6 +233,7 @@ def _compare_columns(stream: Stream, table: CatalogTable) -> list[Finding]:
                     declared=column.source_type or column.spark_type,
                     found=f"{found.type} {found.charset}".strip(),
                     fix=fix if fix.startswith("ALTER") else f"{stream.file}: {fix}",
+                    why=misfits(stream) if fix.startswith("physicalType") else "",
                 )
             )
         elif column.spark_type == "boolean" and found.base == "tinyint":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from connectors import debezium, mariadb, mariadb_connector, password, truststore
 from connectors.connector_plan import plan_connector, plan_first_reads, plan_secret
-from connectors.mariadb_checks import check
+from connectors.mariadb_checks import check, unencrypted
 from connectors.plan import Change, Plan
 from connectors.rest import Connect
 from contracts.endpoints import Endpoints
@@ -65,6 +65,7 @@ def _plan_server(
 ) -> None:
     with mariadb.connected(endpoints.mariadb) as cursor:
         found.take(check(cursor, part, server_id=config["database.server.id"], captured=_included(running, "table")))
+    found.take(unencrypted(config))
     databases = mariadb.databases(part)
     if running and (added := sorted(set(databases) - _included(running, "database"))):
         found.refusals.append(

@@ -3,7 +3,7 @@ declared."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from connectors import connector, debezium, password, snapshots, source
@@ -11,7 +11,7 @@ from connectors.connector_plan import plan_connector, plan_first_reads, plan_sec
 from connectors.key_checks import message_keys
 from connectors.plan import Change, Plan, plan_topics
 from connectors.rest import Connect
-from connectors.source_catalog import read_tables
+from connectors.source_catalog import SourceTable, read_tables
 from connectors.source_checks import check
 from contracts.endpoints import Endpoints
 from contracts.settings import Settings
@@ -44,7 +44,7 @@ def plan(pipeline: Pipeline, endpoints: Endpoints, settings: Settings) -> Plan:
             unsent=[f"{table.qualified}.{one.name}" for table in tables for one in table.columns if one.unsent],
             keys=message_keys(part, tables),
         )
-        unpublished = _plan_source(found, part, endpoints, config)
+        unpublished = _plan_source(found, part, endpoints, tables, config)
         plan_secret(found, part, settings, endpoints.replicator.password, config["database.password"])
         lost = connector.lost(endpoints, part, connect, config["slot.name"], exists=running is not None)
         if lost:
@@ -67,12 +67,14 @@ def plan(pipeline: Pipeline, endpoints: Endpoints, settings: Settings) -> Plan:
     return found
 
 
-def _plan_source(found: Plan, pipeline: Pipeline, endpoints: Endpoints, config: Mapping[str, str]) -> frozenset[str]:
+def _plan_source(
+    found: Plan, pipeline: Pipeline, endpoints: Endpoints, described: Sequence[SourceTable], config: Mapping[str, str]
+) -> frozenset[str]:
     """Returns the tables of which no change is sent: a table that is dropped leaves its publication."""
     tables = source.cdc_tables(pipeline)
     role, publication = endpoints.replicator.user, config["publication.name"]
     with source.connected(endpoints.source) as connection:
-        found.take(check(connection, pipeline, slot=config["slot.name"], role=role))
+        found.take(check(connection, pipeline, described, slot=config["slot.name"], role=role))
         access = source.access(connection, role, publication, tables)
     if missing := access.missing(tables):
         found.changes.append(

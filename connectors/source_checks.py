@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from psycopg2.extensions import connection as Connection
 
-from connectors.field_changes import MISFITS, missing, undeclared
+from connectors.field_changes import misfits, missing, undeclared
 from connectors.finding import Finding
 from connectors.key_checks import check_key
 from connectors.server_checks import check_role, check_server
 from connectors.source import cdc_tables
-from connectors.source_catalog import UNSENT, SourceTable, quoted, read_tables
+from connectors.source_catalog import BASE_TYPE, UNSENT, SourceTable, quoted
 from connectors.source_types import fits, same_type
 from connectors.type_checks import check_computed, check_rows, check_types
 from contracts.stream import Pipeline, Stream
@@ -28,8 +28,8 @@ _LOOSE_TYPES = {"citext", "interval"}
 
 @dataclass(frozen=True, slots=True)
 class CatalogColumn:
-    """One column of a table as pg_catalog has it. `base`: the name of its type; of a domain, of the type beneath.
-    `unsent`: no change ever holds it."""
+    """One column of a table as pg_catalog has it. `type` and its plain name `base` are, of a domain, those of the type
+    beneath: what it holds. `unsent`: no change ever holds it."""
 
     name: str
     type: str
@@ -63,31 +63,24 @@ class CatalogTable:
         return {column.name for column in self.columns.values() if column.in_key}
 
 
-def check(connection: Connection, pipeline: Pipeline, *, slot: str, role: str) -> list[Finding]:
-    """Every finding about the server, what `role` may do there, and each declared table, in the order of the contracts.
-    Changes nothing."""
+def check(
+    connection: Connection, pipeline: Pipeline, tables: Iterable[SourceTable], *, slot: str, role: str
+) -> list[Finding]:
+    """Every finding about the server, what `role` may do there, and each declared table, in the order of the contracts;
+    `tables` are those, as `read_tables` described them. Changes nothing."""
     findings = [*check_server(connection, slot), *check_role(connection, role, cdc_tables(pipeline))]
+    described = {table.qualified: table for table in tables}
     for stream in pipeline.cdc_streams:
         table = read_table(connection, stream.table_source.schema, stream.table_source.table)
-        described = read_tables(connection, names=[stream.table_source.qualified])
-        if table is None or not described:
+        found = described.get(stream.table_source.qualified)
+        if table is None or found is None:
             findings.append(_absent(stream, connection.info.dbname))
             continue
-        findings += compare(stream, _of_base_types(table, described[0]))
-        findings += [*check_types(stream, described[0]), *check_computed(described[0])]
-        findings += check_key(stream, described[0])
-        findings += check_rows(connection, stream, described[0], slot)
+        findings += compare(stream, table)
+        findings += [*check_types(stream, found), *check_computed(found)]
+        findings += check_key(stream, found)
+        findings += check_rows(connection, stream, found, slot)
     return findings
-
-
-def _of_base_types(table: CatalogTable, described: SourceTable) -> CatalogTable:
-    """The table with its domains' base types: what they hold, and whether it is an array."""
-    types = {column.name: column.type for column in described.columns}
-    columns = {
-        name: replace(column, type=types[name], is_array=column.is_array or types[name].endswith("[]"))
-        for name, column in table.columns.items()
-    }
-    return replace(table, columns=columns)
 
 
 def _absent(stream: Stream, database: str) -> Finding:
@@ -106,12 +99,8 @@ def read_table(connection: Connection, schema: str, table: str) -> CatalogTable 
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
-            SELECT c.relpersistence = 'p', c.relreplident, a.attname, format_type(a.atttypid, a.atttypmod),
-                   (WITH RECURSIVE d AS (SELECT t.typname, t.typbasetype
-                                         UNION ALL
-                                         SELECT b.typname, b.typbasetype FROM d JOIN pg_type b ON b.oid = d.typbasetype)
-                    SELECT typname FROM d WHERE typbasetype = 0),
-                   t.typcategory = 'A', a.attstorage <> 'p',
+            SELECT c.relpersistence = 'p', c.relreplident, a.attname, format_type(base.oid, base.typmod),
+                   t.typname, t.typcategory = 'A', a.attstorage <> 'p',
                    EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary
                            AND a.attnum = ANY (i.indkey)),
                    EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisreplident
@@ -121,7 +110,8 @@ def read_table(connection: Connection, schema: str, table: str) -> CatalogTable 
             FROM pg_class c
             JOIN pg_namespace n ON n.oid = c.relnamespace
             JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-            JOIN pg_type t ON t.oid = a.atttypid
+            CROSS JOIN {BASE_TYPE}
+            JOIN pg_type t ON t.oid = base.oid
             WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p')
             ORDER BY a.attnum
             """,
@@ -214,8 +204,18 @@ def changed(connection: Connection, pipeline: Pipeline) -> list[Finding]:
     return findings
 
 
+def unfit(connection: Connection, stream: Stream) -> list[Finding]:
+    """Why a value of the table, as it is now, may not be what the contract declares: another type, a column that is
+    gone, or the table. Needs no privilege."""
+    table = read_table(connection, stream.table_source.schema, stream.table_source.table)
+    if table is None:
+        return [_absent(stream, connection.info.dbname)]
+    return [finding for finding in _compare_columns(stream, table) if finding.level == "refusal"]
+
+
 def _compare_columns(stream: Stream, table: CatalogTable) -> list[Finding]:
     findings = []
+    holding = "(the lake widens integers, and decimals of one scale), or change the table back"
     for column in stream.columns:
         found = table.columns.get(column.name)
         if found is None:
@@ -229,7 +229,9 @@ def _compare_columns(stream: Stream, table: CatalogTable) -> list[Finding]:
                     column=column.name,
                     declared=column.source_type,
                     found=found.type,
-                    fix=f"{stream.file}: headrace.sourceType: {found.type}; {MISFITS}",
+                    why=misfits(stream),
+                    fix=f"{stream.file}: headrace.sourceType: {found.type}"
+                    + ("" if fits(found.type, column) else f", and a physicalType that holds it {holding}"),
                 )
             )
         elif not fits(found.type, column):
@@ -241,8 +243,8 @@ def _compare_columns(stream: Stream, table: CatalogTable) -> list[Finding]:
                     column=column.name,
                     declared=column.spark_type,
                     found=found.type,
-                    fix=f"{stream.file}: declare {found.type} (the lake widens integers, and decimals of one scale), "
-                    f"or change the table back; {MISFITS}",
+                    why=misfits(stream),
+                    fix=f"{stream.file}: declare {found.type} {holding}",
                 )
             )
     declared = {column.name for column in stream.columns}

@@ -131,7 +131,8 @@ class Stream:
 
     `evolution` says what becomes of a row whose fields are not those of the contract. `evolve`: a field that is not
     declared is kept in `_rescued`, one that is missing is NULL. `quarantine`: the row is refused. `stop`: the stream is
-    parked in front of it, and a file whose header says so is not sent.
+    parked in front of it, as in front of a value that does not fit since its table was changed, and a file whose header
+    says so is not sent.
 
     `consistent_cut`: readers see the rows of one source transaction together with those of the pipeline's other streams
     from the same system that say so.

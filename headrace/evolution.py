@@ -1,4 +1,5 @@
-"""What arrives, or stands in the source, that the contracts do not say: for `status` and `plan`."""
+"""What arrives, or stands in the source, that the contracts do not say: for `status` and `plan`, and for streams that
+stop there."""
 
 from __future__ import annotations
 
@@ -10,11 +11,13 @@ from typing import Any
 from connectors import ddl_messages, mariadb, mariadb_checks, source_checks
 from connectors.finding import Finding
 from connectors.source import connected
-from contracts.errors import HeadraceError
+from contracts.endpoints import Endpoints
+from contracts.errors import HeadraceError, ServiceUnavailable
 from contracts.stream import Stream
 from headrace.app import App
 from headrace.lake import rows_of
 from infra.local.probes import kafka_listens
+from streaming_jobs.stopping import TableChange
 
 _KEPT = """
 select stream, field as what, sum(n) as rows, min(committed_at) as since, max(committed_at) as last
@@ -71,6 +74,33 @@ def source_changes(app: App) -> list[str]:
         with suppress(HeadraceError), mariadb.connected(app.endpoints.mariadb) as cursor:
             found += mariadb_checks.changed(cursor, part)
     return [str(finding) for finding in found]
+
+
+def table_changes(endpoints: Endpoints, stream: Stream) -> list[TableChange]:
+    """In what the table of a stream is no longer what its contract declares. Asked as the role that reads its rows,
+    which needs no other privilege for it. Nothing of MongoDB, which has no columns.
+
+    Raises:
+        ServiceUnavailable: the source does not answer.
+        Fatal: no MariaDB server is named.
+    """
+    found: list[Finding] = []
+    try:
+        if stream.table_source.system == "postgres":
+            with connected(endpoints.replicator) as connection:
+                found = source_checks.unfit(connection, stream)
+        elif stream.table_source.system == "mariadb":
+            with mariadb.connected(endpoints.mariadb_replicator) as cursor:
+                found = mariadb_checks.unfit(cursor, stream)
+    except ServiceUnavailable as error:
+        raise ServiceUnavailable(
+            f"values do not fit, and the source does not say whether its table was changed: {error.what}",
+            state="Nothing of these rows was committed; the batch is repeated.",
+            next_step=error.next_step,
+            stream=stream.name,
+            **error.where,
+        ) from error
+    return [TableChange(finding.headline, finding.fix) for finding in found]
 
 
 def definitions(app: App) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from contracts.errors import Conflict, HeadraceError, Retryable
 from contracts.settings import Settings
 from headrace.app import App
 from headrace.declaration import Declaration
+from headrace.evolution import table_changes
 from headrace.guarding import Guarding, guarded_systems
 from headrace.lease import Lease
 from headrace.merging import Merging
@@ -191,7 +192,11 @@ def _run_declared(
     for thread in threads:
         thread.start()
     try:
-        run_streams(spark, app.pipeline, app.endpoints, app.settings, halt, _tell, status_file=app.status_file)
+        run_streams(
+            *(spark, app.pipeline, app.endpoints, app.settings, halt, _tell),
+            status_file=app.status_file,
+            table_changes=partial(table_changes, app.endpoints),
+        )
     finally:
         halt.set()
         for thread in threads:

@@ -25,12 +25,12 @@ from streaming_jobs.quarantine import (
     check_share,
     commit_refused,
     mark_fixed,
-    other_fields,
     remember,
     settle,
     unsettle,
 )
 from streaming_jobs.ranges import Range, check_disjoint, epoch_id, epoch_of, offsets_sql
+from streaming_jobs.stopping import TableChanges, fields_changed
 from streaming_jobs.transforms.deduplicate import WRITTEN
 
 Kind = Literal["batch", "replay"]
@@ -72,6 +72,7 @@ def ingest(
     park: bool = True,
     without_lost: bool = False,
     max_chunk_rows: int | None = None,
+    table_changes: TableChanges | None = None,
 ) -> BatchResult:
     """Bring the records of `ranges` into the history of `stream`, with their position and their counts in one commit.
 
@@ -85,14 +86,15 @@ def ingest(
     caller has them already; `kafka` is not read then. `park=False` accepts any share of bad rows (to resume a stream);
     later batches count their share from there on. `without_lost` goes on without chunks that are lost.
     `max_chunk_rows` ends a range before the chunk with which its batch would have more rows: the result says which
-    ranges were taken, and the rest is for the next call.
+    ranges were taken, and the rest is for the next call. `table_changes` says whether values that do not fit come of a
+    change of the table, which parks a stream under `stop`; without it they are refused as odd ones.
 
     Raises:
         Conflict: another writer moved a position; repeat from the table's positions.
         LedgerMismatch: the counts do not balance, or the ranges begin above the table's position.
-        StreamParked: too many rows are bad, or under `stop` one has other fields than the contract; then what came
-            before it was committed. ChunkLost: rows of a large file are not there.
-        OffsetsLost, ServiceUnavailable: from Kafka.
+        StreamParked: too many rows are bad, or under `stop` the source's fields changed; then what came before the
+            first such row was committed. ChunkLost: rows of a large file are not there.
+        OffsetsLost, ServiceUnavailable: from Kafka; a Retryable from the source.
     """
     clock = _Clock()
     check_disjoint(ranges)
@@ -146,12 +148,18 @@ def ingest(
             refused = classified
             if found.only_lines and batch.rows > _MANY and (lines := counter.refused_lines()) is not None:
                 refused = found.only_lines(lines)
-            if kind == "batch" and stream.evolution == "stop" and (stop := other_fields(stream, refused, unread)):
+            stops = kind == "batch" and stream.evolution == "stop"
+            if stops and (stop := fields_changed(stream, refused, unread, table_changes)):
                 parts = (one.below(stop.firsts.get(one.partition, one.next)) for one in unread)
                 if before := [part for part in parts if len(part)]:
                     # What came before the change fits the contract of before, and perhaps not the next one.
-                    again = {"park": park, "without_lost": without_lost}
-                    ingest(spark, stream, before, lake_url, kafka, run, kind, now, records=records, **again)
+                    ingest(
+                        *(spark, stream, before, lake_url, kafka, run, kind, now),
+                        records=records,
+                        park=park,
+                        without_lost=without_lost,
+                        table_changes=table_changes,
+                    )
                 raise stop
             if park and kind == "batch":
                 check_share(spark, stream, history, batch, refused, unread)

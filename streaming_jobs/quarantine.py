@@ -21,7 +21,6 @@ from streaming_jobs.lake import sql_text, sql_time, table_path
 from streaming_jobs.ranges import Range
 from streaming_jobs.tables import QUARANTINE, QUARANTINE_COLUMNS
 from streaming_jobs.transforms.deduplicate import ACCEPTED, CONFLICTING, DUPLICATE, QUARANTINED
-from streaming_jobs.transforms.validate import EVOLUTION_RULES
 
 NEW_WINDOW: Mapping[str, object] = {"new_window": True}
 """In a commit's metadata: its rows and those before it do not count when a later batch is asked for its share."""
@@ -33,7 +32,7 @@ _recent: dict[str, deque[tuple[int, int]]] = {}
 
 
 class StreamParked(Fatal):
-    """The share of bad rows is above the contract's limit, or under `stop` a row has other fields than the contract;
+    """The share of bad rows is above the contract's limit, or under `stop` the source's fields changed;
     nothing of the batch was committed, other streams go on.
 
     `examples` holds up to three of the refused rows as (offset, rule, column, reason).
@@ -53,24 +52,6 @@ class StreamParked(Fatal):
             state="the stream stays at its position; nothing of these rows was committed",
             next_step=next_step,
             **where,
-        )
-
-
-class FieldsChanged(StreamParked):
-    """Under `stop`: rows have other fields than the contract. `firsts` are their first offsets by partition; nothing
-    from there on was committed."""
-
-    def __init__(
-        self, firsts: Mapping[int, int], stream: Stream, examples: Sequence[tuple[int, str, str, str]], at: str
-    ) -> None:
-        self.firsts = dict(firsts)
-        super().__init__(
-            "rows have other fields than the contract, and `headrace.evolution` is stop",
-            examples,
-            f"declare the fields in {stream.file} as they are now, or change `headrace.evolution` to evolve (keeps "
-            f"undeclared fields) or quarantine (refuses these rows); then `headrace resume {stream.name}`",
-            stream=stream.name,
-            offsets=at,
         )
 
 
@@ -204,21 +185,6 @@ def check_share(
         stream=stream.name,
         offsets=", ".join(str(one) for one in ranges),
     )
-
-
-def other_fields(stream: Stream, refused: DataFrame, ranges: Sequence[Range]) -> FieldsChanged | None:
-    """The error that parks a stream whose policy is `stop`, if a row of it has other fields than the contract.
-
-    Whoever resumes the stream without another contract meets the same rows, and this, again.
-    """
-    rules = ", ".join(map(sql_text, EVOLUTION_RULES))
-    changed = refused.where(f"_outcome = {QUARANTINED} and _refusal.rule in ({rules})")
-    firsts = {row[0]: row[1] for row in changed.groupBy("_partition").agg(F.min("_offset")).collect()}
-    if not firsts:
-        return None
-    changed_at = {f"{one.topic}-{one.partition}": firsts.get(one.partition) for one in ranges}
-    at = ", ".join(f"{partition} from {first} on" for partition, first in changed_at.items() if first is not None)
-    return FieldsChanged(firsts, stream, examples_of(changed), at)
 
 
 def examples_of(refused: DataFrame) -> list[tuple[int, str, str, str]]:

@@ -16,6 +16,7 @@ from streaming_jobs.delta_commit import read_positions
 from streaming_jobs.ingest import ingest, write_off
 from streaming_jobs.lake import table_path
 from streaming_jobs.ranges import Range
+from streaming_jobs.stopping import TableChanges
 from streaming_jobs.stream_worker import Clock, Edges, Taken
 
 
@@ -27,9 +28,11 @@ def lake_edges(
     clock: Clock,
     accepts_loss: Callable[[str], bool] = lambda _: False,
     max_chunk_rows: int | None = None,
+    table_changes: TableChanges | None = None,
 ) -> Edges:
     """The edges of a run: Kafka to the tables of the pipeline's lake. `accepts_loss` says of a stream that was resumed
-    whether it goes on without what is lost; `max_chunk_rows` bounds a batch of chunks."""
+    whether it goes on without what is lost; `max_chunk_rows` bounds a batch of chunks; `table_changes` asks the
+    source, for streams that stop."""
     lake_url = f"{endpoints.hdfs_url}/lake"
 
     def take_in(stream: Stream, ranges: tuple[Range, ...], accept_bad: bool) -> Taken:
@@ -39,6 +42,7 @@ def lake_edges(
             park=not accept_bad,
             without_lost=accept_bad and accepts_loss(stream.name),
             max_chunk_rows=max_chunk_rows,
+            table_changes=table_changes,
         )
         # One that is not among the result's the table had already.
         ends = {one.partition: one.next for one in result.ranges}

@@ -27,6 +27,7 @@ from streaming_jobs.doorbell import Ends, start_doorbell
 from streaming_jobs.pacing import Backoff
 from streaming_jobs.parking import Parking
 from streaming_jobs.positions import describe
+from streaming_jobs.stopping import TableChanges
 from streaming_jobs.stream_edges import lake_edges
 from streaming_jobs.stream_status import write_status
 from streaming_jobs.stream_worker import Clock, Edges, StreamReport, StreamWorker
@@ -210,6 +211,7 @@ def run_streams(
     *,
     status_file: Path,
     clock: Clock | None = None,
+    table_changes: TableChanges | None = None,
 ) -> None:
     """Keep every stream of a pipeline flowing until `stop` is set; blocks, and finishes the batches under way.
 
@@ -217,13 +219,16 @@ def run_streams(
     foreign checkpoint changes nothing, a topic that does not exist is waited for. A Fatal error of one stream (too
     many bad rows, offsets lost, counts that do not balance) parks that stream alone, with its position unmoved; any
     other error is repeated with back-off, for ever. `report` is called from several threads.
-    `status_file` is replaced about every second (`stream_status.read_status`).
+    `status_file` is replaced about every second (`stream_status.read_status`). `table_changes` asks a table's source
+    when a stream whose policy is `stop` meets values that do not fit; it is called from several threads. Without it, as
+    where no source is known, they go to the quarantine.
     """
     run = uuid.uuid4().hex
     clock = clock or SystemClock()
     edges = lake_edges(
         *(spark, pipeline, endpoints, run, clock, parking_of(settings, pipeline).accepts_loss),
         max_chunk_rows=settings.run.max_chunk_rows_per_batch,
+        table_changes=table_changes,
     )
     engine = Engine(
         spark, pipeline, endpoints.kafka, settings, edges, stop, report, run=run, status_file=status_file, clock=clock

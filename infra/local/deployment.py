@@ -30,7 +30,7 @@ PARTS = ("postgres", "kafka", "connect", "namenode", "datanode1", "datanode2", "
 # What `reset` deletes. Named one by one: data_dir may be a folder in which the user keeps other things. Ports and
 # secrets stay, for others refer to them.
 _PART_DATA = ("postgres", "kafka", "connect", "hdfs", "metastore", "sql", "config", "log", "run")
-_PROCESS_DATA = ("checkpoints", "parked", "monitor", "connectors", "sample")
+_PROCESS_DATA = ("checkpoints", "parked", "monitor", "connectors", "trusted", "sample")
 _PROCESS_FILES = "*.status.json"
 _LOCK_TIMEOUT_S = 180
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -66,3 +67,47 @@ def test_a_column_that_a_contract_gains_is_added_while_it_runs(shell: Shell) -> 
     assert "identified by order_id, the contract says order" in refused
     assert "shop_lake.orders.note" in planned
     assert shell.column("select note from shop_lake.orders_current where order_id = 4") == ["gift"]
+
+
+def test_a_type_that_changes_stops_a_stream_until_its_contract_says_it(shell: Shell) -> None:
+    contract = shell.folder / "contracts" / "customers.yaml"
+    before = contract.read_text("utf-8")
+
+    def declare(text: str) -> None:
+        """Returns when `run` has taken this contract up."""
+        status = shell.folder / ".headrace" / "shop.status.json"
+        run = json.loads(status.read_text("utf-8"))["run"]
+        contract.write_text(text, "utf-8")
+        shell.wait(lambda: bool(json.loads(status.read_text("utf-8"))["run"] != run), 120)
+
+    shell.type("echo 'alter table customers add column points int' > points.sql && headrace load points.sql")
+    stops = "  - {property: headrace.evolution, value: stop}\nschema:\n"
+    points = "      - {name: points, logicalType: integer, physicalType: int}\n"
+    stopping = before.replace("schema:\n", stops, 1) + points
+    declare(stopping)
+
+    (shell.folder / "wider.sql").write_text(
+        "insert into customers values (9, 'Edsger', 3);\n"
+        "alter table customers alter column points type bigint;\n"
+        "insert into customers values (10, 'Barbara', 3000000000), (11, 'Donald', 4);\n",
+        "utf-8",
+    )
+    shell.type("headrace load wider.sql")
+    reasons: dict[str, str] = {}
+
+    def parked() -> bool:
+        (found,) = json.loads(shell.type("headrace status --json || true"))
+        reasons.update({row["stream"]: row["reason"] for row in found["streams"] if row["state"] == "parked"})
+        return bool(reasons)
+
+    shell.wait(parked, 120)
+    assert reasons.keys() == {"customers"}
+    other = "the declared type cannot hold every value of the table's (declared int, found bigint)"
+    assert f"public.customers.points: {other}" in reasons["customers"]
+    assert "headrace resume customers" in reasons["customers"]
+
+    declare(stopping.replace("physicalType: int}", "physicalType: bigint}"))
+    shell.type("headrace apply && headrace resume customers")
+    shell.type("headrace verify --wait 300", timeout_s=400)
+    found = shell.ask('headrace sql "select customer_id, points from shop_lake.customers_current order by 1"')
+    assert [(int(row["customer_id"]), row["points"]) for row in found[2:]] == [(9, 3), (10, 3_000_000_000), (11, 4)]

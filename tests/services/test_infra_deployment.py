@@ -158,7 +158,8 @@ def test_reset_forgets_the_data_and_keeps_the_ports(settings: Settings) -> None:
     with connection, connection.cursor() as cursor:
         cursor.execute("create table gone (x int)")
     connection.close()
-    (settings.data_dir / "checkpoints").mkdir()
+    for ours in ("checkpoints", "trusted"):
+        (settings.data_dir / ours).mkdir()
     (settings.data_dir / "edtech.status.json").touch()
     (settings.data_dir / "somebody_elses").mkdir()
     deployment.reset(settings)

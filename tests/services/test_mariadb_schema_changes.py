@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -23,15 +24,15 @@ from contracts.endpoints import Endpoints, MariadbEndpoint
 from contracts.settings import Settings
 from contracts.stream import Column, Pipeline, Stream
 from headrace.app import App
-from headrace.evolution import source_changes
+from headrace.evolution import source_changes, table_changes
 from streaming_jobs.counts import Counts
 from streaming_jobs.ingest import ingest
 from streaming_jobs.lake import create_derived
 from streaming_jobs.ledger import balance, refresh_ledger
 from streaming_jobs.positions import describe
-from streaming_jobs.quarantine import FieldsChanged
 from streaming_jobs.ranges import Range
 from streaming_jobs.state import create_views, merge_state
+from streaming_jobs.stopping import FieldsChanged
 from streaming_jobs.tables import create_tables
 from tests.services.at_once import at_once
 from tests.services.test_mariadb import CONFIGURED, Shop, stream_of
@@ -89,7 +90,8 @@ class Changing(Shop):
     def ingest(self, stream: Stream, end: int, kind: Any = "batch") -> Counts:
         topic = describe(self.endpoints.kafka, [stream.topic])[stream.topic]
         place = (self.lake_url, self.endpoints.kafka, "run", kind, datetime.now(UTC))
-        return ingest(self.spark, stream, [Range(topic.name, topic.topic_id, 0, 0, end)], *place).counts
+        whole, ask = Range(topic.name, topic.topic_id, 0, 0, end), partial(table_changes, self.endpoints)
+        return ingest(self.spark, stream, [whole], *place, table_changes=ask).counts
 
     def current(self, stream: Stream) -> dict[int, tuple[Any, ...]]:
         merge_state(self.spark, stream, self.lake_url)
@@ -188,3 +190,19 @@ def test_every_row_around_a_schema_change_is_where_the_policy_puts_it(shop: Chan
     assert shop.looked().changes == []
     assert shop.ingest(mended, shop.through()[stop.topic, 0]) == Counts(accepted=1)
     assert shop.current(mended) == {**ARRIVED, **LARGE, 20: ("1.00", "new", None)}
+
+    # Another type stops a stream in front of the first value that does not fit.
+    stopping = replace(mended, evolution="stop", file=Path("stop.yaml"))
+    shop.run(
+        "ALTER TABLE {db}.to_stop MODIFY COLUMN size bigint;\n"
+        "INSERT INTO {db}.to_stop VALUES (21, 1.00, 'fits', 5), (22, 1.00, 'large', 5000000000), (23, 1.00, 'after', 7)"
+    )
+    end = shop.through()[stop.topic, 0]
+    wider = r"to_stop\.size: int cannot hold every value \(declared int, found bigint.*physicalType: bigint"
+    with pytest.raises(FieldsChanged, match=f"(?s){wider}"):
+        shop.ingest(stopping, end)
+    assert shop.current(mended).keys() == {*ARRIVED, 7, 20, 21}
+    following = replace(stopping, columns=(*mended.columns[:3], replace(mended.columns[3], spark_type="bigint")))
+    assert shop.ingest(shop.declared(following), end) == Counts(accepted=2)
+    refresh_ledger(shop.spark, shop.pipeline, shop.lake_url)
+    assert [one.findings for one in balance(shop.spark, shop.pipeline)] == [()] * 3

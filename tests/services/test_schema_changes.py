@@ -3,9 +3,11 @@ contract's policy says, and none is lost between the change and whoever reacts t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from types import SimpleNamespace
@@ -20,18 +22,20 @@ from connectors.plan import Plan, apply
 from connectors.postgres_plan import plan
 from connectors.removal import remove
 from contracts.endpoints import Endpoints
+from contracts.errors import ServiceUnavailable
 from contracts.settings import Settings
 from contracts.stream import Column, Evolution, Pipeline, Stream, TableSource
 from headrace.app import App
-from headrace.evolution import definitions, source_changes
+from headrace.evolution import definitions, source_changes, table_changes
 from headrace.proof import source_equals_lake
 from streaming_jobs.counts import Counts
 from streaming_jobs.ingest import Kind, ingest
 from streaming_jobs.lake import create_derived
+from streaming_jobs.ledger import balance, refresh_ledger
 from streaming_jobs.positions import describe
-from streaming_jobs.quarantine import FieldsChanged
 from streaming_jobs.ranges import Range
 from streaming_jobs.state import create_views, merge_state
+from streaming_jobs.stopping import FieldsChanged, TableChanges
 from streaming_jobs.tables import create_tables
 from tests.services.at_once import at_once
 
@@ -121,11 +125,11 @@ class Shop:
         found = marker.quiesced(self.pipeline, self.endpoints, timeout_s=120)
         self.ends.update({topic: end for (topic, _), end in found.items()})
 
-    def ingest(self, stream: Stream, kind: Kind = "batch") -> Counts:
+    def ingest(self, stream: Stream, kind: Kind = "batch", table_changes: TableChanges | None = None) -> Counts:
         topic = describe(self.endpoints.kafka, [stream.topic])[stream.topic]
         whole = Range(topic.name, topic.topic_id, 0, 0, self.ends[topic.name])
         place = (self.lake_url, self.endpoints.kafka, "run", kind, datetime.now(UTC))
-        return ingest(self.spark, stream, [whole], *place).counts
+        return ingest(self.spark, stream, [whole], *place, table_changes=table_changes).counts
 
     def current(self, stream: Stream) -> dict[int, tuple[Any, ...]]:
         merge_state(self.spark, stream, self.lake_url)
@@ -271,6 +275,8 @@ def test_every_row_around_a_schema_change_is_where_the_policy_puts_it(shop: Shop
     assert shop.ingest(stop) == Counts(accepted=2)
     assert shop.current(stop) == {20: ("1.00", "new", None), 21: ("2.00", "newer", None)}
 
+    stop_stands_in_front_of_a_type_that_changed(shop, stop)
+
     # A field that is declared at last has its value in new rows; for the old ones the table is read again.
     snapshots.request(shop.endpoints, pipeline, [others[0].table_source.qualified])
     shop.arrived()
@@ -280,3 +286,59 @@ def test_every_row_around_a_schema_change_is_where_the_policy_puts_it(shop: Shop
     assert sorted((row["id"], row["remark"]) for row in found) == shop.run(
         "select id, remark from to_evolve order by id"
     )
+
+
+def stop_stands_in_front_of_a_type_that_changed(shop: Shop, stop: Stream) -> None:
+    """Rows 20 and 21 are in its lake."""
+    app = cast(App, SimpleNamespace(pipeline=replace(shop.pipeline, streams=(stop,)), endpoints=shop.endpoints))
+    ask = partial(table_changes, shop.endpoints)
+
+    # An odd value of a type that is as it was, if under another name, stops nothing.
+    shop.run("""
+        create domain amount as numeric(5,2);
+        alter table to_stop alter column price type amount;
+        insert into to_stop values (22, 'NaN', 'odd', 3), (23, 3.00, 'even', 3)
+    """)
+    shop.arrived()
+    assert source_changes(app) == []
+    assert shop.ingest(stop, table_changes=ask) == Counts(accepted=1, quarantined=1)
+
+    # Somebody widens a column while rows come.
+    shop.run("""
+        insert into to_stop values (24, 4.00, 'before', 4);
+        alter table to_stop alter column size type bigint;
+        insert into to_stop values (25, 5.00, 'fits', 5), (26, 6.00, 'large', 3000000000), (27, 7.00, 'after', 7)
+    """)
+    shop.arrived()
+    (announced,) = source_changes(app)
+    wider = "to_stop.size: the table has another type (declared integer, found bigint)"
+    assert announced.splitlines() == [
+        f"{shop.pipeline.name}.{wider}",
+        "  the first row whose value does not fit parks the stream",
+        "  stop.yaml: headrace.sourceType: bigint, and a physicalType that holds it (the lake widens integers, and "
+        "decimals of one scale), or change the table back",
+    ]
+    nowhere = replace(shop.endpoints, replicator=replace(shop.endpoints.replicator, port=1))
+    with pytest.raises(ServiceUnavailable, match=r"(?s)does not say whether its table was changed.*batch is repeated"):
+        shop.ingest(stop, table_changes=partial(table_changes, nowhere))
+    for _ in range(2):  # whoever resumes it with the same contract meets it again
+        with pytest.raises(FieldsChanged, match=rf"(?s){re.escape(wider)}.*type size") as parked:
+            shop.ingest(stop, table_changes=ask)
+        assert "Next: stop.yaml: headrace.sourceType: bigint, and a physicalType that holds it" in str(parked.value)
+    assert shop.current(stop).keys() == {20, 21, 23, 24, 25}
+    columns = (*COLUMNS[:3], replace(COLUMNS[3], spark_type="bigint", source_type="bigint"))
+    following = shop.declared(replace(stop, columns=columns))
+    assert shop.ingest(following, table_changes=ask) == Counts(accepted=2)
+
+    # One that the lake has no place for: the contract may let the values wait that do not fit.
+    shop.run("""
+        alter table to_stop alter column size type text;
+        insert into to_stop values (28, 8.00, 'number', '8'), (29, 9.00, 'word', 'many'), (30, 1.00, 'ten', '10')
+    """)
+    shop.arrived()
+    with pytest.raises(FieldsChanged, match=r"declared bigint, found text(?s:.*)`headrace.evolution: quarantine`"):
+        shop.ingest(following, table_changes=ask)
+    assert shop.ingest(replace(following, evolution="quarantine")) == Counts(accepted=1, quarantined=1)
+    assert shop.current(following).keys() == {20, 21, *range(23, 29), 30}
+    refresh_ledger(shop.spark, app.pipeline, shop.lake_url)
+    assert [one.findings for one in balance(shop.spark, app.pipeline)] == [()]

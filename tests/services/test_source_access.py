@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from connectors import source
 from connectors.plan import apply
+from connectors.source_catalog import read_tables
 from connectors.source_checks import Finding, check
 from contracts.endpoints import Endpoints, PostgresEndpoint
 from contracts.errors import ServiceUnavailable
@@ -87,9 +88,10 @@ def found_in(administrator: PostgresEndpoint, role: str, statements: str) -> lis
     pipeline = Pipeline(name, (stream,), Path(), Path(), Path())
     with closing(psycopg2.connect(**administrator.dsn())) as connection, connection.cursor() as cursor:
         cursor.execute(f"CREATE SCHEMA {name}; SET LOCAL search_path = {name}; {statements}")
+        described = read_tables(connection, names=[f"{name}.t"])
         return [
             finding
-            for finding in check(connection, pipeline, slot=name, role=role)
+            for finding in check(connection, pipeline, described, slot=name, role=role)
             if finding.table or "role" in finding.what
         ]
 

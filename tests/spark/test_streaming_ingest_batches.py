@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -77,7 +78,7 @@ class Lake:
         rows = [(key, value, self.stream.topic, 0, offset, NOW) for offset, (key, value) in enumerate(self.records)]
         return self.spark.createDataFrame(rows, RECORD)
 
-    def run(self, one: Range, kind: Kind = "batch", stream: Stream | None = None, **options: bool) -> BatchResult:
+    def run(self, one: Range, kind: Kind = "batch", stream: Stream | None = None, **options: Any) -> BatchResult:
         frame = self.frame()
         return ingest(
             self.spark, stream or self.stream, [one], self.url, "", "run", kind, NOW, records=frame, **options

@@ -11,7 +11,8 @@ from typing import Any, cast
 import pytest
 from pyspark.sql import SparkSession
 
-from contracts.stream import Column, Pipeline
+from contracts.errors import ServiceUnavailable
+from contracts.stream import Column, Pipeline, Stream
 from contracts.wire import RowKey, encode_row_key
 from headrace.app import App
 from headrace.evolution import other_fields, warnings
@@ -21,6 +22,7 @@ from streaming_jobs.lake import create_derived
 from streaming_jobs.ledger import refresh_ledger
 from streaming_jobs.quarantine import StreamParked
 from streaming_jobs.state import merge_state
+from streaming_jobs.stopping import FieldsChanged, TableChange
 from streaming_jobs.tables import create_history
 from tests.spark.test_streaming_ingest_batches import CDC, FILES, Lake, Record
 
@@ -172,3 +174,81 @@ def test_stop_parks_the_stream_in_front_of_the_change_until_the_contract_says_it
     gone = replace(wider, columns=(CDC.columns[0], wider.columns[2]))
     assert lake.run(lake.range(4, 5), stream=gone, park=False).counts == Counts(accepted=1)
     assert [one["discount"] for one in lake.history()] == [None, None, 5, 5]
+
+
+class Source:
+    """What a source's catalog says; a test changes it as somebody changes the table."""
+
+    def __init__(self) -> None:
+        self.changes: list[TableChange] = []
+        self.answers = True
+        self.asked = 0
+
+    def __call__(self, stream: Stream) -> list[TableChange]:
+        self.asked += 1
+        if not self.answers:
+            raise ServiceUnavailable(f"nobody says what the table of {stream.name} is like")
+        return self.changes
+
+
+def test_stop_asks_the_source_whether_values_do_not_fit_because_the_table_was_changed(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    source, lake = Source(), Lake(spark, replace(CDC, evolution="stop", file=Path("things.yaml")), str(tmp_path))
+    prices = ("1.00", "NaN", "2.00", "3.00", "much", "4.00", "cheap")
+    lake.records = [change("c", {"id": at, "price": price}) for at, price in enumerate(prices)]
+
+    def position() -> int:
+        return read_positions(spark, lake.history_path)["T1:p.s.things-0"]
+
+    # An odd value of a table that is as it was; and where nothing is odd, nobody is asked.
+    odd = lake.run(lake.range(0, 2), table_changes=source)
+    assert (odd.counts, source.asked) == (Counts(accepted=1, quarantined=1), 1)
+    lake.run(lake.range(2, 3), table_changes=source)
+    assert (position(), source.asked) == (3, 1)
+
+    # While the source does not answer nothing is committed, also nothing of what would fit.
+    source.answers = False
+    with pytest.raises(ServiceUnavailable):
+        lake.run(lake.range(3, 7), table_changes=source)
+    assert (position(), len(lake.quarantined())) == (3, 1)
+
+    # Once it says that the table changed, the stream stands in front of the first value that does not fit.
+    source.answers, source.changes = True, [TableChange("s.things.price: numeric became text", "things.yaml: say text")]
+    said = (
+        r"(?s)numeric became text.*is stop.*offset 4: type price.*from 4 on.*say text; or .*quarantine.*resume things"
+    )
+    for park in (True, False):
+        with pytest.raises(FieldsChanged, match=said) as it:
+            lake.run(lake.range(3, 7), park=park, table_changes=source)
+        assert position() == 4
+        assert [example[:3] for example in it.value.examples] == [(4, "type", "price"), (6, "type", "price")]
+    assert len(lake.quarantined()) == 1
+
+    # Other fields in front of such a value stop it by themselves.
+    lake.records.insert(4, change("c", {"id": 9, "price": "9.00", "discount": "5"}))
+    asked = source.asked
+    with pytest.raises(FieldsChanged, match="not in the contract: discount"):
+        lake.run(lake.range(4, 8), table_changes=source)
+    lake.records.pop(4)
+
+    # Nor is anybody asked under another policy, in a replay, or where no source is known.
+    refusing = replace(lake.stream, evolution="quarantine")
+    assert lake.run(lake.range(4, 6), stream=refusing, table_changes=source).counts == Counts(accepted=1, quarantined=1)
+    assert lake.run(lake.range(3, 6), "replay", table_changes=source).counts == Counts(duplicate=2, quarantined=1)
+    assert lake.run(lake.range(6, 7)).counts == Counts(quarantined=1)
+    assert source.asked == asked
+    assert [(one["_offset"], str(one["price"])) for one in lake.history()] == [
+        (0, "1.00"),
+        (2, "2.00"),
+        (3, "3.00"),
+        (5, "4.00"),
+    ]
+    assert [one["offset"] for one in lake.quarantined()] == [1, 4, 6]
+
+
+def test_of_the_values_of_a_file_no_source_is_asked(spark: SparkSession, tmp_path: Path) -> None:
+    source, lake = Source(), Lake(spark, replace(FILES, evolution="stop"), str(tmp_path))
+    source.answers = False
+    lake.records = [row(2, "id,score", "x,1"), row(3, "id,score", "y,one")]
+    assert lake.run(lake.range(0, 2), table_changes=source).counts == Counts(accepted=1, quarantined=1)

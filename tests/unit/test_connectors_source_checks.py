@@ -90,6 +90,25 @@ def test_a_column_that_went_or_came_is_told_with_what_becomes_of_the_rows(
     assert came in undeclared.what
 
 
+@pytest.mark.parametrize(
+    ("policy", "becomes"),
+    [
+        ("evolve", "rows whose value does not fit are refused as type"),
+        ("quarantine", "rows whose value does not fit are refused as type"),
+        ("stop", "the first row whose value does not fit parks the stream"),
+    ],
+)
+@pytest.mark.parametrize("other", [found("id", "text", key=True), found("id", "numeric", key=True)])
+def test_another_type_is_told_with_what_becomes_of_the_values(
+    policy: Evolution, becomes: str, other: CatalogColumn
+) -> None:
+    for declared in ("int8", ""):
+        columns = (replace(STREAM.columns[0], source_type=declared), STREAM.columns[1])
+        refused, *_ = compare(replace(STREAM, columns=columns, evolution=policy), table(other, TAGS, identity="f"))
+        assert (refused.column, refused.level) == ("id", "refusal")
+        assert becomes in str(refused)
+
+
 def test_a_required_column_that_went_is_refused_also_under_evolve() -> None:
     columns = (*STREAM.columns, Column("size", "int", required=True))
     stream = replace(STREAM, columns=columns, evolution="evolve")

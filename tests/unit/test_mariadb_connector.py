@@ -11,6 +11,7 @@ from pydantic import SecretStr, ValidationError
 
 from connectors import debezium, mariadb_connector, topics
 from connectors.mariadb import Access, role_statements
+from connectors.mariadb_checks import unencrypted
 from connectors.mariadb_position import reached, sequence_numbers
 from contracts.endpoints import MariadbEndpoint
 from contracts.errors import ContractError
@@ -192,3 +193,24 @@ def test_a_contract_says_which_system_its_table_is_in(tmp_path: Path) -> None:
 def test_a_source_that_cannot_be_is_refused(tmp_path: Path, system: str, what: str, value: str, told: str) -> None:
     with pytest.raises(ContractError, match=told):
         load_pipeline("shop", written(tmp_path, system, what, value))
+
+
+@pytest.mark.parametrize(
+    ("host", "sslmode", "own", "warned"),
+    [
+        ("maria", "", {}, True),
+        ("10.0.0.7", "disable", {}, True),
+        ("maria", "require", {}, False),
+        ("maria", "verify-full", {}, False),
+        ("maria", "", {"database.ssl.mode": "required"}, False),
+        ("localhost", "", {}, False),
+        ("127.0.0.1", "", {}, False),
+        ("::1", "", {}, False),
+    ],
+)
+def test_a_connection_over_a_network_that_is_not_encrypted_is_told(
+    pipeline: Pipeline, host: str, sslmode: str, own: dict[str, str], warned: bool
+) -> None:
+    (pipeline.connectors_dir / "mariadb.json").write_text(json.dumps(own))
+    found = unencrypted(render(pipeline, replace(REPLICATOR, host=host, sslmode=sslmode)))
+    assert ["sslmode: verify-full" in one.fix and one.level == "warning" for one in found] == [True] * warned
