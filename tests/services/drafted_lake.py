@@ -110,7 +110,7 @@ class DraftedLake:
             stream.name: sorted(
                 row[0]
                 for row in self.ask(
-                    f"select {content_text_postgres(stream.columns)} "
+                    f"select {content_text_postgres(stream.at_source.columns)} "
                     f'from "{stream.table_source.schema}"."{stream.table_source.table}"'
                 )
             )
