@@ -49,14 +49,14 @@ def source_equals_lake(app: App) -> Iterator[Finding]:
     """Each source table against the current view of its stream, by the contract's columns alone. A race while the
     source is written to: stop the writers, let a marker through (`connectors.marker.quiesced`), then compare."""
     for stream in app.pipeline.cdc_streams:
-        source, columns = stream.table_source, stream.at_source.columns
+        source = stream.table_source
         if source.system == "mongodb":
             continue  # headrace has no client for it; Kafka = ledger = lake is proven all the same
         try:
             if source.system == "mariadb":
-                left = mariadb_side(app.endpoints.mariadb, source, columns)
+                left = mariadb_side(app.endpoints.mariadb, stream)
             else:
-                left = postgres_side(app.endpoints.source, (source.schema, source.table), columns)
+                left = postgres_side(app.endpoints.source, (source.schema, source.table), stream.at_source.columns)
         except _OTHER_TABLE as error:
             said = f"{str(error).strip().splitlines()[0]}: `headrace plan` shows what the contract says"
             yield Finding(f"{stream.name}: source = lake", "source not comparable", "lake", False, said)

@@ -6,7 +6,7 @@ MariaDB's SQL cannot print every type as the other engines do; so the rows come 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -17,23 +17,24 @@ from connectors.mariadb_checks import quoted
 from contracts.canonical import fingerprint_python, hash_python
 from contracts.endpoints import MariadbEndpoint
 from contracts.spark_types import SparkType, parse_type
-from contracts.stream import Column, TableSource
+from contracts.stream import Stream
 from headrace.findings import Side
 
 _Read = Callable[[object], object]
 
 
-def mariadb_side(endpoint: MariadbEndpoint, table: TableSource, columns: Sequence[Column]) -> Side:
-    """Rows and fingerprint of a MariaDB table, whose columns have its names. All rows go through this process."""
-    digest = hash_python(columns)
-    return fingerprint_python(digest(row) for row in _rows(endpoint, table, columns))
+def mariadb_side(endpoint: MariadbEndpoint, stream: Stream) -> Side:
+    """Rows and fingerprint of a MariaDB table; every row of it goes through this process."""
+    stream = stream.at_source
+    digest = hash_python(stream.columns)
+    return fingerprint_python(digest(row) for row in _rows(endpoint, stream))
 
 
-def _rows(endpoint: MariadbEndpoint, table: TableSource, columns: Sequence[Column]) -> Iterator[Mapping[str, object]]:
-    readers = [(column.name, _reader(parse_type(column.spark_type))) for column in columns]
+def _rows(endpoint: MariadbEndpoint, stream: Stream) -> Iterator[Mapping[str, object]]:
+    readers = [(column.name, _reader(parse_type(column.spark_type))) for column in stream.columns]
     listed = ", ".join("`" + name.replace("`", "``") + "`" for name, _ in readers)
     with mariadb.connected(endpoint, SSCursor) as cursor:
-        cursor.execute(f"SELECT {listed} FROM {quoted(table.qualified)}")
+        cursor.execute(f"SELECT {listed} FROM {quoted(stream.table_source.qualified)}")
         while rows := cursor.fetchmany(10_000):
             for row in rows:
                 yield {name: None if v is None else read(v) for (name, read), v in zip(readers, row, strict=True)}

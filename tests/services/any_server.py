@@ -223,7 +223,7 @@ class Mariadb(SqlSource):
             return list(cursor.fetchall())
 
     def proven(self, stream: Stream) -> Side:
-        return mariadb_side(self.endpoints.mariadb, stream.table_source, stream.at_source.columns)
+        return mariadb_side(self.endpoints.mariadb, stream)
 
     def through(self) -> Offsets:
         return mariadb_position.quiesced(self.part, self.endpoints, timeout_s=120)
