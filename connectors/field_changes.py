@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 from connectors.finding import Finding
+from contracts.columns import COLUMN_NAME
 from contracts.stream import Column, Stream
 
 _UNDECLARED = {
@@ -40,17 +42,19 @@ def missing(stream: Stream, table: str, column: Column, present: Collection[str]
         table=table,
         column=column.name,
         declared=column.source_type or column.spark_type,
-        fix=f"{stream.file}: remove or rename the column; the table has {', '.join(present)}",
+        fix=f"{stream.file}: remove or rename the column, or say with headrace.field what the table calls it; it has "
+        f"{', '.join(present)}",
     )
 
 
 def undeclared(stream: Stream, table: str, column: str, kind: str, config: str) -> Finding:
     """A column of the table that the stream does not declare; `config` is the file where it may be excluded."""
+    under = "" if re.fullmatch(COLUMN_NAME, column) else f" under another name with headrace.field: {column}"
     return Finding(
         "warning",
         f"the table has a column that stream {stream.name} does not declare: {_UNDECLARED[stream.evolution]}",
         table=table,
         column=column,
         found=kind,
-        fix=f"{stream.file}: declare it, or exclude it with column.exclude.list in {config}",
+        fix=f"{stream.file}: declare it{under}, or exclude it with column.exclude.list in {config}",
     )

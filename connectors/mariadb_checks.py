@@ -41,8 +41,8 @@ def check(cursor: Cursor, part: Pipeline, *, server_id: str, captured: Collectio
     altered; those that are, are guarded by the server's mode.
     """
     findings = [*_server(cursor, server_id), *_unreadable(cursor, mariadb.databases(part))]
-    for stream in part.cdc_streams:
-        source = stream.table_source
+    for declared in part.cdc_streams:
+        stream, source = declared.at_source, declared.table_source
         table = read_table(cursor, source.schema, source.table)
         if table is None:
             findings.append(_absent(stream))
@@ -56,7 +56,8 @@ def check(cursor: Cursor, part: Pipeline, *, server_id: str, captured: Collectio
 def changed(cursor: Cursor, part: Pipeline) -> list[Finding]:
     """What of `check` a person changes while data flow: tables that are gone, columns that are not those declared."""
     findings = []
-    for stream in part.cdc_streams:
+    for declared in part.cdc_streams:
+        stream = declared.at_source
         table = read_table(cursor, stream.table_source.schema, stream.table_source.table)
         findings += _compare_columns(stream, table) if table else [_absent(stream)]
     return findings
@@ -249,7 +250,8 @@ def _compare_columns(stream: Stream, table: CatalogTable) -> list[Finding]:
 
 
 def compare(stream: Stream, table: CatalogTable) -> list[Finding]:
-    """What differs between one contract and one table, and what of its rows the binlog would not carry."""
+    """What differs between one contract (`Stream.at_source`) and one table, and what of its rows the binlog would not
+    carry."""
     findings = _compare_columns(stream, table)
     if table.key != set(stream.key):
         findings.append(
@@ -259,7 +261,7 @@ def compare(stream: Stream, table: CatalogTable) -> list[Finding]:
                 table=table.name,
                 declared=f"key {', '.join(stream.key)}",
                 found=f"primary key {', '.join(sorted(table.key)) or 'none'}",
-                fix=f"ALTER TABLE {quoted(table.name)} ADD PRIMARY KEY ({', '.join(stream.key)});"
+                fix=f"ALTER TABLE {quoted(table.name)} ADD PRIMARY KEY ({', '.join(map(_name, stream.key))});"
                 if not table.key
                 else f"{stream.file}: primaryKey at {', '.join(sorted(table.key))}",
             )
@@ -282,7 +284,7 @@ def _zero_dates(cursor: Cursor, stream: Stream, table: CatalogTable) -> list[Fin
     findings = []
     names = [c.name for c in stream.columns if c.name in table.columns and table.columns[c.name].base in _DATES]
     for name in names:
-        zero = f"month(`{name}`) = 0 OR dayofmonth(`{name}`) = 0"
+        zero = f"month({_name(name)}) = 0 OR dayofmonth({_name(name)}) = 0"
         cursor.execute(f"SELECT EXISTS (SELECT 1 FROM {quoted(table.name)} WHERE {zero})")
         row = cursor.fetchone()
         if row and row[0]:
@@ -292,7 +294,7 @@ def _zero_dates(cursor: Cursor, stream: Stream, table: CatalogTable) -> list[Fin
                     "rows hold a zero date, which would arrive as NULL or as 1970-01-01",
                     table=table.name,
                     column=name,
-                    fix=f"UPDATE {quoted(table.name)} SET `{name}` = … WHERE {zero};",
+                    fix=f"UPDATE {quoted(table.name)} SET {_name(name)} = … WHERE {zero};",
                 )
             )
     return findings
@@ -300,4 +302,8 @@ def _zero_dates(cursor: Cursor, stream: Stream, table: CatalogTable) -> list[Fin
 
 def quoted(qualified: str) -> str:
     """`database.table` as SQL spells it."""
-    return ".".join("`" + name.replace("`", "``") + "`" for name in qualified.split(".", 1))
+    return ".".join(map(_name, qualified.split(".", 1)))
+
+
+def _name(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from psycopg2.extensions import connection as Connection
 
@@ -70,7 +71,8 @@ def check(
     `tables` are those, as `read_tables` described them. Changes nothing."""
     findings = [*check_server(connection, slot), *check_role(connection, role, cdc_tables(pipeline))]
     described = {table.qualified: table for table in tables}
-    for stream in pipeline.cdc_streams:
+    for declared in pipeline.cdc_streams:
+        stream = declared.at_source
         table = read_table(connection, stream.table_source.schema, stream.table_source.table)
         found = described.get(stream.table_source.qualified)
         if table is None or found is None:
@@ -125,9 +127,11 @@ def read_table(connection: Connection, schema: str, table: str) -> CatalogTable 
 
 
 def compare(stream: Stream, table: CatalogTable) -> list[Finding]:
-    """What differs between one contract and one table, and what its replica identity cannot carry."""
+    """What differs between one contract (`Stream.at_source`) and one table, and what its replica identity cannot
+    carry."""
     return [
         *_unlogged(table),
+        *_alike(table),
         *_out_of_place(table),
         *_compare_columns(stream, table),
         *_compare_identity(stream, table),
@@ -170,6 +174,24 @@ def _out_of_place(table: CatalogTable) -> list[Finding]:
     ]
 
 
+def _alike(table: CatalogTable) -> list[Finding]:
+    """Debezium keeps a table's columns by their names in lower case (TableEditorImpl): one of two has the other's
+    place."""
+    lower = Counter(name.lower() for name in table.columns)
+    alike = [name for name in table.columns if lower[name.lower()] > 1]
+    return [
+        Finding(
+            "refusal",
+            "columns differ only in upper and lower case",
+            table=table.name,
+            column=", ".join(alike),
+            why="Debezium takes them for one",
+            fix=f"ALTER TABLE {table.quoted} RENAME COLUMN {quoted(alike[-1])} TO …;",
+        )
+        for _ in alike[:1]
+    ]
+
+
 def _compare_keys(stream: Stream, table: CatalogTable) -> list[Finding]:
     """Keys that the source takes for the same and the lake for different ones."""
     loose = [
@@ -195,12 +217,13 @@ def _compare_keys(stream: Stream, table: CatalogTable) -> list[Finding]:
 def changed(connection: Connection, pipeline: Pipeline) -> list[Finding]:
     """What of `check` a person changes while data flow: tables that are gone, columns that are not those declared."""
     findings = []
-    for stream in pipeline.cdc_streams:
+    for declared in pipeline.cdc_streams:
+        stream = declared.at_source
         table = read_table(connection, stream.table_source.schema, stream.table_source.table)
         if table is None:
             findings.append(_absent(stream, connection.info.dbname))
         else:
-            findings += [*_out_of_place(table), *_compare_columns(stream, table)]
+            findings += [*_alike(table), *_out_of_place(table), *_compare_columns(stream, table)]
     return findings
 
 

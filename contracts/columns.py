@@ -13,7 +13,7 @@ from contracts.spark_types import SparkType, parse_type
 from contracts.stream import Column
 from contracts.yaml_document import Place, YamlDocument
 
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
+COLUMN_NAME = r"[a-z][a-z0-9_]*"
 _LOGICAL = {
     "tinyint": ("integer",),
     "smallint": ("integer",),
@@ -51,7 +51,7 @@ def _columns(document: YamlDocument, place: Place, schema: SchemaObject) -> Iter
     for index, found in enumerate(schema.properties or ()):
         at: Place = (*place, "properties", index)
         name = found.name or ""
-        if not _NAME.fullmatch(name):
+        if not re.fullmatch(COLUMN_NAME, name):
             raise document.error(f"`{name}` is no column name", at, "lower-case letters, digits and _, a letter first")
         if name in seen:
             raise document.error(f"column `{name}` stands here a second time", at)

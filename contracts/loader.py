@@ -252,18 +252,16 @@ def _check_stream(
 def _check_fields(
     document: YamlDocument, source: TableSource | FileSource, columns: tuple[Column, ...], key: tuple[str, ...]
 ) -> None:
-    """A document says which it is by its `_id`, and only documents call their fields as no column can be called."""
+    """Tables and documents may have names that no column can have; a document says which it is by its `_id`."""
     at = ("customProperties",)
-    of_documents = isinstance(source, TableSource) and source.system == "mongodb"
-    if not of_documents:
+    if isinstance(source, FileSource):
         if named := next((column.name for column in columns if column.field), None):
-            raise document.error(
-                f"column `{named}` has a `headrace.field`", at, "no other name: only documents have one"
-            )
+            what = f"column `{named}` has a `headrace.field`"
+            raise document.error(what, at, "no other name: only tables and documents have one")
         return
-    if [column.field for column in columns if column.name in key] != ["_id"]:
+    if source.system == "mongodb" and [column.field for column in columns if column.name in key] != ["_id"]:
         raise document.error("a document is known by its `_id`", at, "one key column, with `headrace.field: _id`")
-    fields = [column.field or column.name for column in columns]
+    fields = [column.source_name for column in columns]
     if twice := next((field for field in fields if fields.count(field) > 1), None):
         raise document.error(f"two columns are the field `{twice}`", at)
 

@@ -27,8 +27,8 @@ class Column:
     `spark_type` is Spark SQL's own spelling (`decimal(5,2)`, `map<string,string>`). `json` says that the source sends
     this column as a string that holds JSON of that type. `format` is the pattern of a date or timestamp, in the letters
     of Java's DateTimeFormatter; empty for ISO 8601. `source_type` is the database's own spelling of its type. `lossy`
-    says that the contract knows which of its values the way here alters. `field` is what a document calls it, if that
-    is another name.
+    says that the contract knows which of its values the way here alters. `field` is what its table or document calls
+    it, if that is another name.
 
     Not a field of the row are: with `from_file_name` the group of that name in the stream's file pattern, with
     `from_batch_date` the date for which the file was pushed, with `from_line` the row's line.
@@ -47,6 +47,11 @@ class Column:
     pii: bool = False
     description: str = ""
     field: str = ""
+
+    @property
+    def source_name(self) -> str:
+        """What the source calls it. Everything behind the decoded row has `name`."""
+        return self.field or self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +196,13 @@ class Stream:
             if column.name == name:
                 return column
         raise KeyError(name)
+
+    @property
+    def at_source(self) -> Stream:
+        """The stream with its columns named as its source names them, for what compares it with the source's tables or
+        asks them; its rules and all that is in the lake have the contract's names."""
+        columns = tuple(replace(column, name=column.source_name, field="") for column in self.columns)
+        return replace(self, columns=columns, key=tuple(self.column(name).source_name for name in self.key))
 
     @property
     def rescues(self) -> bool:

@@ -127,7 +127,7 @@ def definitions(app: App) -> list[dict[str, Any]]:
 
 
 def _undeclared(stream: Stream | None, field: str) -> bool:
-    return stream is not None and field not in {column.name for column in stream.sent_columns}
+    return stream is not None and field not in {column.source_name for column in stream.sent_columns}
 
 
 def _told(row: Mapping[str, Any], fields: str, becomes: str) -> dict[str, Any]:

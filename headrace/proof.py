@@ -56,7 +56,7 @@ def source_equals_lake(app: App) -> Iterator[Finding]:
             if source.system == "mariadb":
                 left = mariadb_side(app.endpoints.mariadb, stream)
             else:
-                left = postgres_side(app.endpoints.source, (source.schema, source.table), stream.columns)
+                left = postgres_side(app.endpoints.source, (source.schema, source.table), stream.at_source.columns)
         except _OTHER_TABLE as error:
             said = f"{str(error).strip().splitlines()[0]}: `headrace plan` shows what the contract says"
             yield Finding(f"{stream.name}: source = lake", "source not comparable", "lake", False, said)

@@ -25,13 +25,14 @@ _Read = Callable[[object], object]
 
 def mariadb_side(endpoint: MariadbEndpoint, stream: Stream) -> Side:
     """Rows and fingerprint of a MariaDB table; every row of it goes through this process."""
+    stream = stream.at_source
     digest = hash_python(stream.columns)
     return fingerprint_python(digest(row) for row in _rows(endpoint, stream))
 
 
 def _rows(endpoint: MariadbEndpoint, stream: Stream) -> Iterator[Mapping[str, object]]:
     readers = [(column.name, _reader(parse_type(column.spark_type))) for column in stream.columns]
-    listed = ", ".join(f"`{name}`" for name, _ in readers)
+    listed = ", ".join("`" + name.replace("`", "``") + "`" for name, _ in readers)
     with mariadb.connected(endpoint, SSCursor) as cursor:
         cursor.execute(f"SELECT {listed} FROM {quoted(stream.table_source.qualified)}")
         while rows := cursor.fetchmany(10_000):

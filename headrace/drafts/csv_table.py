@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from contracts.columns import COLUMN_NAME
 from contracts.errors import Fatal
 from headrace.drafts.csv_files import Layout, csv_rows, find_layout
 from headrace.drafts.json_files import json_text_type
-from headrace.drafts.model import COLUMN_NAME, FoundColumn, FoundTable, Property, Typed
+from headrace.drafts.model import FoundColumn, FoundTable, Property, Typed
 from headrace.drafts.sample import HEAD_LIMIT_BYTES, Sample
 from headrace.drafts.values import NULL_MARKERS, PLAIN, NumberStyle, number_style, text_type
 

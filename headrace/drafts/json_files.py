@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 
+from contracts.columns import COLUMN_NAME
 from contracts.errors import Fatal
-from headrace.drafts.model import COLUMN_NAME, FoundColumn, FoundTable, Property, Typed
+from headrace.drafts.model import FoundColumn, FoundTable, Property, Typed
 from headrace.drafts.sample import Sample
 from headrace.drafts.values import decimal_type, is_bigint, text_type
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-COLUMN_NAME = r"[a-z][a-z0-9_]*"
-
 
 @dataclass(frozen=True, slots=True)
 class Property:

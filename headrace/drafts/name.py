@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import count
 
+from contracts.columns import COLUMN_NAME
 from contracts.errors import Fatal
 from contracts.loader import NAME, RESERVED, RESERVED_ENDINGS
 
@@ -106,6 +109,25 @@ def stream_name(file_name: str, given: str = "") -> str:
     if not names_a_stream(name):
         raise Fatal("the file's name gives no name for the stream", next_step="--stream NAME")
     return name
+
+
+def column_names(found: Sequence[str]) -> dict[str, str]:
+    """A contract's name for each of these: itself where it may be, else its words in snake_case; each one once."""
+    names = {name: name for name in found if re.fullmatch(COLUMN_NAME, name)}
+    for name in found:
+        if name not in names:
+            made = _snake(name)
+            taken = {*names.values()}
+            further = (f"{made}_{number}" for number in count(2))
+            names[name] = made if made not in taken else next(one for one in further if one not in taken)
+    return names
+
+
+def _snake(name: str) -> str:
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", plain).lower()
+    snake = re.sub(r"[^a-z0-9]+", "_", words).strip("_")
+    return snake if re.match("[a-z]", snake) else f"column_{snake}".rstrip("_")
 
 
 def names_a_stream(name: str) -> bool:

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import types
 
+from contracts.columns import COLUMN_NAME
 from contracts.errors import Fatal
-from headrace.drafts.model import COLUMN_NAME, FoundColumn, FoundTable, Property, Typed
+from headrace.drafts.model import FoundColumn, FoundTable, Property, Typed
 from headrace.drafts.values import MOST_DIGITS
 
 PARQUET_MAGIC = b"PAR1"

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from connectors.declared_types import Declared, NotCarried, declare
 from connectors.source_catalog import SourceColumn, SourceTable, quoted
 from contracts.canonical import UNFIT_FOR_KEYS
+from contracts.columns import COLUMN_NAME
 from contracts.spark_types import parse_type
 from headrace.drafts.contract import Entry, Reference, contract_text
 from headrace.drafts.draft import Draft
 from headrace.drafts.guess import guess_pii
-from headrace.drafts.model import COLUMN_NAME, FoundColumn, Property, Typed
-from headrace.drafts.name import names_a_stream
+from headrace.drafts.model import FoundColumn, Property, Typed
+from headrace.drafts.name import column_names, names_a_stream
 
 TOPIC_NAME = r"[A-Za-z0-9_-]+"
 
@@ -37,10 +38,11 @@ def draft_tables(
     `excluded`: regular expressions of `schema.table.column` that the connector leaves out (`column.exclude.list`).
     """
     streams = _streams(tables)
+    names = {table.qualified: column_names([column.name for column in table.columns]) for table in tables}
     drafts: dict[str, Draft] = {}
     refused: list[Refused] = []
     for table in tables:
-        made = _draft(table, pipeline, streams, excluded)
+        made = _draft(table, pipeline, streams, names, excluded)
         if isinstance(made, Draft):
             drafts[table.qualified] = made
         else:
@@ -59,8 +61,14 @@ def _streams(tables: Sequence[SourceTable]) -> dict[str, str]:
     }
 
 
-def _draft(table: SourceTable, pipeline: str, streams: Mapping[str, str], excluded: Sequence[str]) -> Draft | Refused:
-    stream = streams[table.qualified]
+def _draft(
+    table: SourceTable,
+    pipeline: str,
+    streams: Mapping[str, str],
+    names: Mapping[str, Mapping[str, str]],
+    excluded: Sequence[str],
+) -> Draft | Refused:
+    stream, own = streams[table.qualified], names[table.qualified]
     if refused := _unfit(table, stream, streams):
         return refused
     checks: list[str] = []
@@ -80,14 +88,16 @@ def _draft(table: SourceTable, pipeline: str, streams: Mapping[str, str], exclud
         assert isinstance(found, Declared)
         if found.lossy:
             checks.append(f"{column.name} ({column.type}): {found.lossy}")
-        entries.append(_entry(column, found))
-    references = [
-        Reference(key.columns, other, key.referred)
-        for key in table.foreign_keys
-        if (other := streams.get(f"{key.schema}.{key.table}", key.table.lower()))
-        and {*key.columns} <= {entry.name for entry in entries}
-        and all(re.fullmatch(COLUMN_NAME, name) for name in (other, *key.referred))
-    ]
+        entries.append(_entry(column, own[column.name], found))
+    references = []
+    for key in table.foreign_keys:
+        referred = f"{key.schema}.{key.table}"
+        columns = tuple(own[name] for name in key.columns)
+        theirs = tuple(names.get(referred, {}).get(name, name) for name in key.referred)
+        other = streams.get(referred, key.table.lower())
+        declared = {*columns} <= {entry.name for entry in entries}
+        if declared and all(re.fullmatch(COLUMN_NAME, name) for name in (other, *theirs)):
+            references.append(Reference(columns, other, theirs))
     text = contract_text(
         pipeline,
         stream,
@@ -115,6 +125,11 @@ def _unfit(table: SourceTable, stream: str, streams: Mapping[str, str]) -> Refus
     if not names_a_stream(stream) or list(streams.values()).count(stream) > 1:
         fix = f"ALTER TABLE {quoted(table.schema, table.name)} RENAME TO …;"
         return Refused(name, f"`{stream}` may not name a stream (or another table's has that name)", fix)
+    lower = Counter(column.name.lower() for column in table.columns)
+    if alike := [column.name for column in table.columns if lower[column.name.lower()] > 1]:
+        why = f"columns {', '.join(alike)} differ only in upper and lower case: Debezium takes them for one"
+        fix = f"ALTER TABLE {quoted(table.schema, table.name)} RENAME COLUMN {quoted(alike[-1])} TO …;"
+        return Refused(name, why, fix)
     if not table.key:
         return Refused(name, "it has no primary key: nothing says which row a change is of", _make_key(table))
     return None
@@ -131,10 +146,6 @@ def _unfit_column(table: SourceTable, column: SourceColumn, found: Declared | No
     name = f"{table.qualified}.{column.name}"
     exclude = f'"column.exclude.list": "{re.escape(name)}"'.replace("\\", "\\\\")
     leave_out = f"or leave it out: {exclude} in the pipeline's connectors/postgres.json"
-    if not re.fullmatch(COLUMN_NAME, column.name):
-        change = f"ALTER TABLE {quoted(table.schema, table.name)} RENAME COLUMN {quoted(column.name)} TO …;"
-        why = f"column `{column.name}`: a contract's columns are lower-case letters, digits and _, a letter first"
-        return Refused(table.qualified, why, f"{change}  -- {leave_out}")
     if isinstance(found, NotCarried):
         why = f"column {column.name} is {column.type}: {found.why}"
         fix = "give the table another key" if column.key else f"another type at the source, like text, {leave_out}"
@@ -145,19 +156,20 @@ def _unfit_column(table: SourceTable, column: SourceColumn, found: Declared | No
     return None
 
 
-def _entry(column: SourceColumn, found: Declared) -> Entry:
-    properties = [Property("sourceType", column.type)]
+def _entry(column: SourceColumn, name: str, found: Declared) -> Entry:
+    properties = [] if name == column.name else [Property("field", column.name)]
+    properties.append(Property("sourceType", column.type))
     if found.lossy:
         properties.append(Property("lossy", True, found.lossy))
     if found.json:
         properties.append(Property("json", True))
     return Entry(
-        column.name,
+        name,
         found.spark_type,
         type_guess=found.note,
         key=column.key,
         required=column.required or column.key > 0,
-        pii_guess=guess_pii(FoundColumn(column.name, Typed(found.spark_type), ())),
+        pii_guess=guess_pii(FoundColumn(name, Typed(found.spark_type), ())),
         properties=tuple(properties),
         description=column.description,
     )

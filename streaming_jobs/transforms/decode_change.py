@@ -8,7 +8,7 @@ from functools import lru_cache
 from pyspark.sql import DataFrame
 
 from contracts.spark_types import parse_type
-from contracts.stream import Stream, System
+from contracts.stream import Column, Stream, System
 from contracts.unavailable import MARKER_BASE64, MARKER_PATTERN, MARKER_PREFIX, may_be_unavailable
 from streaming_jobs.transforms.sql import (
     NO_REFUSAL,
@@ -120,11 +120,12 @@ def _steps(stream: Stream, with_headers: bool) -> tuple[tuple[str, ...], ...]:
 
 
 def _unavailable(stream: Stream) -> str:
-    names = may_be_unavailable(stream)
-    if not names:
+    columns = [stream.column(name) for name in may_be_unavailable(stream)]
+    if not columns:
         return "cast(null as array<string>)"
     whole = text(f"^{MARKER_PATTERN}\\z")
-    binary = [name for name in names if parse_type(stream.column(name).spark_type).name == "binary"]
+    names = [column.source_name for column in columns]
+    binary = [column.source_name for column in columns if parse_type(column.spark_type).name == "binary"]
     marked, hints = f"v rlike {whole}", [MARKER_PREFIX]
     if binary:
         decoded = f"coalesce(cast(try_to_binary(v, 'base64') as string) rlike {whole}, false)"
@@ -134,8 +135,14 @@ def _unavailable(stream: Stream) -> str:
     hint = " or ".join(f"contains(_text, {text(one)})" for one in hints)
     possible = "(_change.op = 'u' or _change.op = 'c' and _moved_text is not null)"
     fields = f"map_filter(_change.after, (k, v) -> k in ({_listed(names)}) and {marked})"
-    found = f"if({possible} and ({hint}), map_keys({fields}), null)"
+    found = f"if({possible} and ({hint}), {_as_declared(columns, f'map_keys({fields})')}, null)"
     return f"if(size({found}) > 0, {found}, null)"
+
+
+def _as_declared(columns: Sequence[Column], names: str) -> str:
+    """SQL for an array of the source's names as the contract has them."""
+    whens = " ".join(f"when {text(one.field)} then {text(one.name)}" for one in columns if one.field)
+    return f"transform({names}, n -> case n {whens} else n end)" if whens else names
 
 
 def _listed(names: Sequence[str]) -> str:

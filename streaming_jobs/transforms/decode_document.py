@@ -31,7 +31,7 @@ _ROW_OPS, _OTHER_OPS = "('r', 'c', 'u', 'd')", "('t', 'm')"
 
 
 def decode_document(frame: DataFrame, stream: Stream) -> DataFrame:
-    """Kafka records to what `decode_change` gives. Fields have the names of the contract's columns.
+    """Kafka records to what `decode_change` gives.
 
     ObjectIds and numbers are their plain text, digits as MongoDB wrote them. A delete carries no document: its one
     field is the `_id`, from the record's key. An update without its document is refused: it was not to be had any more.
@@ -76,7 +76,6 @@ def _steps(stream: Stream) -> tuple[tuple[str, ...], ...]:
         f"{sealed_json('_fields_parsed', fields_seal, '_document')} as _fields",
         f"get({sealed_json('_id_parsed', one_seal, '_id_text')}, 0) as _id",
     )
-    (key,) = stream.key
     broken = first_of(
         [
             ("_raw is null", NO_REFUSAL),
@@ -112,16 +111,8 @@ def _steps(stream: Stream) -> tuple[tuple[str, ...], ...]:
         "nullif(_change.source.snapshot, 'false') as _snapshot",
         "cast(null as array<string>) as _unavailable",
         "cast(null as map<string,string>) as _moved",
-        f"if(_change.op = 'd', map({text(key)}, _id), {_renamed(stream)}) as _fields",
+        "if(_change.op = 'd', map('_id', _id), _fields) as _fields",
         f"(_raw is null or coalesce(_change.op in {_OTHER_OPS}, false)) as _no_row",
         f"{broken} as _refusal",
     )
     return read, parsed, opened, spelled, typed, unsealed, decoded
-
-
-def _renamed(stream: Stream) -> str:
-    """The fields under the columns' names; as they are if two would then share one, which the names' check refuses."""
-    whens = " ".join(f"when {text(column.field)} then {text(column.name)}" for column in stream.columns if column.field)
-    names = f"transform(map_keys(_fields), f -> case f {whens} else f end)"
-    unique = f"size(array_distinct({names})) = size({names})"
-    return f"if({unique}, map_from_arrays({names}, map_values(_fields)), _fields)"

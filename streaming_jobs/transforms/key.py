@@ -31,12 +31,15 @@ def add_key(frame: DataFrame, stream: Stream, epoch: int) -> DataFrame:
 @lru_cache(maxsize=256)
 def _step(stream: Stream, epoch: int) -> tuple[str, ...]:
     keyed = [stream.column(key) for key in stream.key]
-    key_types = [(column.name, parse_type(column.spark_type)) for column in keyed]
+    key_types = [(column, parse_type(column.spark_type)) for column in keyed]
     key, content, moved = key_spark(keyed), row_hash_spark(stream), ""
     if stream.is_cdc:
         key = _unless("_op = 't'", key)
         content = _unless("_op = 't' or _unavailable is not null", content)
-        values = (f"{text(key)}, {value_sql(f'try_element_at(_moved, {text(key)})', kind)}" for key, kind in key_types)
+        values = (
+            f"{text(one.name)}, {value_sql(f'try_element_at(_moved, {text(one.source_name)})', kind)}"
+            for one, kind in key_types
+        )
         moved = let("k", f"named_struct({', '.join(values)})", key_spark(keyed, "k"))
     computed = {
         "_moved_key": f"if(_moved is null, null, {moved}) as _moved_key",

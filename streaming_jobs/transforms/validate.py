@@ -24,7 +24,7 @@ _GIVEN = ("_refusal", "_fields", "_ordered", "_bare")
 
 
 def cast_fields(frame: DataFrame, stream: Stream) -> DataFrame:
-    """`_fields` to the contract's typed columns; `_refusal` where a name or a value does not fit.
+    """`_fields`, by the source's names, to the contract's typed columns; `_refusal` where a name or value does not fit.
 
     Names: one that occurs twice is refused. One that the contract does not declare is refused; under `evolve` it is
     kept in `_rescued` with the text that the decoder gave (a nested JSON value is JSON text written anew, in which a
@@ -100,7 +100,7 @@ def _cast_steps(stream: Stream, columns: tuple[str, ...]) -> tuple[tuple[str, ..
 
 
 def _rescued(stream: Stream) -> str:
-    listed = f"array({', '.join(text(column.name) for column in stream.sent_columns)})"
+    listed = f"array({', '.join(text(column.source_name) for column in stream.sent_columns)})"
     # A marker is not what such a field holds, and nothing says what it is.
     marker = text(f"^{MARKER_PATTERN}\\z")
     sent = f" and not coalesce(v rlike {marker}, false)" if stream.is_cdc else ""
@@ -124,7 +124,7 @@ def _value(stream: Stream, column: Column) -> str:
 
 def _in_order(stream: Stream) -> str:
     """`_ordered`, of every row: where the names are in another order, each is looked for."""
-    listed = ", ".join(text(column.name) for column in stream.sent_columns)
+    listed = ", ".join(text(column.source_name) for column in stream.sent_columns)
     found = f"transform(array({listed}), n -> try_element_at(_fields, n))"
     return f"case when _ordered is not null then _ordered when _fields is not null then {found} end"
 
@@ -135,7 +135,7 @@ def _found(column: Column, at: int, columns: Collection[str]) -> str:
         return cell(at)
     if "_ordered" in columns:
         return f"if(_bare and get(_ordered, {at}) = '', null, get(_ordered, {at}))"
-    return f"try_element_at(_fields, {text(column.name)})"
+    return f"try_element_at(_fields, {text(column.source_name)})"
 
 
 def _text_of(stream: Stream, column: Column, found: str) -> str:
@@ -156,7 +156,7 @@ def _is_unavailable(*columns: str) -> str:
 
 
 def _names(stream: Stream) -> str:
-    declared = [column.name for column in stream.sent_columns]
+    declared = [column.source_name for column in stream.sent_columns]
     listed = f"array({', '.join(text(one) for one in declared)})"
     undeclared = f"array_except(map_keys(_fields), {listed})"
     missing = f"array_except({listed}, map_keys(_fields))"

@@ -20,6 +20,9 @@ from connectors.plan import Plan, apply
 from connectors.postgres_plan import plan
 from contracts.settings import Settings
 from contracts.stream import Stream
+from headrace.findings import Side
+from headrace.proof import postgres_side
+from headrace.proof_mariadb import mariadb_side
 from infra.local import deployment as local_deployment
 from infra.local import process
 from tests.services.any_source import COLUMNS, Row, Source
@@ -34,6 +37,8 @@ class SqlSource(Source):
     """A source that a connector captures, in SQL."""
 
     file: ClassVar[str]
+    mark: ClassVar[str]
+    """What stands around a name in its SQL."""
 
     @abstractmethod
     def run(self, statements: str) -> None:
@@ -64,8 +69,17 @@ class SqlSource(Source):
     def start(self) -> None:
         """The server that was killed, on the same data."""
 
+    def listed(self, table: str) -> str:
+        """The columns of its stream, as a SELECT lists them."""
+        (stream,) = [one for one in self.streams if one.name == table]
+        return ", ".join(f"{self.mark}{column.source_name}{self.mark}" for column in stream.columns)
+
     def make(self) -> None:
         self.run("CREATE TABLE {db}.orders (id bigint PRIMARY KEY, price decimal(10,2))")
+
+    @abstractmethod
+    def proven(self, stream: Stream) -> Side:
+        """Rows and fingerprint of its table, as `verify` asks for them."""
 
     def insert(self, *rows: tuple[int, int]) -> None:
         self.run(f"INSERT INTO {{db}}.orders VALUES {', '.join(map(str, rows))}")
@@ -112,6 +126,7 @@ class SqlSource(Source):
 class Postgres(SqlSource):
     kind = "postgres"
     file = "postgres.json"
+    mark = '"'
 
     def make(self) -> None:
         self.run("CREATE SCHEMA {db}")
@@ -136,8 +151,12 @@ class Postgres(SqlSource):
 
     def rows(self, table: str) -> list[Row]:
         with closing(psycopg2.connect(**self.endpoints.source.dsn())) as connection, connection.cursor() as cursor:
-            cursor.execute(f"SELECT id, price FROM {self.name}.{table} ORDER BY id")
+            cursor.execute(f"SELECT {self.listed(table)} FROM {self.name}.{table} ORDER BY 1")
             return cursor.fetchall()
+
+    def proven(self, stream: Stream) -> Side:
+        source = stream.table_source
+        return postgres_side(self.endpoints.source, (source.schema, source.table), stream.at_source.columns)
 
     def through(self) -> Offsets:
         return marker.quiesced(self.pipeline, self.endpoints, timeout_s=120)
@@ -167,6 +186,7 @@ class Postgres(SqlSource):
 class Mariadb(SqlSource):
     kind = "mariadb"
     file = "mariadb.json"
+    mark = "`"
 
     server: Server | None = None
 
@@ -199,8 +219,11 @@ class Mariadb(SqlSource):
             closing(pymysql.connect(host=at.host, port=at.port, user=at.user, password=password)) as connection,
             connection.cursor() as cursor,
         ):
-            cursor.execute(f"SELECT id, price FROM {self.name}.{table} ORDER BY id")
+            cursor.execute(f"SELECT {self.listed(table)} FROM {self.name}.{table} ORDER BY 1")
             return list(cursor.fetchall())
+
+    def proven(self, stream: Stream) -> Side:
+        return mariadb_side(self.endpoints.mariadb, stream)
 
     def through(self) -> Offsets:
         return mariadb_position.quiesced(self.part, self.endpoints, timeout_s=120)

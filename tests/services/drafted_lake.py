@@ -18,11 +18,13 @@ from connectors.plan import Plan, apply
 from connectors.postgres_plan import plan
 from connectors.removal import remove
 from connectors.source_catalog import read_tables
+from connectors.table_reads import Notes
 from contracts.canonical import content_text_postgres, content_text_spark
 from contracts.endpoints import Endpoints
 from contracts.loader import load_pipeline
 from contracts.settings import Settings
 from contracts.stream import Pipeline, Stream
+from contracts.table_reads import NO_READS, TableReads
 from headrace.drafts.draft import write_contract
 from headrace.drafts.tables import Refused, draft_tables
 from streaming_jobs.ingest import ingest
@@ -94,11 +96,17 @@ class DraftedLake:
         ends = marker.quiesced(self.pipeline, self.endpoints, timeout_s=120)
         topics = describe(self.endpoints.kafka, [stream.topic for stream in self.pipeline.streams])
 
+        with closing(Notes(self.endpoints.kafka, self.pipeline)) as notes:
+            reads = notes.table_reads()
+
+        def told(stream: Stream) -> TableReads:
+            return reads.get(stream.table_source.qualified, NO_READS)
+
         def take(stream: Stream) -> None:
             whole = Range(stream.topic, topics[stream.topic].topic_id, 0, 0, ends[stream.topic, 0])
             now = datetime.now(UTC)
             ingest(self.spark, stream, [whole], self.lake_url, self.endpoints.kafka, "run", "batch", now)
-            merge_state(self.spark, stream, self.lake_url)
+            merge_state(self.spark, stream, self.lake_url, told)
 
         at_once(take, self.pipeline.streams)
         refused = self.spark.table(f"{self.name}_lake.quarantine").select("rule", "column_name", "raw").collect()
@@ -110,7 +118,7 @@ class DraftedLake:
             stream.name: sorted(
                 row[0]
                 for row in self.ask(
-                    f"select {content_text_postgres(stream.columns)} "
+                    f"select {content_text_postgres(stream.at_source.columns)} "
                     f'from "{stream.table_source.schema}"."{stream.table_source.table}"'
                 )
             )

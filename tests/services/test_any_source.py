@@ -23,6 +23,7 @@ from pyspark.sql import SparkSession
 
 from connectors import debezium, password
 from connectors.reread import read_again
+from contracts.canonical import table_fingerprint_spark
 from contracts.endpoints import Endpoints
 from contracts.errors import HeadraceError
 from contracts.settings import Settings
@@ -157,16 +158,28 @@ def test_a_transaction_of_fifty_thousand_rows(source: SqlSource) -> None:
 
 @with_a_server
 def test_a_table_that_is_declared_while_the_connector_runs_is_read_from_its_beginning(source: SqlSource) -> None:
-    source.run("CREATE TABLE {db}.late (id bigint PRIMARY KEY, price decimal(10,2))")
-    source.run("INSERT INTO {db}.late VALUES (1, 1), (2, 2)")
-    source.streams = (*source.streams, source.stream("late"))
+    """Its columns have names that no contract's can have."""
+
+    def run(statements: str) -> None:
+        source.run(statements.replace("|", source.mark))
+
+    run("CREATE TABLE {db}.late (|orderId| bigint PRIMARY KEY, |Unit Price| decimal(10,2))")
+    run("INSERT INTO {db}.late VALUES (1, 1), (2, 2), (4, 4), (5, 5)")
+    late, names = source.stream("late"), {"id": "orderId", "price": "Unit Price"}
+    late = replace(late, columns=tuple(replace(column, field=names[column.name]) for column in late.columns))
+    source.streams = (*source.streams, late)
     changed = source.apply()
     assert set(changed) - {"replication access"} == {"topic", "connector", "first read"}
     assert changed[-1] == "first read"
     assert source.plan().changes == []
-    source.run("INSERT INTO {db}.late VALUES (3, 3);\nDELETE FROM {db}.late WHERE id = 1")
+    run("INSERT INTO {db}.late VALUES (3, 3);\nDELETE FROM {db}.late WHERE |orderId| = 1")
+    run("UPDATE {db}.late SET |Unit Price| = 40 WHERE |orderId| = 4")
+    run("UPDATE {db}.late SET |orderId| = 50 WHERE |orderId| = 5")
     source.create_lake()
-    assert source.lake("late") == source.rows("late") == [(2, 2), (3, 3)]
+    assert source.lake("late") == source.rows("late") == [(2, 2), (3, 3), (4, 40), (50, 5)]
+    spelled = table_fingerprint_spark(late.columns)
+    (shown,) = source.spark.sql(f"select {spelled} from {late.history}_current").collect()
+    assert tuple(map(int, shown)) == source.proven(late), "what `verify` compares"
 
 
 @with_a_server

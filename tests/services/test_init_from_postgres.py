@@ -36,18 +36,20 @@ create table log (line text);
 create table once (code text not null unique);
 create table by_index (code text not null unique, label text);
 alter table by_index replica identity using index by_index_code_key;
-create table camel (id int primary key, "fullName" text);
+create table camel ("customerId" int primary key, "fullName" text, full_name text, "Order No" int unique);
+create table camel_line ("lineNo" int primary key, "customerId" int references camel);
+create table alike (id int primary key, "ID" int);
 create table "odd name" (id int primary key);
 create table "MixedCase" (id int primary key);
 create table bits (id int primary key, flags bit varying);
 create table floating (id real primary key);
 create view everybody as select * from customer;
 """
-MADE = {"customer", "order", "visit", "by_index", "MixedCase"}
+MADE = {"customer", "order", "visit", "by_index", "MixedCase", "camel", "camel_line"}
 REFUSED = {
     "log": ("no primary key", "ADD PRIMARY KEY"),
     "once": ("no primary key", "REPLICA IDENTITY USING INDEX once_code_key;"),
-    "camel": ("`fullName`", 'RENAME COLUMN "fullName" TO'),
+    "alike": ("upper and lower case", 'RENAME COLUMN "ID" TO'),
     "odd name": ("Kafka has no topic", '"odd name" RENAME TO'),
     "bits": ("without how many there are", "column.exclude.list"),
     "floating": ("do not print alike", "a key of integers"),
@@ -131,6 +133,16 @@ def test_a_contract_says_what_the_catalog_says(shop: Shop, rows: dict[str, dict[
     ]
     assert pipeline.stream("mixedcase").topic == f"{shop.schema}.{shop.schema}.MixedCase"
     assert pipeline.stream("by_index").key == ("code",)
+    camel = pipeline.stream("camel")
+    assert camel.key == ("customer_id",)
+    assert {column.name: column.field for column in camel.columns} == {
+        "customer_id": "customerId",
+        "full_name_2": "fullName",
+        "full_name": "",
+        "order_no": "Order No",
+    }
+    line = pipeline.stream("camel_line").file.read_text()
+    assert "from: camel_line.customer_id\n        to: camel.customer_id\n" in line
     text = order.file.read_text()
     assert "from: order.customer_id\n        to: customer.id\n" in text
     assert f"# - place ({shop.schema}.pair) is left out: Debezium sends nothing for a composite type" in text
@@ -143,7 +155,9 @@ def test_plan_accepts_the_contracts_and_refuses_what_they_must_not_say(
     shop: Shop, rows: dict[str, dict[str, str]]
 ) -> None:
     pipeline = load_pipeline(shop.schema, shop.folder)
-    assert plan(pipeline, shop.endpoints, shop.settings).refusals == []
+    planned = plan(pipeline, shop.endpoints, shop.settings)
+    assert planned.refusals == []
+    assert [text for text in planned.warnings if ".camel" in text] == []
     order = pipeline.stream("order").file
     written = order.read_text()
     try:

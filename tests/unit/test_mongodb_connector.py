@@ -67,7 +67,6 @@ def test_the_config_and_the_topics_come_from_the_contract(tmp_path: Path) -> Non
     ("changed", "told"),
     [
         ({"key": ""}, "known by its `_id`"),
-        ({"system": "mariadb", "key": ID}, "only documents have one"),
         ({"further": ", customProperties: [{property: headrace.field, value: _id}]"}, "two columns are the field"),
     ],
 )
