@@ -22,6 +22,12 @@ from streaming_jobs.session import build_session
 
 TIERS = {"unit": 30, "spark": 300, "services": 420, "e2e": 900, "bench": 3600}  # seconds a test may take
 DATA_DIR_VARIABLE = "HEADRACE_TEST_DATA_DIR"
+# The session lives as long as its tier: the optimising compiler has about paid for itself after three minutes.
+SESSION_JVM = {
+    "spark.driver.defaultJavaOptions": (
+        "-XX:TieredStopAtLevel=4 -XX:+UseSerialGC -XX:NewSize=512m -XX:MaxNewSize=512m -XX:MetaspaceSize=256m"
+    )
+}
 HOW_TO_START = f"run `make up`, or set {DATA_DIR_VARIABLE} to the data_dir of a running deployment"
 
 
@@ -35,7 +41,7 @@ class WaitUntil(Protocol):
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # A JVM of a test lives for minutes: on two cores the optimising compiler costs it more than it gives.
+    # Most JVMs of a test live for minutes: on two cores the optimising compiler costs them more than it gives.
     os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
 
 
@@ -114,8 +120,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
         jars,
         "headrace tests",
         warehouse_dir=str(folder / "warehouse"),
-        # No test runs long enough for the second compiler to pay: it would take half of two cores for itself.
-        conf={"spark.driver.defaultJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"},
+        conf=SESSION_JVM,
     )
     yield session
     session.stop()

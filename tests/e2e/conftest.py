@@ -16,6 +16,7 @@ import pytest
 
 from contracts.settings import Settings
 from headrace.app import App
+from headrace.background import MONITOR, RUN
 from headrace.demo import DATA_DIR, Demo
 from headrace.overview import crashes
 from headrace.running import prefer_quick_start
@@ -33,6 +34,14 @@ class KeptDemo:
 
     done: subprocess.CompletedProcess[str]
     data_dir: Path
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What has a deployment of its own comes first: the demo's, which lives to the end, works also when nobody asks.
+
+    What wants it without its run comes last.
+    """
+    items.sort(key=lambda item: [name in getattr(item, "fixturenames", ()) for name in ("kept_demo", "idle_demo")])
 
 
 _running: list[Settings] = []
@@ -94,3 +103,10 @@ def demo(kept_demo: KeptDemo) -> tuple[Demo, Answer]:
     demo.sample = kept_demo.data_dir / "sample-of-more-days"
     demo.crashed = _crashed
     return demo, generate_sample(demo.app, demo.sample, scale=0.2, seed=None, batch_dates=DAYS)
+
+
+@pytest.fixture(scope="session")
+def idle_demo(demo: tuple[Demo, Answer]) -> Demo:
+    """The demo's parts without its run, which would merge beside that of another pipeline, and nobody looks."""
+    deployment.down(demo[0].app.settings, (RUN, MONITOR))
+    return demo[0]

@@ -116,11 +116,9 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(
-    demo: tuple[Demo, Answer], tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Place]:
+def place(idle_demo: Demo, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Place]:
     """The place of the pipeline that the tests name; pytest ends it before it makes that of another."""
-    place = Place(tmp_path_factory.mktemp(request.param), request.param, demo[0])
+    place = Place(tmp_path_factory.mktemp(request.param), request.param, idle_demo)
     try:
         yield place
     finally:

@@ -19,7 +19,8 @@ NEW_PIPELINE, NEW_STREAM = re.findall(r"```sh\n(.*?)```", SECTION, re.DOTALL)
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """In the folder of the new pipeline, which runs."""
-    shell = Shell(tmp_path_factory.mktemp("readme"))
+    # What is proven waits for a round.
+    shell = Shell(tmp_path_factory.mktemp("readme"), HEADRACE_RUN__MERGE_EVERY_S="5")
     try:
         shell.type(NEW_PIPELINE, timeout_s=600)
         shell.folder /= "shop"

@@ -17,15 +17,17 @@ MINUTES = float(os.environ.get("HEADRACE_SOAK_MINUTES", "2"))
 COMPACT_AFTER = 10
 
 
-def files_of_tables(scene: Demo) -> dict[str, int]:
+def delta_tables(scene: Demo) -> list[str]:
     pipeline = scene.app.pipeline.name
-    found = {}
+    found = []
     for schema in (f"{pipeline}_lake", pipeline):
-        for table in rows_of(scene.app, f"show tables in {schema}"):
-            name = f"{schema}.{table['tableName']}"
-            if is_delta(scene, name):
-                found[name] = int(rows_of(scene.app, f"describe detail {name}")[0]["numFiles"])
+        names = [f"{schema}.{table['tableName']}" for table in rows_of(scene.app, f"show tables in {schema}")]
+        found += [name for name in names if is_delta(scene, name)]
     return found
+
+
+def files_of(scene: Demo, tables: list[str]) -> dict[str, int]:
+    return {name: int(rows_of(scene.app, f"describe detail {name}")[0]["numFiles"]) for name in tables}
 
 
 def is_delta(scene: Demo, name: str) -> bool:
@@ -45,15 +47,16 @@ def test_the_number_of_files_stays_flat(demo: tuple[Demo, Answer], monkeypatch: 
     scene.kill("run")
     scene.start_processes()
     streams = [stream.history for stream in scene.app.pipeline.cdc_streams]
+    tables = delta_tables(scene)
     with scene.workload():
         # A young process compiles more than it works: what counts begins with the first compaction.
-        first = looks_until_some_files_go(scene)
+        first = looks_until_some_files_go(scene, tables)
         before = {table: commits(scene, table) for table in streams}
         written: dict[str, int] = {}
         seen: list[dict[str, int]] = []
         deadline = time.monotonic() + 60 * MINUTES
         while time.monotonic() < deadline or max(written.values()) < 6 * COMPACT_AFTER:
-            seen.append(files_of_tables(scene))
+            seen.append(files_of(scene, tables))
             written = {table: commits(scene, table) - before[table] for table in streams}
     most = {table: max(one.get(table, 0) for one in seen) for table in seen[-1]}
     print(f"{len(seen)} looks in {MINUTES:g} minutes; commits {written}; most files {most}")
@@ -64,9 +67,9 @@ def test_the_number_of_files_stays_flat(demo: tuple[Demo, Answer], monkeypatch: 
     assert [finding for finding in findings if not finding.equal] == []
 
 
-def looks_until_some_files_go(scene: Demo) -> list[dict[str, int]]:
-    seen = [files_of_tables(scene)]
+def looks_until_some_files_go(scene: Demo, tables: list[str]) -> list[dict[str, int]]:
+    seen = [files_of(scene, tables)]
     while sum(seen[-1].values()) >= max(sum(one.values()) for one in seen) - COMPACT_AFTER // 2:
         assert len(seen) < 200, f"nothing was compacted: {seen[-1]}"
-        seen.append(files_of_tables(scene))
+        seen.append(files_of(scene, tables))
     return seen

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -16,17 +15,16 @@ from infra.jars import spark_jars
 from infra.local.deployment import spark_conf
 from infra.mariadb import server
 from streaming_jobs.session import build_session
-from tests.conftest import missing_service
+from tests.conftest import SESSION_JVM, missing_service
 from tests.services import contrib_server, mariadb_server
 
 
 @pytest.fixture(scope="session")
 def spark(endpoints: Endpoints, deployment: Settings) -> Iterator[SparkSession]:
     """One for all files: a process has one session, and each start costs a quarter of a minute."""
-    # Tests are over before the optimising compiler has earned what it costs; read by spark-submit, also of children.
-    os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1")
     settings = SparkSettings(master="local[2]", driver_memory="2g")
-    session = build_session(endpoints, settings, spark_jars(), "headrace services tests", conf=spark_conf(deployment))
+    conf = {**spark_conf(deployment), **SESSION_JVM}
+    session = build_session(endpoints, settings, spark_jars(), "headrace services tests", conf=conf)
     yield session
     session.stop()
 
