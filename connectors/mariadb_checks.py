@@ -69,7 +69,7 @@ def unfit(cursor: Cursor, stream: Stream) -> list[Finding]:
     table = read_table(cursor, stream.table_source.schema, stream.table_source.table)
     if table is None:
         return [_absent(stream)]
-    return [finding for finding in _compare_columns(stream, table) if finding.level == "refusal"]
+    return [finding for finding in _compare_columns(stream.at_source, table) if finding.level == "refusal"]
 
 
 def _absent(stream: Stream) -> Finding:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from psycopg2.extensions import connection as Connection
 
@@ -233,7 +233,7 @@ def unfit(connection: Connection, stream: Stream) -> list[Finding]:
     table = read_table(connection, stream.table_source.schema, stream.table_source.table)
     if table is None:
         return [_absent(stream, connection.info.dbname)]
-    return [finding for finding in _compare_columns(stream, table) if finding.level == "refusal"]
+    return [finding for finding in _compare_columns(stream.at_source, table) if finding.level == "refusal"]
 
 
 def _compare_columns(stream: Stream, table: CatalogTable) -> list[Finding]:
