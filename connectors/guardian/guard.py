@@ -96,7 +96,7 @@ class Guardian:
 
     `look` never raises for a part that does not answer: that is a concern. With `restart=False` it changes nothing;
     else it restarts a failed connector, after a pause that doubles, so often as the settings allow, and never where the
-    connector would go on behind a gap.
+    connector would go on behind a gap, nor while the source does not answer: of a long outage none would be left.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Guardian:
             self._ask_reads(now, reader)
             seen = self._seen(now, server, server_error, reader, reader_error)
             concerns = judge(seen, self._watched)
-            if reader and self._is_to_be_restarted(now, reader, concerns) and self._restart(connect, now):
+            if reader and server and self._is_to_be_restarted(now, reader, concerns) and self._restart(connect, now):
                 done.append(f"restarted what had failed of connector {self._watched.connector}")
         slot = server.slot if server else None
         status = reader.status if reader else None

@@ -161,7 +161,11 @@ def _connector(seen: Seen, watched: Watched) -> Iterator[Concern]:
             "connector failed",
             "critical" if seen.gave_up or starts_behind_a_gap(_gaps(seen, watched)) else "warn",
             f"{watched.connector}: {status}{tried}: {(roots[-1] if roots else cause)[:300]}",
-            "it is not restarted any more" if seen.gave_up else "changes wait at the source meanwhile",
+            "it is not restarted any more"
+            if seen.gave_up
+            else "it is restarted once the source answers"
+            if seen.server_error
+            else "changes wait at the source meanwhile",
             ("remove the cause above", *steps.APPLY),
         )
     elif (status is None or not status.running) and seen.halted_s >= UNREAD_S:

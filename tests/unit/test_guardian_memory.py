@@ -16,6 +16,7 @@ from connectors.rest import Connect, ConnectorStatus
 from connectors.snapshots import Reads
 from connectors.table_reads import Source
 from contracts.endpoints import Endpoints, PostgresEndpoint
+from contracts.errors import ServiceUnavailable
 from contracts.settings import GuardSettings
 from contracts.stream import Column, Pipeline, Stream, TableSource
 
@@ -39,6 +40,12 @@ class World:
         self.reads = Reads(frozenset({"s.orders"}), "COMPLETED", 1, 5, 1, {"s.orders": 1})
         self.noted: Source | None = None
         self.restarted: list[float] = []
+        self.away = False
+
+    def look(self, *_: object) -> Server:
+        if self.away:
+            raise ServiceUnavailable("Postgres did not accept the connection")
+        return self.server
 
     def guardian(self, folder: Path, kept: Kept | None = None) -> Guardian:
         pipeline = Pipeline("shop", (ORDERS,), folder, folder, folder)
@@ -48,7 +55,7 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     found = World()
-    monkeypatch.setattr(guard, "look_at_server", lambda *_: found.server)
+    monkeypatch.setattr(guard, "look_at_server", found.look)
     monkeypatch.setattr(guard, "look_at_reader", lambda *_: found.reader)
     monkeypatch.setattr(guard, "look_at_notes", lambda *_: (found.reads, found.noted))
     monkeypatch.setattr(Connect, "restart", lambda *_: found.restarted.append(found.now))
@@ -92,6 +99,21 @@ def test_pauses_double_and_begin_anew_once_it_has_run_for_long(world: World, tmp
     world.reader, world.now = FAILED, 800.0
     report = guardian.look()
     assert (world.restarted[-1], report.restarts, report.kept.restarts_total) == (800, 1, 4)
+
+
+def test_no_restart_is_spent_while_the_source_is_away(world: World, tmp_path: Path) -> None:
+    """However long that is; and whether it would go on behind a gap, the source alone can say."""
+    guardian = world.guardian(tmp_path)
+    world.reader, world.away = FAILED, True
+    for hour in range(1, 10):
+        world.now = hour * 3600.0
+        told = {concern.kind: concern.why for concern in guardian.look().concerns}
+        assert told.keys() == {"source away", "connector failed"}
+        assert "restarted once the source answers" in told["connector failed"]
+    assert world.restarted == []
+    world.away = False
+    assert guardian.look().done
+    assert world.restarted == [world.now]
 
 
 def test_a_look_of_status_restarts_nothing(world: World, tmp_path: Path) -> None:
