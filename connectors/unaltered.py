@@ -34,7 +34,8 @@ _LOCK_WAIT = "500ms"
 
 _DEFINITIONS = """
     SELECT c.oid::regclass::text, c.oid::text || coalesce((
-        SELECT string_agg(format(' %%s %%s %%s %%s', a.attnum, a.attname, a.atttypid, a.atttypmod), ',' ORDER BY a.attnum)
+        SELECT string_agg(
+            format(' %%s %%s %%s %%s', a.attnum, a.attname, a.atttypid, a.atttypmod), ',' ORDER BY a.attnum)
         FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '')
     FROM pg_class c WHERE c.oid = ANY (SELECT to_regclass(name) FROM unnest(%s) AS name)
 """
