@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -20,6 +23,9 @@ from connectors.server_checks import check_server
 from contracts.endpoints import Endpoints
 from contracts.settings import GuardSettings, Settings
 from contracts.stream import Pipeline, Stream, TableSource
+from headrace.app import App
+from headrace.guarding import Guarding, source_overview
+from headrace.running import keep_looking
 from streaming_jobs.lake import create_derived
 from streaming_jobs.tables import create_tables
 from tests.services.failover_site import Replica, Site
@@ -82,13 +88,38 @@ def failed(shop: Shop) -> bool:
         return bool(status and status.failed)
 
 
-def test_a_source_that_is_away_for_longer_than_the_connector_tries(shop: Shop, site: Site, wait_until: Any) -> None:
-    site.kill_primary()
-    wait_until(lambda: failed(shop), 60, "the connector gives up")
-    site.up()
-    shop.run("update orders set price = 20 where id = 2; delete from orders where id = 3")
-    assert look(shop).done, "the guardian restarts what failed"
-    wait_until(lambda: not failed(shop), 60, "the connector runs")
+def test_a_source_that_is_away_for_longer_than_the_connector_tries(
+    shop: Shop, site: Site, wait_until: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The guardian as `headrace run` has it beside its streams: nobody types anything."""
+    guard = GuardSettings(every_s=1, restarts=2, restart_after_s=1)
+    settings = Settings(pipeline=shop.pipeline.name, data_dir=tmp_path, guard=guard)
+    app = cast(App, SimpleNamespace(pipeline=shop.pipeline, endpoints=shop.endpoints, settings=settings))
+    halt, rounds, guarding = threading.Event(), list[Report](), Guarding(app)
+    looking = threading.Thread(target=keep_looking, args=(lambda: rounds.append(guarding.round()), guard.every_s, halt))
+    looking.start()
+    try:
+        site.kill_primary()
+        wait_until(lambda: failed(shop), 60, "the connector gives up")
+        looks = len(rounds) + 8
+        wait_until(lambda: len(rounds) >= looks, 120, "more looks than there are restarts")
+        assert not any(report.done for report in rounds), "a restart was spent"
+        status = source_overview(app)
+        assert {one["kind"]: one["severity"] for one in status["concerns"]} == {
+            "source away": "warn",
+            "connector failed": "warn",
+        }
+        site.up()
+        shop.run("update orders set price = 20 where id = 2; delete from orders where id = 3")
+        wait_until(lambda: any(report.done for report in rounds), 60, "the guardian restarts what failed")
+        wait_until(lambda: not failed(shop) and not rounds[-1].concerns, 60, "nothing is wrong any more")
+    finally:
+        halt.set()
+        looking.join(timeout=60)
+    away = next(one for report in rounds for one in report.concerns if one.kind == "source away")
+    told = [record.getMessage() for record in caplog.records if record.name == "headrace.run"]
+    assert f"source: {away}" in told
+    assert any(one.startswith("source: restarted what had failed") for one in told), told
     assert shop.current() == shop.source()
     assert shop.plan().changes == []
 
