@@ -261,7 +261,7 @@ def compare(stream: Stream, table: CatalogTable) -> list[Finding]:
                 table=table.name,
                 declared=f"key {', '.join(stream.key)}",
                 found=f"primary key {', '.join(sorted(table.key)) or 'none'}",
-                fix=f"ALTER TABLE {quoted(table.name)} ADD PRIMARY KEY ({', '.join(map(_name, stream.key))});"
+                fix=f"ALTER TABLE {quoted(table.name)} ADD PRIMARY KEY ({', '.join(map(quoted_name, stream.key))});"
                 if not table.key
                 else f"{stream.file}: primaryKey at {', '.join(sorted(table.key))}",
             )
@@ -284,7 +284,7 @@ def _zero_dates(cursor: Cursor, stream: Stream, table: CatalogTable) -> list[Fin
     findings = []
     names = [c.name for c in stream.columns if c.name in table.columns and table.columns[c.name].base in _DATES]
     for name in names:
-        zero = f"month({_name(name)}) = 0 OR dayofmonth({_name(name)}) = 0"
+        zero = f"month({quoted_name(name)}) = 0 OR dayofmonth({quoted_name(name)}) = 0"
         cursor.execute(f"SELECT EXISTS (SELECT 1 FROM {quoted(table.name)} WHERE {zero})")
         row = cursor.fetchone()
         if row and row[0]:
@@ -294,7 +294,7 @@ def _zero_dates(cursor: Cursor, stream: Stream, table: CatalogTable) -> list[Fin
                     "rows hold a zero date, which would arrive as NULL or as 1970-01-01",
                     table=table.name,
                     column=name,
-                    fix=f"UPDATE {quoted(table.name)} SET {_name(name)} = … WHERE {zero};",
+                    fix=f"UPDATE {quoted(table.name)} SET {quoted_name(name)} = … WHERE {zero};",
                 )
             )
     return findings
@@ -302,8 +302,9 @@ def _zero_dates(cursor: Cursor, stream: Stream, table: CatalogTable) -> list[Fin
 
 def quoted(qualified: str) -> str:
     """`database.table` as SQL spells it."""
-    return ".".join(map(_name, qualified.split(".", 1)))
+    return ".".join(map(quoted_name, qualified.split(".", 1)))
 
 
-def _name(name: str) -> str:
+def quoted_name(name: str) -> str:
+    """One name as SQL spells it."""
     return "`" + name.replace("`", "``") + "`"

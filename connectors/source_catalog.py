@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from psycopg2.extensions import connection as Connection
+
+from contracts import canonical_postgres
 
 BASE_TYPE = """
     LATERAL (WITH RECURSIVE down(oid, typmod) AS (
@@ -142,7 +145,15 @@ _FOREIGN_KEYS = """
 
 def quoted(*names: str) -> str:
     """The names as one qualified name in a statement to type."""
-    return ".".join(name if _PLAIN.fullmatch(name) else '"' + name.replace('"', '""') + '"' for name in names)
+    return ".".join(name if _PLAIN.fullmatch(name) else canonical_postgres.quoted(name) for name in names)
+
+
+def alike(names: Iterable[str]) -> list[str]:
+    """Those that differ from another only in upper and lower case. Debezium keeps a table's columns by their names in
+    lower case (TableEditorImpl): one of two has the other's place."""
+    names = list(names)
+    lower = Counter(name.lower() for name in names)
+    return [name for name in names if lower[name.lower()] > 1]
 
 
 def read_tables(connection: Connection, *, names: Sequence[str] = (), schema: str = "public") -> list[SourceTable]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ from connectors.finding import Finding
 from connectors.key_checks import check_key
 from connectors.server_checks import check_role, check_server
 from connectors.source import cdc_tables
-from connectors.source_catalog import BASE_TYPE, UNSENT, SourceTable, quoted
+from connectors.source_catalog import BASE_TYPE, UNSENT, SourceTable, alike, quoted
 from connectors.source_types import fits, same_type
 from connectors.type_checks import check_computed, check_rows, check_types
 from contracts.stream import Pipeline, Stream
@@ -175,20 +174,17 @@ def _out_of_place(table: CatalogTable) -> list[Finding]:
 
 
 def _alike(table: CatalogTable) -> list[Finding]:
-    """Debezium keeps a table's columns by their names in lower case (TableEditorImpl): one of two has the other's
-    place."""
-    lower = Counter(name.lower() for name in table.columns)
-    alike = [name for name in table.columns if lower[name.lower()] > 1]
+    if not (names := alike(table.columns)):
+        return []
     return [
         Finding(
             "refusal",
             "columns differ only in upper and lower case",
             table=table.name,
-            column=", ".join(alike),
+            column=", ".join(names),
             why="Debezium takes them for one",
-            fix=f"ALTER TABLE {table.quoted} RENAME COLUMN {quoted(alike[-1])} TO …;",
+            fix=f"ALTER TABLE {table.quoted} RENAME COLUMN {quoted(names[-1])} TO …;",
         )
-        for _ in alike[:1]
     ]
 
 

@@ -48,14 +48,12 @@ def content_text_postgres(columns: Sequence[Column], alias: str = "") -> str:
     """Postgres SQL for the same text."""
     table = f"{alias}." if alias else ""
     parts = (
-        canonical_postgres.part(canonical_postgres.as_declared(table + _quoted(c.name), c), parse_type(c.spark_type))
+        canonical_postgres.part(
+            canonical_postgres.as_declared(table + canonical_postgres.quoted(c.name), c), parse_type(c.spark_type)
+        )
         for c in columns
     )
     return f"('{TAG}' || {' || '.join(parts)})"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def content_text_python(columns: Sequence[Column]) -> Callable[[Mapping[str, object]], str]:

@@ -12,6 +12,11 @@ from contracts.spark_types import INTEGERS, SparkType, parse_type
 from contracts.stream import Column
 
 
+def quoted(name: str) -> str:
+    """The name in quotes, as a statement may always have it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def value_text(expression: str, spark_type: SparkType, depth: int = 0) -> str:
     """Postgres SQL for the text of a value of the declared type, NULL for NULL."""
     name = spark_type.name

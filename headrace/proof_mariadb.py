@@ -13,7 +13,7 @@ from decimal import Decimal
 from pymysql.cursors import SSCursor
 
 from connectors import mariadb
-from connectors.mariadb_checks import quoted
+from connectors.mariadb_checks import quoted, quoted_name
 from contracts.canonical import fingerprint_python, hash_python
 from contracts.endpoints import MariadbEndpoint
 from contracts.spark_types import SparkType, parse_type
@@ -32,7 +32,7 @@ def mariadb_side(endpoint: MariadbEndpoint, stream: Stream) -> Side:
 
 def _rows(endpoint: MariadbEndpoint, stream: Stream) -> Iterator[Mapping[str, object]]:
     readers = [(column.name, _reader(parse_type(column.spark_type))) for column in stream.columns]
-    listed = ", ".join("`" + name.replace("`", "``") + "`" for name, _ in readers)
+    listed = ", ".join(quoted_name(name) for name, _ in readers)
     with mariadb.connected(endpoint, SSCursor) as cursor:
         cursor.execute(f"SELECT {listed} FROM {quoted(stream.table_source.qualified)}")
         while rows := cursor.fetchmany(10_000):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from connectors.declared_types import Declared, NotCarried, declare
-from connectors.source_catalog import SourceColumn, SourceTable, quoted
+from connectors.source_catalog import SourceColumn, SourceTable, alike, quoted
 from contracts.canonical import UNFIT_FOR_KEYS
 from contracts.columns import COLUMN_NAME
 from contracts.spark_types import parse_type
@@ -125,10 +125,9 @@ def _unfit(table: SourceTable, stream: str, streams: Mapping[str, str]) -> Refus
     if not names_a_stream(stream) or list(streams.values()).count(stream) > 1:
         fix = f"ALTER TABLE {quoted(table.schema, table.name)} RENAME TO …;"
         return Refused(name, f"`{stream}` may not name a stream (or another table's has that name)", fix)
-    lower = Counter(column.name.lower() for column in table.columns)
-    if alike := [column.name for column in table.columns if lower[column.name.lower()] > 1]:
-        why = f"columns {', '.join(alike)} differ only in upper and lower case: Debezium takes them for one"
-        fix = f"ALTER TABLE {quoted(table.schema, table.name)} RENAME COLUMN {quoted(alike[-1])} TO …;"
+    if names := alike(column.name for column in table.columns):
+        why = f"columns {', '.join(names)} differ only in upper and lower case: Debezium takes them for one"
+        fix = f"ALTER TABLE {quoted(table.schema, table.name)} RENAME COLUMN {quoted(names[-1])} TO …;"
         return Refused(name, why, fix)
     if not table.key:
         return Refused(name, "it has no primary key: nothing says which row a change is of", _make_key(table))
