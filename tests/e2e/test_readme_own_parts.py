@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import psycopg2
 import pytest
 import yaml
 
@@ -48,7 +50,7 @@ def shell(demo: tuple[Demo, Answer], tmp_path: Path) -> Iterator[Shell]:
         shell.type("headrace down")
 
 
-def test_a_pipeline_runs_on_parts_that_belong_to_somebody_else(shell: Shell) -> None:
+def test_a_pipeline_runs_on_parts_that_belong_to_somebody_else(shell: Shell, demo: tuple[Demo, Answer]) -> None:
     shell.type("headrace up && headrace apply && headrace verify --wait 300", timeout_s=600)
 
     parts = {row["part"]: row["state"] for row in shell.ask("headrace status")[0]["parts"]}
@@ -57,3 +59,20 @@ def test_a_pipeline_runs_on_parts_that_belong_to_somebody_else(shell: Shell) -> 
     assert not (shell.folder / ".headrace" / "secrets" / "sales").exists(), (
         "the password was written although theirs is used"
     )
+
+    # What the connector was never sent comes by reading that part again; on a terminal one sees how far it is.
+    with closing(psycopg2.connect(**demo[0].app.endpoints.source.dsn())) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        for statement in (
+            "alter publication headrace_sales drop table sales.customers",
+            "update sales.customers set customer_name = customer_name || '!'",
+            "alter publication headrace_sales add table sales.customers",
+        ):
+            cursor.execute(statement)
+    again = "headrace resnapshot customers --where customer_id=7"
+    would = {"stream": "customers", "table": "sales.customers", "rows, about": 1, "rows gone from the source": "stay"}
+    assert shell.ask(f"{again} --dry-run") == [would]
+    shown = shell.type(f"script -qefc 'stty cols 160; {again} --wait 120' /dev/null")
+    assert re.search(r"reading customers[^\r\n]*?0/1 rows", shown), shown
+    assert re.search(r"customers +sales\.customers +1 .* yes", shown), shown
+    assert shell.column("select customer_name from sales_lake.customers_current order by 1") == ["Ada!", "Grace"]
