@@ -169,7 +169,7 @@ class _Read:
         if time.monotonic() - asked > self._begins_within_s:
             raise ServiceUnavailable(
                 f"the connector did not begin to read {self._table} within {self._begins_within_s:.0f} s",
-                state="The request is kept: the connector reads the table as soon as it can.",
+                state="The request is kept: the connector reads the table as soon as it can. Alter none until then.",
                 next_step="`headrace status`; then repeat it, which reads twice and changes nothing",
             )
 

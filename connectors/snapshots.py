@@ -154,7 +154,7 @@ def begin(
             time.sleep(1.0)
     raise ServiceUnavailable(
         f"the connector did not begin to read {', '.join(names)} within {timeout_s:.0f} s",
-        state="The request is kept: the connector reads the tables as soon as it runs.",
+        state="The request is kept: the connector reads the tables as soon as it runs. Alter none until then.",
         next_step="`headrace plan` shows whether it did",
         pipeline=part.name,
     )
