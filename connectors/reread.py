@@ -7,8 +7,8 @@ table also says which rows are gone; a read by a condition says nothing of the o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -44,10 +44,13 @@ class Table(Protocol):
 
     def prepare(self, *, timeout_s: float) -> None:
         """Called before each request; returns when nothing of before can come between. ServiceUnavailable if that
-        takes longer."""
+        takes longer, and nothing is held."""
 
     def wake(self) -> None:
         """Called now and then until the connector begins: what makes it take the request up where nothing changes."""
+
+    def begun(self) -> None:
+        """Called as soon as the connector reads, and in any case in the end: what `prepare` holds is given back."""
 
     def changed(self) -> str:
         """Why what was read since `prepare` may not be what the table holds, empty if it is."""
@@ -62,7 +65,7 @@ def _table(endpoints: Endpoints, part: Pipeline, name: str) -> Table:
     source = next(one.table_source for one in part.cdc_streams if one.table_source.qualified == name)
     if source.system == "mariadb":
         return MariadbTable(endpoints, part, source)
-    return PostgresTable(endpoints.source, source)
+    return PostgresTable(endpoints, part, source)
 
 
 def read_again(
@@ -110,18 +113,19 @@ class _Read:
         self._source = _table(endpoints, pipeline, table)
 
     def whole(self) -> Reread:
-        self._prepare()
-        ends_before_read(self._endpoints.kafka, self._pipeline)
-        return self._signal_and_follow("")
+        with self._prepared():
+            ends_before_read(self._endpoints.kafka, self._pipeline)
+            return self._signal_and_follow("")
 
     def part(self, where: str) -> Reread:
-        self._prepare()
-        request = part_requested(self._endpoints.kafka, self._pipeline, self._table)
-        done = self._signal_and_follow(where)
+        with self._prepared():
+            request = part_requested(self._endpoints.kafka, self._pipeline, self._table)
+            done = self._signal_and_follow(where)
         part_ended(self._endpoints.kafka, self._pipeline, [request])
         return done
 
-    def _prepare(self) -> None:
+    @contextmanager
+    def _prepared(self) -> Iterator[None]:
         self._check_connector()
         if snapshots.reads_of(self._notes.all()).under_way:
             raise Retryable(
@@ -130,7 +134,12 @@ class _Read:
                 next_step="repeat it when that has ended",
                 connector=debezium.connector_name(self._pipeline),
             )
-        self._source.prepare(timeout_s=self._begins_within_s)
+        self._progress(0)
+        try:
+            self._source.prepare(timeout_s=self._begins_within_s)
+            yield
+        finally:
+            self._source.begun()
 
     def _signal_and_follow(self, where: str) -> Reread:
         kafka, mark = self._endpoints.kafka, len(self._notes.all())
@@ -138,7 +147,10 @@ class _Read:
         snapshots.signal(kafka, self._pipeline, [self._table], where)
         asked = looked = time.monotonic()
         while True:
-            state, rows = _outcome(self._notes.all()[mark:], self._table)
+            told = self._notes.all()[mark:]
+            state, rows = _outcome(told, self._table)
+            if snapshots.reads_now(told, [self._table]):
+                self._source.begun()
             if state == "done":
                 self._check_source()
                 return Reread(rows, self._topic_end())
@@ -157,7 +169,7 @@ class _Read:
         if time.monotonic() - asked > self._begins_within_s:
             raise ServiceUnavailable(
                 f"the connector did not begin to read {self._table} within {self._begins_within_s:.0f} s",
-                state="The request is kept: the connector reads the table as soon as it can.",
+                state="The request is kept: the connector reads the table as soon as it can. Alter none until then.",
                 next_step="`headrace status`; then repeat it, which reads twice and changes nothing",
             )
 

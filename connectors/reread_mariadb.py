@@ -57,6 +57,9 @@ class MariadbTable:
     def wake(self) -> None:
         """See `reread.Table`. Debezium pauses a stream without changes as well."""
 
+    def begun(self) -> None:
+        """See `reread.Table`. Nothing is held."""
+
     def changed(self) -> str:
         """See `reread.Table`."""
         return "" if self._shown() == self._definition else "its definition was altered"

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import psycopg2
 
-from connectors import marker, snapshots
+from connectors import marker, snapshots, unaltered
 from connectors.source import connected, outlast_open_transactions
-from contracts.endpoints import PostgresEndpoint
+from contracts.endpoints import Endpoints
 from contracts.errors import Fatal
-from contracts.stream import TableSource
+from contracts.stream import Pipeline, TableSource
 
 _LOCK_WAIT_S = 2
 
 
-@dataclass(frozen=True, slots=True)
 class PostgresTable:
     """A `reread.Table` of Postgres."""
 
-    source: PostgresEndpoint
-    table: TableSource
+    def __init__(self, endpoints: Endpoints, part: Pipeline, table: TableSource) -> None:
+        self.source, self.table = endpoints.source, table
+        self._unaltered = unaltered.Unaltered(endpoints, part)
+        self._altered: list[str] = []
 
     def about_rows(self, where: str) -> int:
         """See `reread.Table`."""
@@ -41,12 +40,17 @@ class PostgresTable:
     def prepare(self, *, timeout_s: float) -> None:
         """See `reread.Table`."""
         outlast_open_transactions(self.source, timeout_s=timeout_s)
+        self._unaltered.hold(timeout_s=timeout_s)
 
     def wake(self) -> None:
         """See `reread.Table`; and `snapshots.request`: a connector that looks for its place in the WAL takes no
         request."""
         marker.emit(self.source)
 
+    def begun(self) -> None:
+        """See `reread.Table`."""
+        self._altered = self._unaltered.let_go() or self._altered
+
     def changed(self) -> str:
-        """See `reread.Table`. Every change says itself what columns it has."""
-        return ""
+        """See `reread.Table`."""
+        return unaltered.why(self._altered) if self._altered else ""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from connectors import broker, debezium, marker
+from connectors import broker, debezium, marker, unaltered
 from connectors.rest import Connect
 from connectors.source import outlast_open_transactions
 from connectors.table_reads import Note, Notes, ends_before_read, is_anew
@@ -83,6 +83,19 @@ def reads_of(notes: Iterable[Note]) -> Reads:
     return Reads(frozenset(done), last, begun, told, begun_ms, since)
 
 
+def reads_now(notes: Iterable[Note], tables: Iterable[str]) -> bool:
+    """Whether these notifications tell that a snapshot with one of the tables reads, or has ended. That it has started
+    is told before it takes up the tables' definitions."""
+    wanted = set(tables)
+    for note in notes:
+        data = note.get("additional_data") or {}
+        named = {*map(str.strip, str(data.get("data_collections", "")).split(",")), data.get("scanned_collection")}
+        named.add(data.get("current_collection_in_progress"))
+        if note.get("aggregate_type") == "Initial Snapshot" and wanted & named:
+            return True
+    return False
+
+
 def missing(
     pipeline: Pipeline, found: Reads, running: Mapping[str, str], unpublished: Collection[str] = ()
 ) -> list[str]:
@@ -99,12 +112,24 @@ def missing(
 
 def request(endpoints: Endpoints, pipeline: Pipeline, tables: Iterable[str], *, timeout_s: float = 120.0) -> None:
     """Asks the connector of Postgres for a blocking snapshot of `tables`, see `begin`. ServiceUnavailable also if a
-    transaction from before the tables were published stays open."""
+    transaction from before the tables were published stays open, or the connector does not come to the end of the
+    changes (`unaltered`)."""
     outlast_open_transactions(endpoints.source, timeout_s=timeout_s)
-    ends_before_read(endpoints.kafka, pipeline)
-    # A restarted connector looks for its place in the WAL until the next change comes, and takes no other request
-    # meanwhile, nor does it send heartbeats; in an idle database that would be for ever.
-    begin(endpoints.kafka, pipeline, tables, meanwhile=lambda: marker.emit(endpoints.source), timeout_s=timeout_s)
+    tables, held = list(tables), unaltered.Unaltered(endpoints, pipeline)
+    try:
+        held.hold(timeout_s=timeout_s)
+        ends_before_read(endpoints.kafka, pipeline)
+        # A restarted connector looks for its place in the WAL until the next change comes, and takes no other request
+        # meanwhile, nor does it send heartbeats; in an idle database that would be for ever.
+        begin(endpoints.kafka, pipeline, tables, meanwhile=lambda: marker.emit(endpoints.source), timeout_s=timeout_s)
+    finally:
+        altered = held.let_go()
+    if altered:
+        raise ServiceUnavailable(
+            unaltered.why(altered),
+            state=f"{', '.join(tables)}: the read goes on.",
+            next_step="`headrace resnapshot STREAM` for each of them",
+        )
 
 
 def begin(
@@ -117,18 +142,19 @@ def begin(
 ) -> None:
     """Asks for a blocking snapshot of `tables` and returns when it has begun, not when it has ended: that may take
     hours. Asking twice reads twice, which changes no table. ServiceUnavailable if it does not begin in time."""
-    before = reads(kafka, part).begun
     names = list(tables)
-    signal(kafka, part, names)
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        meanwhile()
-        if reads(kafka, part).begun > before:
-            return
-        time.sleep(1.0)
+    with closing(Notes(kafka, part)) as notes:
+        before = len(notes.all())
+        signal(kafka, part, names)
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            meanwhile()
+            if reads_now(notes.all()[before:], names):
+                return
+            time.sleep(1.0)
     raise ServiceUnavailable(
         f"the connector did not begin to read {', '.join(names)} within {timeout_s:.0f} s",
-        state="The request is kept: the connector reads the tables as soon as it runs.",
+        state="The request is kept: the connector reads the tables as soon as it runs. Alter none until then.",
         next_step="`headrace plan` shows whether it did",
         pipeline=part.name,
     )

@@ -8,7 +8,7 @@ import pytest
 
 from connectors.lost_slot import Slot, judge
 from connectors.reread import _outcome
-from connectors.snapshots import reads_of, select
+from connectors.snapshots import reads_now, reads_of, select
 from connectors.table_reads import Note, Source, known_source, open_parts, table_reads
 from contracts.stream import TableSource
 from contracts.table_reads import FewRows, Place, TableReads
@@ -81,6 +81,21 @@ def test_a_read_of_a_part_that_found_nothing_says_nothing() -> None:
 )
 def test_what_became_of_a_read(notes: list[Note], state: str) -> None:
     assert _outcome(notes, TABLE) == (state, 7 if state == "done" else 0)
+
+
+@pytest.mark.parametrize(
+    ("note", "reads"),
+    [
+        (STARTED, False),  # the tables' columns are taken up after it
+        (told("IN_PROGRESS", current_collection_in_progress="s.first", data_collections=f"s.first, {TABLE}"), True),
+        (told("IN_PROGRESS", current_collection_in_progress="s.first", data_collections="s.first"), False),
+        (scanned(3, "SQL_EXCEPTION"), True),
+        (scanned(3, table="s.first"), False),
+        (PART, False),
+    ],
+)
+def test_a_table_is_being_read_once_the_connector_is_behind_its_columns(note: Note, reads: bool) -> None:
+    assert reads_now([BEFORE, STARTED, note], [TABLE, "s.another"]) is reads
 
 
 def test_a_part_of_a_table_is_asked_for_in_the_words_of_its_system() -> None:
