@@ -17,6 +17,7 @@ from headrace.commands.ask import quarantine_list, quarantine_show, sql
 from headrace.commands.move import generate, load
 from headrace.commands.process import replay, run
 from headrace.commands.prove import demo, verify
+from headrace.commands.reread import resnapshot
 
 DAY = "--batch-date=2026-01-05"
 WRONG: list[tuple[click.Command, list[str], str]] = [
@@ -35,6 +36,7 @@ WRONG: list[tuple[click.Command, list[str], str]] = [
     (quarantine_list, ["--limit", "-1"], "--limit"),
     (quarantine_show, ["courses", "1", "--partition", "-1"], "--partition"),
     (load, ["ddl.SQL", "--table", "t"], "names its tables itself"),
+    *[(resnapshot, ["courses", "--where", where], "--where is empty") for where in ("", " ")],
 ]
 
 
@@ -44,7 +46,8 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> App:
         raise AssertionError("it went on")
 
     # Without the refusal these would start real parts.
-    for function in ("demo.run_demo", "sample.generate_sample", "running.run_forever", "replaying.replay_range"):
+    functions = ("demo.run_demo", "sample.generate_sample", "running.run_forever", "replaying.replay_range")
+    for function in (*functions, "rereading.read_streams_again"):
         monkeypatch.setattr(f"headrace.{function}", touched)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "latin.sql").write_bytes(b"select '\xe9'")
