@@ -21,6 +21,8 @@ from contracts.errors import PlanRefused, ServiceUnavailable
 from contracts.stream import Pipeline, TableSource
 
 ROLE_SCRIPT = Path(__file__).parent / "source_role.sql"
+# Longer than what a lock of a working database lasts. Whoever waits for an exclusive one makes all others wait behind.
+LOCK_WAIT_S = 30
 _VARIABLE = re.compile(r""":"(?P<identifier>\w+)"|:'(?P<literal>\w+)'|(?<!:):(?P<raw>[a-z]\w*)""")
 
 
@@ -28,7 +30,8 @@ _VARIABLE = re.compile(r""":"(?P<identifier>\w+)"|:'(?P<literal>\w+)'|(?<!:):(?P
 def connected(endpoint: PostgresEndpoint, *, autocommit: bool = False) -> Iterator[Connection]:
     """A connection that commits if the block ends well, rolls back if it raises, and is closed either way.
 
-    ServiceUnavailable if the server does not answer, is not the one that the settings trust, or refuses the role.
+    ServiceUnavailable if the server does not answer, is not the one that the settings trust, or refuses the role; or if
+    it ends the connection within the block, or somebody keeps what a statement waits for locked.
     """
     try:
         dsn: dict[str, Any] = endpoint.dsn()
@@ -44,10 +47,27 @@ def connected(endpoint: PostgresEndpoint, *, autocommit: bool = False) -> Iterat
             user=endpoint.user,
         ) from error
     try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('lock_timeout', %s, false)", (f"{LOCK_WAIT_S}s",))
         connection.autocommit = autocommit
         yield connection
         if not autocommit:
             connection.commit()
+    except psycopg2.errors.LockNotAvailable as error:
+        raise ServiceUnavailable(
+            f"what Postgres was asked for is locked by somebody else: {str(error).strip()}",
+            next_step="wait for what changes, empties or rewrites a table there (see pg_locks), or end it; then again",
+            host=f"{endpoint.host}:{endpoint.port}",
+            database=endpoint.database,
+        ) from error
+    except psycopg2.OperationalError as error:
+        raise ServiceUnavailable(
+            f"Postgres broke off: {str(error).strip()}",
+            next_step="see that the server runs there, and what its log says; then again",
+            host=f"{endpoint.host}:{endpoint.port}",
+            database=endpoint.database,
+        ) from error
     finally:
         connection.close()
 

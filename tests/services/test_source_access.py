@@ -14,7 +14,7 @@ import pytest
 from psycopg2.errors import InsufficientPrivilege
 from pydantic import SecretStr
 
-from connectors import source
+from connectors import source, source_rows
 from connectors.plan import apply
 from connectors.source_catalog import read_tables
 from connectors.source_checks import Finding, check
@@ -167,3 +167,40 @@ def test_a_server_that_ends_a_comparison_is_named(administrator: PostgresEndpoin
                 compared.result(timeout=30)
         finally:
             cursor.execute(f"DROP SCHEMA {name} CASCADE")
+
+
+def test_a_table_that_somebody_keeps_locked_holds_nothing_up(
+    administrator: PostgresEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "LOCK_WAIT_S", 1)
+    monkeypatch.setattr(source_rows, "LOOK_MS", 500)
+    name = f"locked_{uuid4().hex[:8]}"
+    columns = (Column("id", "int"), Column("note", "string"))
+    stream = Stream(name, "t", f"{name}.{name}.t", TableSource(name, "t"), columns, ("id",), file=Path("t.yaml"))
+    pipeline = Pipeline(name, (stream,), Path(), Path(), Path())
+    with as_role(administrator) as cursor, closing(psycopg2.connect(**administrator.dsn())) as other:
+        cursor.execute(
+            f"CREATE SCHEMA {name}; CREATE TABLE {name}.t (id int PRIMARY KEY, note text) PARTITION BY RANGE (id); "
+            f"CREATE TABLE {name}.t_1 PARTITION OF {name}.t FOR VALUES FROM (0) TO (9); "
+            f"CREATE PUBLICATION {name} FOR TABLE {name}.t"
+        )
+        try:
+            other.cursor().execute(f"LOCK TABLE {name}.t")
+            with source.connected(administrator) as connection:
+                described = read_tables(connection, names=[f"{name}.t"])
+                found = check(connection, pipeline, described, slot="none", role=administrator.user)
+            assert "could not be searched" in "".join(one.what for one in found if one.table)
+            with pytest.raises(ServiceUnavailable, match="locked by somebody else"):
+                source.grant(administrator, administrator, name, [stream.table_source])
+        finally:
+            other.rollback()
+            cursor.execute(f"DROP PUBLICATION {name}; DROP SCHEMA {name} CASCADE")
+
+
+def test_a_connection_that_the_server_ends_is_an_outage(administrator: PostgresEndpoint) -> None:
+    with (
+        pytest.raises(ServiceUnavailable, match="Postgres broke off"),
+        source.connected(administrator) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
