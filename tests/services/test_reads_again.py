@@ -76,7 +76,8 @@ def test_a_condition_that_postgres_refuses_is_not_asked_for(shop: Shop) -> None:
         about_rows(shop.endpoints, shop.pipeline, table, "prize > 3")
     for more in (
         "true); delete from orders; select (1",
-        "true); commit; create table public.not_asked_for (id int); select (1",  # out of the transaction that only reads
+        # Out of the transaction that only reads.
+        "true); commit; create table public.not_asked_for (id int); select (1",
         f"true) union all select * from {table} where (true",
     ):
         with pytest.raises(Fatal, match="does not take the condition"):
