@@ -189,13 +189,15 @@ def access(connection: Connection, role: str, publication: str, tables: list[Tab
 def grant(owner: PostgresEndpoint, replicator: PostgresEndpoint, publication: str, tables: list[TableSource]) -> None:
     """Runs `source_role.sql` in one transaction: all of it holds afterwards, or nothing changed. May be repeated.
 
-    PlanRefused if the owner lacks a privilege, with the command for somebody who has it.
+    PlanRefused if the server lets the owner not do it, with the command for somebody whom it lets.
     """
     with connected(owner) as connection:
         try:
             with connection.cursor() as cursor:
                 cursor.execute(role_script(connection, replicator, publication, tables))
-        except psycopg2.errors.InsufficientPrivilege as error:
+        except psycopg2.OperationalError:
+            raise
+        except psycopg2.Error as error:  # of a right, a server that only reads, a policy for passwords
             names = ", ".join(source.qualified for source in tables)
             schemas = ", ".join(sorted({source.schema for source in tables}))
             raise PlanRefused(
