@@ -24,6 +24,7 @@ from contracts.stream import Pipeline
 from headrace.app import App
 from headrace.drafts.draft import Draft, check_draft, write_contract
 from headrace.drafts.tables import draft_tables
+from infra.local.deployment import external_database
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def init_tables(
         Fatal: a name names no table or several, there is no table, the URL is none or holds a password.
         ServiceUnavailable: the database does not answer.
     """
-    endpoint = endpoint_of(url) if url else app.endpoints.source
+    endpoint = endpoint_of(url) if url else _source(app)
     with source.connected(endpoint) as connection:
         tables = read_tables(connection, names=names, schema=schema)
         _require(tables, names, schema, endpoint.database)
@@ -75,6 +76,12 @@ def init_tables(
                 done = _made(table, draft, out / f"{draft.stream}.yaml", app, connection, force=force, dry_run=dry_run)
             results.append(done)
     return results
+
+
+def _source(app: App) -> PostgresEndpoint:
+    """The settings' source; of your own nothing else needs to be there yet."""
+    own = app.settings.source
+    return external_database(own) if own.host else app.endpoints.source
 
 
 def _require(tables: Sequence[SourceTable], names: Sequence[str], schema: str, database: str) -> None:

@@ -13,13 +13,11 @@ from click.testing import CliRunner, Result
 from connectors import source
 from connectors.postgres_plan import plan
 from contracts.endpoints import Endpoints
-from contracts.errors import Fatal
 from contracts.loader import load_pipeline
 from contracts.settings import PostgresSettings, Settings
 from contracts.stream import Column
 from headrace.app import App
 from headrace.commands.init import init
-from headrace.init_tables import endpoint_of
 
 DDL = """
 create type mood as enum ('sad', 'ok');
@@ -255,9 +253,3 @@ def test_a_folder_that_cannot_be_written_is_no_contract_of_any_table(shop: Shop,
     (row,) = json.loads(refused.stdout)
     assert row["contract"] == "refused"
     assert "cannot be written: Not a directory" in row["why"]
-
-
-@pytest.mark.parametrize("place", ["h:notaport", "h:0", "h:65536", "h,i:5432"])
-def test_a_url_with_no_one_place_is_none(place: str) -> None:
-    with pytest.raises(Fatal, match="one host and one port"):
-        endpoint_of(f"postgresql://user@{place}/shop")

@@ -10,14 +10,15 @@ from click.testing import CliRunner
 
 from connectors.load import header, run_sql_file
 from contracts.endpoints import PostgresEndpoint
-from contracts.errors import Fatal
-from contracts.settings import Settings
+from contracts.errors import Fatal, ServiceUnavailable
+from contracts.settings import PostgresSettings, Settings
 from headrace.app import App
 from headrace.commands.ask import quarantine_list, quarantine_show, sql
 from headrace.commands.move import generate, load
 from headrace.commands.process import replay, run
 from headrace.commands.prove import demo, verify
 from headrace.commands.reread import resnapshot
+from headrace.init_tables import endpoint_of, init_tables
 
 DAY = "--batch-date=2026-01-05"
 WRONG: list[tuple[click.Command, list[str], str]] = [
@@ -82,3 +83,16 @@ def test_a_sql_file_that_is_no_utf8_is_fatal(tmp_path: Path) -> None:
     (tmp_path / "x.sql").write_bytes(b"select '\xe9'")
     with pytest.raises(Fatal, match=r"x\.sql is not UTF-8"):
         run_sql_file(PostgresEndpoint("nowhere", 1, "d", "u", None), tmp_path / "x.sql")  # type: ignore[arg-type]
+
+
+def test_contracts_of_your_own_source_need_no_kafka(tmp_path: Path) -> None:
+    own = PostgresSettings(host="127.0.0.1", port=1, database="shop", user="owner")
+    app = App(Settings(source=own, data_dir=tmp_path))
+    with pytest.raises(ServiceUnavailable, match="Postgres did not accept the connection"):
+        init_tables(app, [], "public", "", tmp_path, force=False, dry_run=True)
+
+
+@pytest.mark.parametrize("place", ["h:notaport", "h:0", "h:65536", "h,i:5432"])
+def test_a_url_with_no_one_place_is_none(place: str) -> None:
+    with pytest.raises(Fatal, match="one host and one port"):
+        endpoint_of(f"postgresql://user@{place}/shop")
