@@ -21,6 +21,11 @@ from contracts.stream import Pipeline
 ROLE_SCRIPT = Path(__file__).parent / "mariadb_role.sql"
 SERVER_PRIVILEGES = ("RELOAD", "SHOW DATABASES", "REPLICATION SLAVE", "BINLOG MONITOR")
 DATABASE_PRIVILEGES = ("SELECT", "LOCK TABLES")
+CONNECT_S = 10
+# As for Postgres; MariaDB's own is a day.
+LOCK_WAIT_S = 30
+# Gone, lost, shut down, a lock not had in time, interrupted, killed.
+_BROKEN_OFF = (2006, 2013, 1053, 1205, 1317, 1927)
 _OLD_NAMES = {"REPLICATION CLIENT": "BINLOG MONITOR", "REPLICATION REPLICA": "REPLICATION SLAVE"}
 _ACCESS_DENIED, _NOT_ALLOWED = 1045, (1044, 1142, 1227, 1410)
 _GRANT = re.compile(r"GRANT (?P<what>.+) ON (?P<where>\*|`(?:[^`]|``)+`)\.\* TO ")
@@ -30,7 +35,8 @@ _GRANT = re.compile(r"GRANT (?P<what>.+) ON (?P<where>\*|`(?:[^`]|``)+`)\.\* TO 
 def connected(endpoint: MariadbEndpoint, kind: type[Cursor] = Cursor) -> Iterator[Cursor]:
     """A cursor of a connection in UTC that commits each statement, closed at the end.
 
-    Fatal if no server is named, ServiceUnavailable if it does not answer or refuses the user.
+    Fatal if no server is named, ServiceUnavailable if it does not answer or refuses the user; or if it ends the
+    connection within the block, or somebody keeps what a statement waits for locked.
     """
     if not endpoint.host:
         raise Fatal(
@@ -44,22 +50,37 @@ def connected(endpoint: MariadbEndpoint, kind: type[Cursor] = Cursor) -> Iterato
     try:
         with connection.cursor(kind) as cursor:
             yield cursor
+    except pymysql.err.OperationalError as error:
+        if error.args[0] not in _BROKEN_OFF:
+            raise
+        raise ServiceUnavailable(
+            f"MariaDB broke off: {error.args[-1]}",
+            next_step="see that the server runs there, and for a lock who holds it (SHOW PROCESSLIST); then again",
+            host=f"{endpoint.host}:{endpoint.port}",
+            user=endpoint.user,
+        ) from error
     finally:
-        connection.close()
+        if connection.open:
+            connection.close()
 
 
 def _open(endpoint: MariadbEndpoint) -> pymysql.Connection[Cursor]:
-    return pymysql.connect(
+    connection = pymysql.connect(
         host=endpoint.host,
         port=endpoint.port,
         user=endpoint.user,
         password=endpoint.password.get_secret_value(),
         charset="utf8mb4",
         autocommit=True,
-        connect_timeout=10,
-        init_command="SET time_zone = '+00:00'",
+        connect_timeout=CONNECT_S,
+        read_timeout=CONNECT_S,
+        init_command=f"SET time_zone = '+00:00', lock_wait_timeout = {LOCK_WAIT_S}",
         **_encryption(endpoint),
     )
+    # `connect_timeout` ends with the TCP connection: of a server that then says nothing only this one does. Queries may
+    # take as long as they do.
+    connection._read_timeout = None  # type: ignore[attr-defined]
+    return connection
 
 
 def _encryption(endpoint: MariadbEndpoint) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from connectors.connector_plan import plan_connector, plan_first_reads, plan_sec
 from connectors.key_checks import message_keys
 from connectors.plan import Change, Plan, plan_topics
 from connectors.rest import Connect
-from connectors.source_catalog import SourceTable, read_tables
+from connectors.source_catalog import SourceTable, quoted, read_tables
 from connectors.source_checks import check
 from contracts.endpoints import Endpoints
 from contracts.settings import Settings
@@ -76,7 +76,12 @@ def _plan_source(
     with source.connected(endpoints.source) as connection:
         found.take(check(connection, pipeline, described, slot=config["slot.name"], role=role))
         access = source.access(connection, role, publication, tables)
-    if missing := access.missing(tables):
+    if access.all_tables:
+        found.refusals.append(
+            f"publication {publication} is FOR ALL TABLES, which no statement makes one of the declared tables\n"
+            f"  DROP PUBLICATION {quoted(publication)};  -- `headrace apply` makes its own"
+        )
+    elif missing := access.missing(tables):
         found.changes.append(
             Change(
                 "replication access",

@@ -36,6 +36,8 @@ class MariadbTable:
             try:
                 cursor.execute("SET SESSION TRANSACTION READ ONLY")
                 cursor.execute(f"SET SESSION lock_wait_timeout = {_LOCK_WAIT_S}")
+                # Without a parenthesis, too: what goes on behind it, like a UNION, is no condition.
+                cursor.execute(f"EXPLAIN {snapshots.select(self._table, where or 'true', within=('', ''))}")
                 cursor.execute(f"EXPLAIN EXTENDED {snapshots.select(self._table, where or 'true')}")
             except pymysql.MySQLError as error:
                 raise snapshots.not_taken("MariaDB", str(error.args[-1]), self._table) from error

@@ -23,13 +23,17 @@ class PostgresTable:
 
     def about_rows(self, where: str) -> int:
         """See `reread.Table`."""
-        query = snapshots.select(self.table, where or "true")
+        query = f"EXPLAIN (FORMAT JSON) {snapshots.select(self.table, where or 'true')}"
+        # Postgres runs nothing of a text that it cannot parse: what goes on behind the condition's parenthesis is no
+        # condition without one.
+        both = f"EXPLAIN {snapshots.select(self.table, where or 'true', within=('', ''))};\n{query}"
         with connected(self.source) as connection, connection.cursor() as cursor:
             connection.set_session(readonly=True)
             try:
                 # Behind an ALTER it would wait until the read has ended that it is to tell of.
                 cursor.execute(f"SET lock_timeout = '{_LOCK_WAIT_S}s'")
-                cursor.execute(f"EXPLAIN (FORMAT JSON) {query}")
+                cursor.execute(both)
+                cursor.execute(query)
             except psycopg2.errors.ReadOnlySqlTransaction as error:
                 raise Fatal("the condition is not one", state="Nothing was asked for.", condition=where) from error
             except psycopg2.Error as error:

@@ -186,12 +186,12 @@ def signal(kafka: str, pipeline: Pipeline, tables: Iterable[str], where: str = "
     )
 
 
-def select(table: TableSource, where: str) -> str:
+def select(table: TableSource, where: str, *, within: tuple[str, str] = ("(", ")")) -> str:
     """The rows of a table that the condition is true for, in its system's SQL."""
     mark = "`" if table.system == "mariadb" else '"'
     quoted = ".".join(mark + name.replace(mark, mark * 2) + mark for name in (table.schema, table.table))
     # On a line of its own: the condition may end with a comment.
-    return f"SELECT * FROM {quoted} WHERE (\n{where}\n)"
+    return f"SELECT * FROM {quoted} WHERE {within[0]}\n{where}\n{within[1]}"
 
 
 def not_taken(system: str, said: str, table: TableSource) -> Fatal:

@@ -21,6 +21,10 @@ from contracts.errors import PlanRefused, ServiceUnavailable
 from contracts.stream import Pipeline, TableSource
 
 ROLE_SCRIPT = Path(__file__).parent / "source_role.sql"
+# Longer than what a lock of a working database lasts. Whoever waits for an exclusive one makes all others wait behind.
+LOCK_WAIT_S = 30
+# Classes of SQLSTATE: the connection, resources, an operator's intervention, the system.
+_OUTAGES = ("08", "53", "57", "58")
 _VARIABLE = re.compile(r""":"(?P<identifier>\w+)"|:'(?P<literal>\w+)'|(?<!:):(?P<raw>[a-z]\w*)""")
 
 
@@ -28,7 +32,8 @@ _VARIABLE = re.compile(r""":"(?P<identifier>\w+)"|:'(?P<literal>\w+)'|(?<!:):(?P
 def connected(endpoint: PostgresEndpoint, *, autocommit: bool = False) -> Iterator[Connection]:
     """A connection that commits if the block ends well, rolls back if it raises, and is closed either way.
 
-    ServiceUnavailable if the server does not answer, is not the one that the settings trust, or refuses the role.
+    ServiceUnavailable if the server does not answer, is not the one that the settings trust, or refuses the role; or if
+    it ends the connection within the block, or somebody keeps what a statement waits for locked.
     """
     try:
         dsn: dict[str, Any] = endpoint.dsn()
@@ -44,10 +49,29 @@ def connected(endpoint: PostgresEndpoint, *, autocommit: bool = False) -> Iterat
             user=endpoint.user,
         ) from error
     try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('lock_timeout', %s, false)", (f"{LOCK_WAIT_S}s",))
         connection.autocommit = autocommit
         yield connection
         if not autocommit:
             connection.commit()
+    except psycopg2.errors.LockNotAvailable as error:
+        raise ServiceUnavailable(
+            f"what Postgres was asked for is locked by somebody else: {str(error).strip()}",
+            next_step="wait for what changes, empties or rewrites a table there (see pg_locks), or end it; then again",
+            host=f"{endpoint.host}:{endpoint.port}",
+            database=endpoint.database,
+        ) from error
+    except psycopg2.OperationalError as error:
+        if error.pgcode and error.pgcode[:2] not in _OUTAGES:
+            raise
+        raise ServiceUnavailable(
+            f"Postgres broke off: {str(error).strip()}",
+            next_step="see that the server runs there, and what its log says; then again",
+            host=f"{endpoint.host}:{endpoint.port}",
+            database=endpoint.database,
+        ) from error
     finally:
         connection.close()
 
@@ -80,13 +104,17 @@ def outlast_open_transactions(endpoint: PostgresEndpoint, *, timeout_s: float) -
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What the replication role and the publication are now. `role` None: there is no such role."""
+    """What the replication role and the publication are now. `role` None: there is no such role. `published` are the
+    tables that are published whole, `partly` those with a row filter or a column list: what they leave out is never
+    sent. `all_tables`: the publication is FOR ALL TABLES, which no ALTER changes."""
 
     role: tuple[bool, bool] | None
     readable: frozenset[str]
     published: frozenset[str] | None
     publishes_all_kinds: bool
     publishes_computed: bool = True
+    all_tables: bool = False
+    partly: frozenset[str] = frozenset()
 
     def missing(self, tables: list[TableSource]) -> list[str]:
         """What the script has to bring about, in words; empty if nothing."""
@@ -101,9 +129,11 @@ class Access:
         if self.published is None:
             found.append(f"publish {', '.join(sorted(names))}")
         else:
-            if added := sorted(names - self.published):
+            if added := sorted(names - self.published - self.partly):
                 found.append(f"publish {', '.join(added)}")
-            if removed := sorted(self.published - names):
+            if partly := sorted(names & self.partly):
+                found.append(f"publish all rows and columns of {', '.join(partly)}")
+            if removed := sorted((self.published | self.partly) - names):
                 found.append(f"no longer publish {', '.join(removed)}")
             if not self.publishes_all_kinds:
                 found.append("publish insert, update, delete and truncate, of partitioned tables under their own name")
@@ -135,7 +165,7 @@ def access(connection: Connection, role: str, publication: str, tables: list[Tab
             readable = {name for (name,) in cursor.fetchall()}
         cursor.execute(
             "SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate AND pubviaroot, "
-            "coalesce(to_jsonb(p) ->> 'pubgencols', 's') = 's' FROM pg_publication p WHERE pubname = %s",
+            "coalesce(to_jsonb(p) ->> 'pubgencols', 's') = 's', puballtables FROM pg_publication p WHERE pubname = %s",
             (publication,),
         )
         kinds = cursor.fetchone()
@@ -143,23 +173,36 @@ def access(connection: Connection, role: str, publication: str, tables: list[Tab
             "SELECT schemaname || '.' || tablename FROM pg_publication_tables WHERE pubname = %s", (publication,)
         )
         published = frozenset(name for (name,) in cursor.fetchall()) if kinds else None
-    return Access(attributes, frozenset(readable), published, *(kinds or (False, False)))
+        cursor.execute(
+            # Postgres before 15 has neither column.
+            "SELECT n.nspname || '.' || c.relname FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid "
+            "JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE p.pubname = %s AND coalesce(to_jsonb(r) ->> 'prqual', to_jsonb(r) ->> 'prattrs') IS NOT NULL",
+            (publication,),
+        )
+        partly = frozenset(name for (name,) in cursor.fetchall())
+    whole = None if published is None else published - partly
+    all_kinds, computed, all_tables = kinds or (False, False, False)
+    return Access(attributes, frozenset(readable), whole, all_kinds, computed, all_tables, partly)
 
 
 def grant(owner: PostgresEndpoint, replicator: PostgresEndpoint, publication: str, tables: list[TableSource]) -> None:
     """Runs `source_role.sql` in one transaction: all of it holds afterwards, or nothing changed. May be repeated.
 
-    PlanRefused if the owner lacks a privilege, with the command for somebody who has it.
+    PlanRefused if the server lets the owner not do it, with the command for somebody whom it lets.
     """
     with connected(owner) as connection:
         try:
             with connection.cursor() as cursor:
                 cursor.execute(role_script(connection, replicator, publication, tables))
-        except psycopg2.errors.InsufficientPrivilege as error:
+        except psycopg2.OperationalError:
+            raise
+        except psycopg2.Error as error:  # of a right, a server that only reads, a policy for passwords
             names = ", ".join(source.qualified for source in tables)
             schemas = ", ".join(sorted({source.schema for source in tables}))
             raise PlanRefused(
-                f"{owner.user} may not prepare the source database: {str(error).strip()}",
+                # Without the statement, in which the role's password stands as its verifier.
+                f"{owner.user} may not prepare the source database: {error.diag.message_primary}",
                 state="Nothing was changed in it.",
                 next_step=(
                     f"let a role that may create roles and owns the tables run: psql -d {owner.database} "

@@ -71,17 +71,25 @@ def check(
     findings = [*check_server(connection, slot), *check_role(connection, role, cdc_tables(pipeline))]
     described = {table.qualified: table for table in tables}
     for declared in pipeline.cdc_streams:
-        stream = declared.at_source
-        table = read_table(connection, stream.table_source.schema, stream.table_source.table)
-        found = described.get(stream.table_source.qualified)
-        if table is None or found is None:
-            findings.append(_absent(stream, connection.info.dbname))
-            continue
-        findings += compare(stream, table)
-        findings += [*check_types(stream, found), *check_computed(found)]
-        findings += check_key(stream, found)
-        findings += check_rows(connection, stream, found, slot)
+        found = described.get(declared.table_source.qualified)
+        findings += check_table(connection, declared, found)
+        if found is not None:
+            findings += check_rows(connection, declared.at_source, found, slot)
     return findings
+
+
+def check_table(connection: Connection, declared: Stream, found: SourceTable | None) -> list[Finding]:
+    """Of `check` what the catalog says of one table, as `read_tables` described it; None if there is none."""
+    stream = declared.at_source
+    table = read_table(connection, stream.table_source.schema, stream.table_source.table)
+    if table is None or found is None:
+        return [_absent(stream, connection.info.dbname)]
+    return [
+        *compare(stream, table),
+        *check_types(stream, found),
+        *check_computed(found),
+        *check_key(stream, found),
+    ]
 
 
 def _absent(stream: Stream, database: str) -> Finding:

@@ -40,15 +40,15 @@ def largest_row(connection: Connection, table: SourceTable, columns: Sequence[st
     """How many bytes of these columns the largest row sends, as far as sizes tell without reading what is stored apart:
     of JSON and arrays what they take at the source, compressed. 0 of a table that stores so little apart that none can
     be large; None if ten seconds were too short to look."""
-    with connection.cursor() as cursor:
-        cursor.execute(_APART, (table.schema, table.name))
-        (apart,) = cursor.fetchone() or (0,)
+    stored = _look(connection, sql.SQL(_APART), (table.schema, table.name))
+    if stored is None:
+        return None
     sizes = [
         sql.SQL(_SENT.get(column.type.partition("(")[0], "pg_column_size({})")).format(sql.Identifier(column.name))
         for column in table.columns
         if column.name in columns
     ]
-    if apart < _LITTLE or not sizes:
+    if stored[0] < _LITTLE or not sizes:
         return 0
     each = sql.SQL(" + ").join(sql.SQL("coalesce({}, 0)").format(size) for size in sizes)
     found = _look(
@@ -58,12 +58,14 @@ def largest_row(connection: Connection, table: SourceTable, columns: Sequence[st
     return int(found[0]) if found else None
 
 
-def _look(connection: Connection, statement: sql.Composed) -> tuple[Any, ...] | None:
+def _look(
+    connection: Connection, statement: sql.Composable, values: Sequence[str] | None = None
+) -> tuple[Any, ...] | None:
     with connection.cursor() as cursor:
         cursor.execute("SAVEPOINT look")
         try:
             cursor.execute("SELECT set_config('statement_timeout', %s, true)", (str(LOOK_MS),))
-            cursor.execute(statement)
+            cursor.execute(statement, values)
             found: tuple[Any, ...] | None = cursor.fetchone()
         except (psycopg2.errors.QueryCanceled, psycopg2.errors.InsufficientPrivilege):
             found = None
@@ -88,11 +90,15 @@ def partitions_of_other_identity(connection: Connection, schema: str, table: str
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            SELECT leaf.relid::regclass::text
-            FROM pg_class root JOIN pg_namespace n ON n.oid = root.relnamespace,
-                 pg_partition_tree(root.oid) leaf JOIN pg_class c ON c.oid = leaf.relid
-            WHERE n.nspname = %s AND root.relname = %s AND root.relkind = 'p'
-              AND leaf.isleaf AND c.relreplident <> root.relreplident
+            -- Not pg_partition_tree, which waits for whoever has the table locked.
+            WITH RECURSIVE root AS (
+                SELECT c.oid, c.relreplident FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                WHERE n.nspname = %s AND c.relname = %s AND c.relkind = 'p'),
+            tree(oid) AS (
+                SELECT oid FROM root
+                UNION ALL SELECT i.inhrelid FROM tree JOIN pg_inherits i ON i.inhparent = tree.oid)
+            SELECT c.oid::regclass::text FROM root, tree JOIN pg_class c ON c.oid = tree.oid
+            WHERE c.relkind <> 'p' AND c.relreplident <> root.relreplident
             ORDER BY 1
             """,
             (schema, table),

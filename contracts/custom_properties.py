@@ -83,7 +83,7 @@ class StreamProperties(_Properties):
     evolution: Evolution = "quarantine"
     quarantine_limit: Annotated[float, Field(ge=0, le=1)] = 0.1
     quarantine_minimum: Annotated[int, Field(ge=1)] = 1000
-    retention_days: Annotated[int, Field(ge=1)] = 7
+    retention_days: Annotated[int, Field(ge=1, le=36_500)] = 7
     consistent_cut: bool = False
 
 
@@ -133,6 +133,8 @@ def read_properties(
         first = problem.errors()[0]
         wrong = str(first["loc"][0])
         at = next(i for i, item in enumerate(properties or ()) if item.property == PREFIX + wrong)
-        raise document.error(
-            f"property `{PREFIX}{wrong}` is {values[wrong]!r}: {first['msg']}", (*place, at, "value")
-        ) from None
+        where = (*place, at, "value")
+        quote = (
+            f"'{document.text(where)}', in quotes" if first["type"] == "string_type" and document.text(where) else ""
+        )
+        raise document.error(f"property `{PREFIX}{wrong}` is {values[wrong]!r}: {first['msg']}", where, quote) from None

@@ -7,6 +7,7 @@ and `warehouse_sql`.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -156,7 +157,11 @@ def _validated(document: YamlDocument) -> OpenDataContractStandard:
         place = tuple(part for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise document.error(f"`{place[-1]}` is no word of ODCS here", place) from None
-        raise document.error(f"`{'.'.join(map(str, place))}`: {first['msg']}", place) from None
+        # YAML takes `no`, `on` and `1` for what is no text, also where they are a column's name.
+        quote = (
+            f"'{document.text(place)}', in quotes" if first["type"] == "string_type" and document.text(place) else ""
+        )
+        raise document.error(f"`{'.'.join(map(str, place))}`: {first['msg']}", place, quote) from None
     except Exception as problem:
         # ODCS' own validators raise what they like on values they did not expect.
         raise document.error(f"is not read by ODCS' model: {type(problem).__name__}: {problem}") from problem
@@ -204,7 +209,9 @@ def _source(document: YamlDocument, found: StreamProperties, columns: tuple[Colu
         raise document.error(f"`headrace.table` is `{found.table}`", at, "`schema.table`")
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", found.table) and not found.topic:
         raise document.error(
-            f"`headrace.table` is `{found.table}`, of which Kafka has no topic", at, "rename the table"
+            f"`headrace.table` is `{found.table}`, of which Kafka has no topic",
+            at,
+            "`schema.table` as the catalog has it, unquoted; if it has more than letters, digits, _ and -, rename it",
         )
     if of_files := [name for name in found.model_fields_set if name.startswith(("file_", "log_"))]:
         raise document.error(f"a table has no `headrace.{camel(min(of_files))}`", at)
@@ -286,11 +293,12 @@ def _freshness_s(document: YamlDocument, contract: OpenDataContractStandard) -> 
             continue
         unit = str(item.unit)
         scale = _SECONDS.get(unit) or _SECONDS.get(unit.removesuffix("s"))
-        if scale is None or isinstance(item.value, bool) or not isinstance(item.value, int | float) or item.value <= 0:
+        value = item.value if isinstance(item.value, int | float) and not isinstance(item.value, bool) else math.nan
+        if scale is None or not 0 < value < math.inf:
             raise document.error(
                 f"{item.property} is {item.value} {item.unit}", ("slaProperties", index), "`value: 30` and `unit: s`"
             )
-        return item.value * scale
+        return value * scale
     return DEFAULT_FRESHNESS_S
 
 
@@ -301,10 +309,14 @@ def _owner(contract: OpenDataContractStandard) -> str:
 
 
 def _refuse_shared(streams: tuple[Stream, ...]) -> None:
-    for what in ("name", "topic"):
-        seen: dict[str, Stream] = {}
-        for stream in streams:
-            value = getattr(stream, what)
-            if other := seen.get(value):
-                raise ContractError(f"has the {what} `{value}`, as {other.file.name} does", file=stream.file)
-            seen[value] = stream
+    names: dict[str, Stream] = {}
+    topics: dict[str, Stream] = {}
+    for stream in streams:
+        if other := names.get(stream.name):
+            raise ContractError(f"has the name `{stream.name}`, as {other.file.name} does", file=stream.file)
+        # Kafka makes no topic whose name differs from another's only in these.
+        alike = stream.topic.replace(".", "_")
+        if other := topics.get(alike):
+            beside = "" if other.topic == stream.topic else f", for Kafka the same as `{other.topic}`"
+            raise ContractError(f"has the topic `{stream.topic}`{beside}, as {other.file.name} does", file=stream.file)
+        names[stream.name] = topics[alike] = stream

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from psycopg2 import ProgrammingError
+from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import parse_dsn
 from pydantic import SecretStr
 
 from connectors import debezium, source
-from connectors.source_catalog import read_tables
+from connectors.source_catalog import SourceTable, read_tables
+from connectors.source_checks import check_table
 from contracts.endpoints import PostgresEndpoint
-from contracts.errors import Fatal
+from contracts.errors import ContractError, Fatal
+from contracts.loader import load_stream
 from contracts.stream import Pipeline
 from headrace.app import App
-from headrace.drafts.draft import check_draft, write_contract
+from headrace.drafts.draft import Draft, check_draft, write_contract
 from headrace.drafts.tables import draft_tables
+from infra.local.deployment import external_database
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
     """What became of one table. `kept`: its contract was there already, and stays. `text` is the contract, empty if
-    the table was refused."""
+    the table was refused. `why` of one that is written: what `plan` will refuse it for, until `fix` is done."""
 
     table: str
     what: Literal["written", "kept", "would be written", "refused"]
@@ -54,40 +59,93 @@ def init_tables(
         Fatal: a name names no table or several, there is no table, the URL is none or holds a password.
         ServiceUnavailable: the database does not answer.
     """
-    endpoint = endpoint_of(url) if url else app.endpoints.source
+    endpoint = endpoint_of(url) if url else _source(app)
     with source.connected(endpoint) as connection:
         tables = read_tables(connection, names=names, schema=schema)
+        _require(tables, names, schema, endpoint.database)
+        if out.exists() and not out.is_dir():
+            raise Fatal(f"{out} is no folder", state="Nothing was written.", next_step="--out names the folder")
+        drafts, refused = draft_tables(tables, app.settings.pipeline, list(_excluded(app)))
+        reasons = {one.table: Result(one.table, "refused", why=one.why, fix=one.fix) for one in refused}
+        kept = _contracts(out, app.settings.pipeline)
+        results = []
+        for table in tables:
+            done = reasons.get(table.qualified) or _kept(table, drafts[table.qualified], out, kept, force=force)
+            if done is None:
+                draft = drafts[table.qualified]
+                done = _made(table, draft, out / f"{draft.stream}.yaml", app, connection, force=force, dry_run=dry_run)
+            results.append(done)
+    return results
+
+
+def _source(app: App) -> PostgresEndpoint:
+    """The settings' source; of your own nothing else needs to be there yet."""
+    own = app.settings.source
+    return external_database(own) if own.host else app.endpoints.source
+
+
+def _require(tables: Sequence[SourceTable], names: Sequence[str], schema: str, database: str) -> None:
+    """Fatal if a name names no table or several, or there is no table."""
     found = [table.qualified for table in tables]
     for name in names:
         meant = [one for one in found if one == name or one.partition(".")[2] == name]
         if len(meant) != 1:
             raise Fatal(
-                f"{name} names {', '.join(meant) or 'no table'} of database {endpoint.database}",
+                f"{name} names {', '.join(meant) or 'no table'} of database {database}",
                 state="Nothing was written.",
                 next_step="`schema.table`, as the database spells it",
             )
     if not tables:
-        raise Fatal(f"schema {schema} of database {endpoint.database} has no table", next_step="--schema or --tables")
-    if out.exists() and not out.is_dir():
-        raise Fatal(f"{out} is no folder", state="Nothing was written.", next_step="--out names the folder")
-    drafts, refused = draft_tables(tables, app.settings.pipeline, list(_excluded(app)))
-    reasons = {one.table: one for one in refused}
-    results = []
-    for table in tables:
-        if reason := reasons.get(table.qualified):
-            results.append(Result(table.qualified, "refused", why=reason.why, fix=reason.fix))
-            continue
-        draft = drafts[table.qualified]
-        file = out / f"{draft.stream}.yaml"
-        done = Result(table.qualified, "would be written" if dry_run else "written", str(file), text=draft.text)
-        if file.exists() and not force:
-            done = replace(done, what="kept", why="it was there; --force replaces it")
-        elif dry_run:
-            check_draft(draft, app.settings.pipeline)
+        raise Fatal(f"schema {schema} of database {database} has no table", next_step="--schema or --tables")
+
+
+def _contracts(folder: Path, pipeline: str) -> dict[Path, str]:
+    """The contracts of the folder that load, and which table of Postgres each is of; empty for anything else."""
+    found = {}
+    for file in sorted(folder.glob("*.y*ml")):
+        with suppress(ContractError):
+            stream = load_stream(file, pipeline)
+            postgres = stream.is_cdc and stream.table_source.system == "postgres"
+            found[file] = stream.table_source.qualified if postgres else ""
+    return found
+
+
+def _kept(table: SourceTable, draft: Draft, out: Path, contracts: Mapping[Path, str], *, force: bool) -> Result | None:
+    """Why nothing is written of this table, if so: two contracts of one table, or one file for two, are none."""
+    file, name = out / f"{draft.stream}.yaml", table.qualified
+    for other, declared in contracts.items():
+        if declared == name and other != file:
+            return Result(name, "kept", str(other), why="it has this contract already", text=draft.text)
+    if contracts.get(file, name) != name:
+        whose = contracts[file] or "another source"
+        fix = "--out another folder; then give the stream and its file another name"
+        return Result(name, "refused", why=f"{file} is the contract of {whose}", fix=fix)
+    if file.exists() and not force:
+        return Result(name, "kept", str(file), why="it was there; --force replaces it", text=draft.text)
+    return None
+
+
+def _made(
+    table: SourceTable, draft: Draft, file: Path, app: App, connection: Connection, *, force: bool, dry_run: bool
+) -> Result:
+    """The contract written, or why not. What `plan` will refuse it for is told: it is a person's to decide."""
+    try:
+        if dry_run:
+            stream = check_draft(draft, app.settings.pipeline)
         else:
-            write_contract(draft, file, app.settings.pipeline, force=force)
-        results.append(done)
-    return results
+            stream = write_contract(draft, file, app.settings.pipeline, force=force)
+    except Fatal as error:
+        return Result(table.qualified, "refused", why=error.what, fix=error.next_step)
+    findings = check_table(connection, replace(stream, file=file), table)
+    ahead = [one for one in findings if one.level == "refusal"]
+    return Result(
+        table.qualified,
+        "would be written" if dry_run else "written",
+        str(file),
+        why="; ".join(f"`plan` will refuse it: {one.headline}" for one in ahead),
+        fix="\n".join(dict.fromkeys(one.fix for one in ahead)),
+        text=draft.text,
+    )
 
 
 def endpoint_of(url: str) -> PostgresEndpoint:
@@ -109,9 +167,12 @@ def endpoint_of(url: str) -> PostgresEndpoint:
     if missing := [name for name in ("host", "dbname", "user") if name not in parts]:
         raise Fatal(f"--url lacks {', '.join(missing)}", next_step="postgresql://USER@HOST:PORT/DATABASE")
     password = SecretStr(os.environ.get("PGPASSWORD", ""))
+    port = parts.get("port", "5432")
+    if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536) or "," in parts["host"]:
+        raise Fatal("--url must name one host and one port", next_step="postgresql://USER@HOST:PORT/DATABASE")
     return PostgresEndpoint(
         parts["host"],
-        int(parts.get("port", 5432)),
+        int(port),
         parts["dbname"],
         parts["user"],
         password,

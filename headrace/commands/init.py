@@ -95,7 +95,7 @@ def init(
             results = init_tables(app, names, schema, url, out or folder, force=force, dry_run=dry_run)
         if dry_run and not as_json:
             click.echo("---\n".join(result.text for result in results if result.text), nl=False)
-            results = [result for result in results if result.refused]
+            results = [result for result in results if result.fix]
         if results or not dry_run or as_json:
             show([result.row for result in results], as_json=as_json, title="Tables")
         if any(result.refused for result in results):

@@ -18,9 +18,16 @@ from headrace.progress import ROWS, Bar
 @click.option("--wait", "wait_s", type=POSITIVE, help="Seconds to wait until the lake's current state has all of it.")
 @click.option("--dry-run", is_flag=True, help="Show the tables and about how many rows; ask for nothing.")
 @json_option
+@click.pass_context
 @pass_app
 def resnapshot(
-    app: App, streams: tuple[str, ...], where: str, wait_s: float | None, dry_run: bool, as_json: bool
+    app: App,
+    context: click.Context,
+    streams: tuple[str, ...],
+    where: str,
+    wait_s: float | None,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Read the tables of STREAMS again while their changes go on; rows gone from the source are deleted.
 
@@ -28,6 +35,11 @@ def resnapshot(
     """
     from headrace.rereading import planned_reads, read_streams_again
 
+    if not where.strip() and context.get_parameter_source("where") is click.core.ParameterSource.COMMANDLINE:
+        # As from a variable that is not set: it would read all, and delete.
+        raise click.UsageError(
+            "--where is empty; without it whole tables are read, and rows that are gone are deleted."
+        )
     if dry_run:
         show(planned_reads(app, streams, where), as_json=as_json, title="Would be read again")
         return

@@ -59,8 +59,8 @@ def contract_text(
 ) -> str:
     """A contract for `contracts.loader.load_stream`; its first lines say where it comes from and what to check."""
     until = "the first push" if kind == "file" else "`headrace apply`"
-    head = [f"# Written by `headrace init` from {origin}. Check before {until}:"]
-    head += [f"# - {check}" for check in checks or ("who owns it, and how fresh it must be",)]
+    head = [f"# {_one_line(f'Written by `headrace init` from {origin}. Check before {until}:')}"]
+    head += [f"# - {_one_line(check)}" for check in checks or ("who owns it, and how fresh it must be",)]
     body = _lines(pipeline, stream, properties, entries, kind, description, references)
     return "\n".join([*head, *body]) + "\n"
 
@@ -135,9 +135,18 @@ def _property(found: Property, indent: str) -> str:
 
 def _scalar(value: object) -> str:
     """One line of YAML that is read as this value, also within `[…]` and `{…}`."""
-    listed = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=float("inf"))
+    # Only within double quotes is a line break written as an escape.
+    style = '"' if isinstance(value, str) and not value.isprintable() else None
+    listed = yaml.safe_dump(
+        [value], default_flow_style=True, default_style=style, allow_unicode=True, width=float("inf")
+    )
     return listed.strip()[1:-1]
 
 
 def _guess(why: str) -> str:
-    return f"  # guess: {why}" if why else ""
+    return f"  # guess: {_one_line(why)}" if why else ""
+
+
+def _one_line(comment: str) -> str:
+    """A source's names may hold line breaks, and YAML's reader refuses some characters even in a comment."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in comment)

@@ -123,7 +123,10 @@ def _unfit(table: SourceTable, stream: str, streams: Mapping[str, str]) -> Refus
         fix = f"ALTER TABLE {quoted(table.schema, table.name)} RENAME TO …;"
         return Refused(name, "Kafka has no topic of that name: letters, digits, _ and - alone", fix)
     if not names_a_stream(stream) or list(streams.values()).count(stream) > 1:
-        fix = f"ALTER TABLE {quoted(table.schema, table.name)} RENAME TO …;"
+        fix = (
+            f"write its contract by hand, under another name, with headrace.table: {name}; or "
+            f"ALTER TABLE {quoted(table.schema, table.name)} RENAME TO …;"
+        )
         return Refused(name, f"`{stream}` may not name a stream (or another table's has that name)", fix)
     if names := alike(column.name for column in table.columns):
         why = f"columns {', '.join(names)} differ only in upper and lower case: Debezium takes them for one"

@@ -227,13 +227,13 @@ def _external(settings: Settings) -> list[External]:
     for name, database in databases:
         if database.host:
             address = f"{database.host}:{database.port}/{database.database}"
-            external = _external_database(database)
+            external = external_database(database)
             found.append(External(name, address, lambda external=external: probes.postgres(external)))  # type: ignore[misc]
     return found
 
 
 def _database(given: PostgresSettings, here: Layout, local_database: str, local_role: str) -> PostgresEndpoint:
-    return _external_database(given) if given.host else postgres.endpoint(here, local_database, local_role)
+    return external_database(given) if given.host else postgres.endpoint(here, local_database, local_role)
 
 
 def _replicator(settings: Settings, here: Layout, source: PostgresEndpoint) -> PostgresEndpoint:
@@ -256,7 +256,8 @@ def _mariadb(settings: Settings, user: str, password: SecretStr) -> MariadbEndpo
     )
 
 
-def _external_database(given: PostgresSettings) -> PostgresEndpoint:
+def external_database(given: PostgresSettings) -> PostgresEndpoint:
+    """A database that the settings name."""
     return PostgresEndpoint(
         given.host,
         given.port,

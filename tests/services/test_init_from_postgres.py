@@ -44,8 +44,20 @@ create table "MixedCase" (id int primary key);
 create table bits (id int primary key, flags bit varying);
 create table floating (id real primary key);
 create view everybody as select * from customer;
+create unlogged table passing (id int primary key);
+create table lines (id int primary key, tags text[]);
+create table deferred (id int primary key deferrable);
+create table files (id int primary key);
+create table "x
+status: retired" (id int primary key);
 """
 MADE = {"customer", "order", "visit", "by_index", "MixedCase", "camel", "camel_line"}
+# Written, and what `plan` will want first.
+AHEAD = {
+    "passing": ("the table is unlogged", "SET LOGGED;"),
+    "lines": ("lines.tags: an unchanged large value", "REPLICA IDENTITY FULL;"),
+    "deferred": ("no unique index", "CREATE UNIQUE INDEX"),
+}
 REFUSED = {
     "log": ("no primary key", "ADD PRIMARY KEY"),
     "once": ("no primary key", "REPLICA IDENTITY USING INDEX once_code_key;"),
@@ -53,6 +65,8 @@ REFUSED = {
     "odd name": ("Kafka has no topic", '"odd name" RENAME TO'),
     "bits": ("without how many there are", "column.exclude.list"),
     "floating": ("do not print alike", "a key of integers"),
+    "files": ("may not name a stream", "by hand, under another name"),
+    "x\nstatus: retired": ("Kafka has no topic", "RENAME TO"),
 }
 
 
@@ -99,9 +113,10 @@ def rows(shop: Shop) -> dict[str, dict[str, str]]:
 def test_what_has_a_contract_is_written_and_the_rest_is_refused_with_what_to_type(
     rows: dict[str, dict[str, str]],
 ) -> None:
-    assert {name for name, row in rows.items() if row["contract"] == "written"} == MADE
+    assert {name for name, row in rows.items() if row["contract"] == "written"} == {*MADE, *AHEAD}
+    assert {name for name, row in rows.items() if "`plan` will refuse it" in row["why"]} == {*AHEAD}
     assert {name for name, row in rows.items() if row["contract"] == "refused"} == set(REFUSED)
-    for name, (why, fix) in REFUSED.items():
+    for name, (why, fix) in {**REFUSED, **AHEAD}.items():
         assert why in rows[name]["why"], name
         assert fix in rows[name]["fix"], name
 
@@ -156,6 +171,11 @@ def test_plan_accepts_the_contracts_and_refuses_what_they_must_not_say(
 ) -> None:
     pipeline = load_pipeline(shop.schema, shop.folder)
     planned = plan(pipeline, shop.endpoints, shop.settings)
+    assert {text.partition(":")[0].split(".")[1] for text in planned.refusals} == {*AHEAD}
+    for name in AHEAD:
+        pipeline.stream(name).file.unlink()
+    pipeline = load_pipeline(shop.schema, shop.folder)
+    planned = plan(pipeline, shop.endpoints, shop.settings)
     assert planned.refusals == []
     assert [text for text in planned.warnings if ".camel" in text] == []
     order = pipeline.stream("order").file
@@ -203,3 +223,33 @@ def test_a_name_that_is_no_table_is_refused_before_anything_is_written(shop: Sho
     assert not (tmp_path / "new").exists()
     everybody = shop.init("--tables", f"{shop.schema}.everybody,{shop.schema}.visit_2026", "--json")
     assert [row["why"][:9] for row in json.loads(everybody.stdout)] == ["it is a v", "it is a p"]
+
+
+def test_a_contract_never_takes_the_place_of_another_tables(shop: Shop, tmp_path: Path) -> None:
+    shop.run(f"create schema {shop.schema}_b; create table {shop.schema}_b.customer (id int primary key)")
+    try:
+        out = ["--out", str(tmp_path), "--json", "--force"]
+        assert shop.init("--tables", f"{shop.schema}.customer", *out).exit_code == 0
+        file = tmp_path / "customer.yaml"
+        written = file.read_text()
+        other = shop.init("--tables", f"{shop.schema}_b.customer", *out)
+        assert other.exit_code == 1
+        (row,) = json.loads(other.stdout)
+        assert (row["contract"], row["why"]) == ("refused", f"{file} is the contract of {shop.schema}.customer")
+        assert file.read_text() == written
+        ours = file.rename(tmp_path / "buyers.yaml")
+        (row,) = json.loads(shop.init("--tables", f"{shop.schema}.customer", *out).stdout)
+        assert (row["contract"], row["file"]) == ("kept", str(ours))
+        assert not file.exists()
+    finally:
+        shop.run(f"drop schema {shop.schema}_b cascade")
+
+
+def test_a_folder_that_cannot_be_written_is_no_contract_of_any_table(shop: Shop, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    out = ["--out", str(tmp_path / "file" / "contracts")]
+    refused = shop.init("--tables", f"{shop.schema}.customer", *out, "--json")
+    assert refused.exit_code == 1, refused.exception
+    (row,) = json.loads(refused.stdout)
+    assert row["contract"] == "refused"
+    assert "cannot be written: Not a directory" in row["why"]

@@ -14,6 +14,7 @@ from connectors import mariadb
 from connectors.finding import Finding
 from connectors.mariadb_checks import check
 from contracts.endpoints import MariadbEndpoint
+from contracts.errors import ServiceUnavailable
 from contracts.stream import Column, Pipeline, Stream, TableSource
 from headrace.proof_mariadb import mariadb_side
 from tests.services.mariadb_server import run
@@ -171,3 +172,23 @@ def test_a_zero_date_that_came_in_all_the_same_is_not_taken_for_none(
             cursor.execute(f"REPLACE INTO {database}.t VALUES (1, {zero})")
         sides.append(mariadb_side(mariadb_owner, stream))
     assert len(set(sides)) == len(sides)
+
+
+def test_what_is_locked_or_broken_off_is_an_outage(
+    mariadb_owner: MariadbEndpoint, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mariadb, "LOCK_WAIT_S", 1)
+    run(mariadb_owner, f"CREATE TABLE {database}.t (id bigint PRIMARY KEY, day date)")
+    with mariadb.connected(mariadb_owner) as other:
+        other.execute(f"LOCK TABLES {database}.t WRITE")
+        with pytest.raises(ServiceUnavailable, match="Lock wait timeout"):
+            findings(mariadb_owner, database, Column("day", "date"))
+    with pytest.raises(ServiceUnavailable, match="MariaDB broke off"):
+        _killed(mariadb_owner)
+
+
+def _killed(owner: MariadbEndpoint) -> None:
+    with mariadb.connected(owner) as cursor, mariadb.connected(owner) as other:
+        cursor.execute("SELECT connection_id()")
+        other.execute("KILL %s", cursor.fetchone())
+        cursor.execute("SELECT 1")

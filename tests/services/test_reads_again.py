@@ -74,8 +74,14 @@ def test_a_condition_that_postgres_refuses_is_not_asked_for(shop: Shop) -> None:
     assert about_rows(shop.endpoints, shop.pipeline, table, "price > 3") > 0
     with pytest.raises(Fatal, match="does not exist"):
         about_rows(shop.endpoints, shop.pipeline, table, "prize > 3")
-    with pytest.raises(Fatal):
-        about_rows(shop.endpoints, shop.pipeline, table, "true); delete from orders; select (1")
+    for more in (
+        "true); delete from orders; select (1",
+        # Out of the transaction that only reads.
+        "true); commit; create table public.not_asked_for (id int); select (1",
+        f"true) union all select * from {table} where (true",
+    ):
+        with pytest.raises(Fatal, match="does not take the condition"):
+            about_rows(shop.endpoints, shop.pipeline, table, more)
 
 
 def slot_of(shop: Shop) -> str:

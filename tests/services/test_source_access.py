@@ -14,12 +14,13 @@ import pytest
 from psycopg2.errors import InsufficientPrivilege
 from pydantic import SecretStr
 
-from connectors import source
-from connectors.plan import apply
+from connectors import source, source_rows
+from connectors.plan import Plan, apply
+from connectors.postgres_plan import _plan_source
 from connectors.source_catalog import read_tables
 from connectors.source_checks import Finding, check
 from contracts.endpoints import Endpoints, PostgresEndpoint
-from contracts.errors import ServiceUnavailable
+from contracts.errors import PlanRefused, ServiceUnavailable
 from contracts.settings import Settings
 from contracts.stream import Column, Pipeline, Stream, TableSource
 from headrace.proof import postgres_side
@@ -167,3 +168,91 @@ def test_a_server_that_ends_a_comparison_is_named(administrator: PostgresEndpoin
                 compared.result(timeout=30)
         finally:
             cursor.execute(f"DROP SCHEMA {name} CASCADE")
+
+
+def test_a_table_that_somebody_keeps_locked_holds_nothing_up(
+    administrator: PostgresEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "LOCK_WAIT_S", 1)
+    monkeypatch.setattr(source_rows, "LOOK_MS", 500)
+    name = f"locked_{uuid4().hex[:8]}"
+    columns = (Column("id", "int"), Column("note", "string"))
+    stream = Stream(name, "t", f"{name}.{name}.t", TableSource(name, "t"), columns, ("id",), file=Path("t.yaml"))
+    pipeline = Pipeline(name, (stream,), Path(), Path(), Path())
+    with as_role(administrator) as cursor, closing(psycopg2.connect(**administrator.dsn())) as other:
+        cursor.execute(
+            f"CREATE SCHEMA {name}; CREATE TABLE {name}.t (id int PRIMARY KEY, note text) PARTITION BY RANGE (id); "
+            f"CREATE TABLE {name}.t_1 PARTITION OF {name}.t FOR VALUES FROM (0) TO (9); "
+            f"CREATE PUBLICATION {name} FOR TABLE {name}.t"
+        )
+        try:
+            other.cursor().execute(f"LOCK TABLE {name}.t")
+            with source.connected(administrator) as connection:
+                described = read_tables(connection, names=[f"{name}.t"])
+                found = check(connection, pipeline, described, slot="none", role=administrator.user)
+            assert "could not be searched" in "".join(one.what for one in found if one.table)
+            with pytest.raises(ServiceUnavailable, match="locked by somebody else"):
+                source.grant(administrator, administrator, name, [stream.table_source])
+        finally:
+            other.rollback()
+            cursor.execute(f"DROP PUBLICATION {name}; DROP SCHEMA {name} CASCADE")
+
+
+def test_a_connection_that_the_server_ends_is_an_outage(administrator: PostgresEndpoint) -> None:
+    with (
+        pytest.raises(ServiceUnavailable, match="Postgres broke off"),
+        source.connected(administrator) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+WHOLE = "WITH (publish_via_partition_root = true, publish_generated_columns = stored)"
+
+
+def test_a_publication_that_somebody_made_of_parts_is_made_whole(administrator: PostgresEndpoint) -> None:
+    name = f"parts_{uuid4().hex[:8]}"
+    tables = [TableSource(name, "t")]
+    with as_role(administrator) as cursor:
+        cursor.execute(f"CREATE SCHEMA {name}; CREATE TABLE {name}.t (id int PRIMARY KEY, note text)")
+        try:
+            for part in ("WHERE (id > 3)", "(id)"):
+                cursor.execute(f"CREATE PUBLICATION {name} FOR TABLE {name}.t {part} {WHOLE}")
+                with source.connected(administrator) as connection:
+                    found = source.access(connection, administrator.user, name, tables)
+                    assert found.missing(tables) == [f"publish all rows and columns of {name}.t"]
+                    assert found.published == frozenset(), "so that it is read again"
+                source.grant(administrator, administrator, name, tables)
+                with source.connected(administrator) as connection:
+                    assert source.access(connection, administrator.user, name, tables).missing(tables) == []
+                cursor.execute(f"DROP PUBLICATION {name}")
+        finally:
+            cursor.execute(f"DROP PUBLICATION IF EXISTS {name}; DROP SCHEMA {name} CASCADE")
+
+
+def test_a_publication_for_all_tables_is_refused_before_apply_fails(
+    administrator: PostgresEndpoint, endpoints: Endpoints
+) -> None:
+    name = f"all_{uuid4().hex[:8]}"
+    stream = Stream(name, "t", f"{name}.{name}.t", TableSource(name, "t"), (Column("id", "int"),), ("id",))
+    pipeline = Pipeline(name, (stream,), Path(), Path(), Path())
+    superuser = replace(endpoints, source=administrator, replicator=administrator)
+    with as_role(administrator) as cursor:
+        cursor.execute(f"CREATE SCHEMA {name}; CREATE TABLE {name}.t (id int PRIMARY KEY)")
+        cursor.execute(f"CREATE PUBLICATION {name} FOR ALL TABLES {WHOLE}")
+        try:
+            with source.connected(administrator) as connection:
+                described = read_tables(connection, names=[f"{name}.t"])
+            planned = Plan(name)
+            _plan_source(planned, pipeline, superuser, described, {"publication.name": name, "slot.name": name})
+            assert [change.kind for change in planned.changes] == []
+            assert f"  DROP PUBLICATION {name};" in "\n".join(planned.refusals)
+        finally:
+            cursor.execute(f"DROP PUBLICATION {name}; DROP SCHEMA {name} CASCADE")
+
+
+def test_what_an_owner_may_not_do_is_told_without_the_passwords_verifier(endpoints: Endpoints) -> None:
+    role = replace(endpoints.replicator, user=f"new_{uuid4().hex[:8]}", password=SecretStr("its own"))
+    with pytest.raises(PlanRefused, match="permission denied to create role") as refused:
+        source.grant(endpoints.source, role, role.user, [TableSource("public", "none")])
+    assert "SCRAM" not in str(refused.value)

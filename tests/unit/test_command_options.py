@@ -10,13 +10,15 @@ from click.testing import CliRunner
 
 from connectors.load import header, run_sql_file
 from contracts.endpoints import PostgresEndpoint
-from contracts.errors import Fatal
-from contracts.settings import Settings
+from contracts.errors import Fatal, ServiceUnavailable
+from contracts.settings import PostgresSettings, Settings
 from headrace.app import App
 from headrace.commands.ask import quarantine_list, quarantine_show, sql
 from headrace.commands.move import generate, load
 from headrace.commands.process import replay, run
 from headrace.commands.prove import demo, verify
+from headrace.commands.reread import resnapshot
+from headrace.init_tables import endpoint_of, init_tables
 
 DAY = "--batch-date=2026-01-05"
 WRONG: list[tuple[click.Command, list[str], str]] = [
@@ -35,6 +37,7 @@ WRONG: list[tuple[click.Command, list[str], str]] = [
     (quarantine_list, ["--limit", "-1"], "--limit"),
     (quarantine_show, ["courses", "1", "--partition", "-1"], "--partition"),
     (load, ["ddl.SQL", "--table", "t"], "names its tables itself"),
+    *[(resnapshot, ["courses", "--where", where], "--where is empty") for where in ("", " ")],
 ]
 
 
@@ -44,7 +47,8 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> App:
         raise AssertionError("it went on")
 
     # Without the refusal these would start real parts.
-    for function in ("demo.run_demo", "sample.generate_sample", "running.run_forever", "replaying.replay_range"):
+    functions = ("demo.run_demo", "sample.generate_sample", "running.run_forever", "replaying.replay_range")
+    for function in (*functions, "rereading.read_streams_again"):
         monkeypatch.setattr(f"headrace.{function}", touched)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "latin.sql").write_bytes(b"select '\xe9'")
@@ -79,3 +83,16 @@ def test_a_sql_file_that_is_no_utf8_is_fatal(tmp_path: Path) -> None:
     (tmp_path / "x.sql").write_bytes(b"select '\xe9'")
     with pytest.raises(Fatal, match=r"x\.sql is not UTF-8"):
         run_sql_file(PostgresEndpoint("nowhere", 1, "d", "u", None), tmp_path / "x.sql")  # type: ignore[arg-type]
+
+
+def test_contracts_of_your_own_source_need_no_kafka(tmp_path: Path) -> None:
+    own = PostgresSettings(host="127.0.0.1", port=1, database="shop", user="owner")
+    app = App(Settings(source=own, data_dir=tmp_path))
+    with pytest.raises(ServiceUnavailable, match="Postgres did not accept the connection"):
+        init_tables(app, [], "public", "", tmp_path, force=False, dry_run=True)
+
+
+@pytest.mark.parametrize("place", ["h:notaport", "h:0", "h:65536", "h,i:5432"])
+def test_a_url_with_no_one_place_is_none(place: str) -> None:
+    with pytest.raises(Fatal, match="one host and one port"):
+        endpoint_of(f"postgresql://user@{place}/shop")

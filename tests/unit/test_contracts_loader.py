@@ -131,6 +131,15 @@ WRONG = {
     "a table with a file's format": (TABLE, C, "a table has no `headrace.fileFormat`"),
     "a version that is no column": (("value: changed_at", "value: changed"), C, "no column"),
     "a partition that is not the unit": (("timestamp}", "timestamp, partitioned: true}"), "name: day", "two columns"),
+    "a name that YAML takes for a no": (("name: code", "name: no"), "name: no", "'no', in quotes"),
+    "a field that YAML takes for a number": ((*TOPIC[:1], TOPIC[1] + "1_0}"), "1_0", "'1_0', in quotes"),
+    "a freshness that is no number": (("value: 2, unit", "value: .nan, unit"), "", "freshness is nan"),
+    "a freshness without end": (("value: 2, unit", "value: .inf, unit"), "", "freshness is inf"),
+    "more days than Kafka counts": (
+        ("{property: other.tool, value: kept}", "{property: headrace.retentionDays, value: 99999999999}"),
+        "",
+        "headrace.retentionDays",
+    ),
     "an unknown freshness unit": (("unit: m", "unit: fortnight"), "", "unit: s"),
     "a rule on an unknown column": (("line_no < 3", "lineno < 3"), "", "'lineno', which is no column"),
     "a rule that is no SQL": (("line_no < 3", "line_no < (3"), "", "is not Spark SQL"),
@@ -247,6 +256,10 @@ def test_two_streams_of_one_topic_a_strange_file_and_a_missing_pipeline_are_refu
         "customProperties:\n", "customProperties:\n  - {property: headrace.topic, value: shop.files.orders}\n", 1
     ), encoding="utf-8")  # fmt: skip
     with pytest.raises(ContractError, match=r"the topic `shop\.files\.orders`, as a\.yaml"):
+        load_pipeline("shop", tmp_path)
+    text = (folder / "b.yaml").read_text(encoding="utf-8")
+    (folder / "b.yaml").write_text(text.replace("value: shop.files.orders", "value: shop.files_orders"))
+    with pytest.raises(ContractError, match=r"for Kafka the same as `shop\.files\.orders`, as a\.yaml"):
         load_pipeline("shop", tmp_path)
     (folder / "b.yaml").write_text("kind: Recipe\n")
     with pytest.raises(ContractError, match="kind `Recipe` is unknown"):

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import socket
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from connectors import debezium, mariadb_connector, topics
+from connectors import debezium, mariadb, mariadb_connector, topics
 from connectors.mariadb import Access, role_statements
 from connectors.mariadb_checks import unencrypted
 from connectors.mariadb_position import reached, sequence_numbers
 from contracts.endpoints import MariadbEndpoint
-from contracts.errors import ContractError
+from contracts.errors import ContractError, ServiceUnavailable
 from contracts.loader import load_pipeline
 from contracts.settings import MariadbSettings, Settings
 from contracts.stream import Column, Pipeline, Stream, TableSource
@@ -214,3 +215,14 @@ def test_a_connection_over_a_network_that_is_not_encrypted_is_told(
     (pipeline.connectors_dir / "mariadb.json").write_text(json.dumps(own))
     found = unencrypted(render(pipeline, replace(REPLICATOR, host=host, sslmode=sslmode)))
     assert ["sslmode: verify-full" in one.fix and one.level == "warning" for one in found] == [True] * warned
+
+
+def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mariadb, "CONNECT_S", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent_one = MariadbEndpoint("127.0.0.1", silent.getsockname()[1], "owner", SecretStr("its own"))
+        with pytest.raises(ServiceUnavailable, match="did not accept the connection") as refused:
+            mariadb.connected(silent_one).__enter__()
+        with pytest.raises(ServiceUnavailable):
+            mariadb.access(silent_one)
+    assert "its own" not in str(refused.value)

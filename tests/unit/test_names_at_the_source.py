@@ -193,3 +193,23 @@ def test_a_drafted_contract_has_names_of_its_own_and_says_those_of_the_table(tmp
     (alike,) = draft_tables([table("Pet", found("id", "bigint", 1), found("ID", "bigint"))], "shop")[1]
     assert "Debezium takes them for one" in alike.why
     assert alike.fix == 'ALTER TABLE public."Pet" RENAME COLUMN "ID" TO …;'
+
+
+def test_no_name_or_comment_of_the_source_writes_a_line_of_its_contract(tmp_path: Path) -> None:
+    evil = "x\nstatus: retired #"
+    odd = table(
+        "Pet",
+        found("id", "bigint", 1),
+        replace(found(evil, f'"{evil}"'), kind="c"),
+        found(f"{evil}2", "time without time zone"),
+        replace(found("\x01\u2028\x85", "text"), description="two\n---\nlines\t"),
+    )
+    drafts, refused = draft_tables([replace(odd, description="a\r\n...\nb")], "shop")
+    assert refused == []
+    text = drafts["public.Pet"].text
+    assert [line for line in text.splitlines() if line.lstrip().startswith("status")] == ["status: draft"]
+    file = tmp_path / "pet.yaml"
+    file.write_text(text, encoding="utf-8")
+    pet = load_stream(file, "shop")
+    assert [column.source_name for column in pet.columns] == ["id", f"{evil}2", "\x01\u2028\x85"]
+    assert (pet.description, pet.columns[2].description) == ("a\r\n...\nb", "two\n---\nlines")
