@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import ssl
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ SERVER_PRIVILEGES = ("RELOAD", "SHOW DATABASES", "REPLICATION SLAVE", "BINLOG MO
 DATABASE_PRIVILEGES = ("SELECT", "LOCK TABLES")
 _OLD_NAMES = {"REPLICATION CLIENT": "BINLOG MONITOR", "REPLICATION REPLICA": "REPLICATION SLAVE"}
 _ACCESS_DENIED, _NOT_ALLOWED = 1045, (1044, 1142, 1227, 1410)
+_OPTION_PREVENTS = 1290
 _GRANT = re.compile(r"GRANT (?P<what>.+) ON (?P<where>\*|`(?:[^`]|``)+`)\.\* TO ")
 
 
@@ -177,17 +179,27 @@ def databases(pipeline: Pipeline) -> list[str]:
 def grant(owner: MariadbEndpoint, replicator: MariadbEndpoint, names: list[str]) -> None:
     """Runs `mariadb_role.sql` for each database. May be repeated; MariaDB keeps what was granted before an error.
 
-    PlanRefused if the owner lacks a privilege, with the command for somebody who has it.
+    The password goes as what the server keeps of one: its binlog, which replicas and Debezium read, and its general log
+    have the statement word by word.
+
+    PlanRefused if the owner lacks a privilege, with the command for somebody who has it, or if the server runs with an
+    option that forbids it.
     """
     statements = role_statements()
     with connected(owner) as cursor:
         for database in names:
-            values = (replicator.user, replicator.password.get_secret_value(), database)
+            values = (replicator.user, _hashed(replicator.password.get_secret_value()), database)
             try:
                 cursor.execute("SET @role = %s, @password = %s, @database = %s", values)
                 for statement in statements:
                     cursor.execute(statement)
             except pymysql.MySQLError as error:
+                if error.args[0] == _OPTION_PREVENTS:
+                    raise PlanRefused(
+                        f"MariaDB cannot be prepared: {error.args[-1]}",
+                        state="What was granted before stays.",
+                        next_step="let the server run without that option, then `headrace apply` again",
+                    ) from error
                 if error.args[0] not in (*_NOT_ALLOWED, _ACCESS_DENIED):
                     raise
                 raise PlanRefused(
@@ -196,9 +208,17 @@ def grant(owner: MariadbEndpoint, replicator: MariadbEndpoint, names: list[str])
                     next_step=(
                         'let a user who may create users and grant run, for each database: mariadb -e "SET @role = '
                         f"'{replicator.user}', @password = '', @database = '{database}'; SOURCE {ROLE_SCRIPT.name}\"; "
-                        "then SET PASSWORD FOR the role"
+                        f"then, in mariadb: SET PASSWORD FOR '{replicator.user}'@'%' = PASSWORD('…');"
                     ),
                 ) from error
+
+
+def _hashed(password: str) -> str:
+    """As MariaDB's PASSWORD()."""
+    if not password:
+        return ""
+    once = hashlib.sha1(password.encode(), usedforsecurity=False).digest()
+    return "*" + hashlib.sha1(once, usedforsecurity=False).hexdigest().upper()
 
 
 def role_statements() -> list[str]:

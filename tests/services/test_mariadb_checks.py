@@ -14,6 +14,7 @@ from connectors import mariadb
 from connectors.finding import Finding
 from connectors.mariadb_checks import check
 from contracts.endpoints import MariadbEndpoint
+from contracts.errors import PlanRefused
 from contracts.stream import Column, Pipeline, Stream, TableSource
 from headrace.proof_mariadb import mariadb_side
 from tests.services.mariadb_server import run
@@ -151,6 +152,39 @@ def test_the_role_is_made_with_what_it_needs_and_no_more(mariadb_owner: MariadbE
         with pytest.raises(Exception, match="denied"):
             cursor.execute(f"INSERT INTO {database}.t VALUES (1)")
     run(mariadb_owner, f"DROP USER {role.user}@'%'")
+
+
+def test_no_log_of_the_server_has_the_password_of_the_role(
+    mariadb_owner: MariadbEndpoint, database: str, tmp_path: Path
+) -> None:
+    role = replace(mariadb_owner, user=f"reader_{uuid4().hex[:8]}", password=SecretStr("Told nobody'\\7"))
+    run(mariadb_owner, f"SET GLOBAL general_log_file = '{tmp_path / 'general.log'}';\nSET GLOBAL general_log = ON")
+    mariadb.grant(mariadb_owner, role, [database])
+    run(mariadb_owner, "SET GLOBAL general_log = OFF")
+    with mariadb.connected(mariadb_owner) as cursor:
+        cursor.execute("SHOW BINARY LOGS")
+        newest = cursor.fetchall()[-1][0]
+        cursor.execute("SHOW BINLOG EVENTS IN %s", (newest,))
+        logged = "\n".join(str(row[-1]) for row in cursor.fetchall())
+    general = (tmp_path / "general.log").read_text("utf-8")
+    for text in (logged, general):
+        assert f"'{role.user}'" in text
+        assert "Told nobody" not in text
+    assert mariadb.access(role).missing([database]) == []
+    run(mariadb_owner, f"DROP USER {role.user}@'%'")
+
+
+def test_a_server_that_takes_no_such_statement_is_told(mariadb_owner: MariadbEndpoint, database: str) -> None:
+    ours = replace(mariadb_owner, user=f"owner_{uuid4().hex[:8]}", password=SecretStr("ours"))
+    mariadb.grant(mariadb_owner, ours, [database])
+    run(mariadb_owner, f"GRANT CREATE USER ON *.* TO {ours.user}@'%' WITH GRANT OPTION;\nSET GLOBAL read_only = ON")
+    try:
+        with pytest.raises(PlanRefused, match="read-only") as refused:
+            mariadb.grant(ours, replace(ours, user="reader"), [database])
+        assert "may not" not in refused.value.what
+        assert "headrace apply" in refused.value.next_step
+    finally:
+        run(mariadb_owner, f"SET GLOBAL read_only = OFF;\nDROP USER {ours.user}@'%'")
 
 
 def test_a_zero_date_that_came_in_all_the_same_is_not_taken_for_none(
