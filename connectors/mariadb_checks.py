@@ -182,7 +182,7 @@ def _unreadable(cursor: Cursor, databases: list[str]) -> list[Finding]:
             table=table,
             column=column,
             found=kind,
-            fix=f"ALTER TABLE {quoted(table)} MODIFY `{column}` varchar(45);",
+            fix=f"ALTER TABLE {quoted(table)} MODIFY {quoted_name(column)} varchar(45);",
         )
         for table, column, kind in cursor.fetchall()
     ]
@@ -273,7 +273,8 @@ def compare(stream: Stream, table: CatalogTable) -> list[Finding]:
             table=table.name,
             declared="ON DELETE RESTRICT ON UPDATE RESTRICT",
             found=f"{name} {rules}",
-            fix=f"ALTER TABLE {quoted(table.name)} DROP FOREIGN KEY `{name}`, ADD CONSTRAINT … ;  -- without {rules}",
+            fix=f"ALTER TABLE {quoted(table.name)} DROP FOREIGN KEY {quoted_name(name)}, ADD CONSTRAINT … ;  "
+            f"-- without {rules}",
         )
         for name, rules in table.cascades.items()
     ]
