@@ -89,6 +89,10 @@ def test_an_override_as_the_documentation_shows_it_is_taken(tmp_path: Path) -> N
         ("exactly.once.support", "requested"),
         ("table.include.list", "other.table"),
         ("database.password", "hunter2"),
+        ("s3.secret.key", "hunter2"),
+        ("producer.override.sasl.jaas.config", "ScramLoginModule required username=u password='hunter2';"),
+        ("value.converter.schema.registry.url", "https://me:hunter2@registry"),
+        ("producer.override.ssl.keystore.key", "-----BEGIN ENCRYPTED PRIVATE KEY-----hunter2"),
     ],
 )
 def test_an_override_that_breaks_a_guarantee_is_refused_with_its_line(tmp_path: Path, name: str, value: str) -> None:
@@ -97,6 +101,23 @@ def test_an_override_that_breaks_a_guarantee_is_refused_with_its_line(tmp_path: 
         render(pipeline(tmp_path))
     assert refused.value.line == 3
     assert name in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("database.password", "${file:/etc/secrets:debezium}"),
+        (
+            "producer.override.sasl.jaas.config",
+            "ScramLoginModule required password='${file:/etc/secrets:k}';",
+        ),
+        ("value.converter.schema.registry.url", "https://registry:8081/a@b"),
+    ],
+)
+def test_a_reference_to_a_secret_is_taken(tmp_path: Path, name: str, value: str) -> None:
+    write(tmp_path, json.dumps({name: value}))
+    assert render(pipeline(tmp_path))[name] == value
 
 
 def test_a_topic_that_debezium_would_not_write_is_refused(tmp_path: Path) -> None:
