@@ -24,7 +24,7 @@ MIB = 2**20
 ORDERS = Stream("shop", "orders", "shop.s.orders", TableSource("s", "orders"), (Column("id", "bigint"),), ("id",))
 ROLE = PostgresEndpoint("db", 5432, "shop", "replicator", SecretStr(""))
 ENDPOINTS = Endpoints("kafka:1", "http://connect:1", "", "", ROLE, ROLE, ROLE, "", 0)
-SLOT = Slot("reserved", 100, 200, MIB, 900, None, "Debezium Streaming", "replicator", 7)
+SLOT = Slot("reserved", 100, 200, MIB, 900, "Debezium Streaming", "replicator", 7)
 BEATS = {"heartbeat.interval.ms": "10000", "heartbeat.action.query": "SELECT 1"}
 RUNS = Reader(ConnectorStatus("RUNNING", ("RUNNING",), ""), BEATS, 200)
 FAILED = replace(RUNS, status=ConnectorStatus("RUNNING", ("FAILED",), "Boom"))
