@@ -44,9 +44,12 @@ def connected(endpoint: MariadbEndpoint, kind: type[Cursor] = Cursor) -> Iterato
     except pymysql.err.OperationalError as error:
         raise _refused(endpoint, error) from error
     try:
-        with connection.cursor(kind) as cursor:
-            yield cursor
+        yield connection.cursor(kind)
     finally:
+        # Else pymysql reads the rest of an unbuffered result, also of a connection that is lost: its AttributeError
+        # would stand for what had happened.
+        if (left := getattr(connection, "_result", None)) is not None:
+            left.unbuffered_active = False
         connection.close()
 
 

@@ -10,24 +10,40 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
+import pymysql
 from pymysql.cursors import SSCursor
 
 from connectors import mariadb
 from connectors.mariadb_checks import quoted, quoted_name
 from contracts.canonical import fingerprint_python, hash_python
 from contracts.endpoints import MariadbEndpoint
+from contracts.errors import ServiceUnavailable
 from contracts.spark_types import SparkType, parse_type
 from contracts.stream import Stream
 from headrace.findings import Side
 
 _Read = Callable[[object], object]
+# The client's own errors, as for a lost connection, begin there. The others: a shutdown, a KILL of query or connection.
+_FIRST_OF_THE_CLIENT = 2000
+_BROKEN_OFF = (1053, 1317, 1927)
 
 
 def mariadb_side(endpoint: MariadbEndpoint, stream: Stream) -> Side:
-    """Rows and fingerprint of a MariaDB table; every row of it goes through this process."""
+    """Rows and fingerprint of a MariaDB table; every row of it goes through this process. ServiceUnavailable if the
+    server does not answer to the end."""
     stream = stream.at_source
     digest = hash_python(stream.columns)
-    return fingerprint_python(digest(row) for row in _rows(endpoint, stream))
+    try:
+        return fingerprint_python(digest(row) for row in _rows(endpoint, stream))
+    except pymysql.err.OperationalError as error:
+        if error.args[0] < _FIRST_OF_THE_CLIENT and error.args[0] not in _BROKEN_OFF:
+            raise
+        raise ServiceUnavailable(
+            f"MariaDB did not finish the comparison of {stream.table_source.qualified}: {error.args[-1]}",
+            state="Nothing was changed.",
+            next_step="see what it says, and that it runs; then ask again",
+            host=f"{endpoint.host}:{endpoint.port}",
+        ) from error
 
 
 def _rows(endpoint: MariadbEndpoint, stream: Stream) -> Iterator[Mapping[str, object]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -14,7 +16,7 @@ from connectors import mariadb
 from connectors.finding import Finding
 from connectors.mariadb_checks import check
 from contracts.endpoints import MariadbEndpoint
-from contracts.errors import PlanRefused
+from contracts.errors import PlanRefused, ServiceUnavailable
 from contracts.stream import Column, Pipeline, Stream, TableSource
 from headrace.proof_mariadb import mariadb_side
 from tests.services.mariadb_server import run
@@ -205,3 +207,20 @@ def test_a_zero_date_that_came_in_all_the_same_is_not_taken_for_none(
             cursor.execute(f"REPLACE INTO {database}.t VALUES (1, {zero})")
         sides.append(mariadb_side(mariadb_owner, stream))
     assert len(set(sides)) == len(sides)
+
+
+def test_a_server_that_goes_away_while_a_table_is_compared_is_no_difference(
+    mariadb_owner: MariadbEndpoint, database: str
+) -> None:
+    run(mariadb_owner, f"CREATE TABLE {database}.t (id bigint PRIMARY KEY)")
+    run(mariadb_owner, f"INSERT INTO {database}.t SELECT seq FROM {database}.seq_1_to_2000000")
+    (stream,) = part(database, "t").streams
+    with ThreadPoolExecutor(1) as pool, mariadb.connected(mariadb_owner) as cursor:
+        side = pool.submit(mariadb_side, mariadb_owner, stream)
+        reading = f"SELECT id FROM information_schema.PROCESSLIST WHERE info LIKE 'SELECT `id` FROM `{database}`%'"
+        while not side.done() and not cursor.execute(reading):
+            time.sleep(0.01)
+        (thread,) = cursor.fetchone() or (0,)
+        cursor.execute(f"KILL {thread}")
+        with pytest.raises(ServiceUnavailable, match=f"did not finish the comparison of {database}.t"):
+            side.result()
