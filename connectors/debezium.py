@@ -71,7 +71,6 @@ DEFAULTS: Mapping[str, str] = {
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,49}")
 _PLACEHOLDER = "unavailable.value.placeholder"
-_EXCLUDED = "column.exclude.list"
 _KEYS = "message.key.columns"
 _FROM_CONTRACTS = ("topic.prefix", "table.include.list", "schema.include.list", _KEYS)
 
@@ -185,8 +184,8 @@ def _leaving_out(unsent: Sequence[str], found: dict[str, str]) -> dict[str, str]
     """The overrides, with those columns excluded besides the ones that they exclude."""
     if not unsent or "column.include.list" in found:  # Debezium takes one of the two lists
         return found
-    listed = [re.escape(name).replace(",", r"\,") for name in unsent]
-    return {**found, _EXCLUDED: ",".join(filter(None, (found.get(_EXCLUDED, ""), *listed)))}
+    listed = map(from_file.expression, unsent)
+    return {**found, from_file.EXCLUDED: ",".join(filter(None, (found.get(from_file.EXCLUDED, ""), *listed)))}
 
 
 def placeholder(running: Mapping[str, str] | None, kept_in: Path) -> str:

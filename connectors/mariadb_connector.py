@@ -9,7 +9,8 @@ import re
 import zlib
 from collections.abc import Mapping
 
-from connectors import debezium, overrides
+from connectors import debezium
+from connectors import overrides as from_file
 from contracts.endpoints import MariadbEndpoint
 from contracts.stream import Pipeline
 
@@ -106,8 +107,13 @@ def render(
         "signal.kafka.bootstrap.servers": kafka,
         "signal.kafka.groupId": f"headrace-{part.name}-signals",
         "notification.sink.topic.name": debezium.notifications_topic(part),
-        **overrides.read(part.connectors_dir / FILE, PROMISES, _FROM_CONTRACTS),
+        **overrides(part),
     }
+
+
+def overrides(part: Pipeline) -> dict[str, str]:
+    """What `connectors/<pipeline>/mariadb.json` adds or changes. Raises as `overrides.read`."""
+    return from_file.read(part.connectors_dir / FILE, PROMISES, _FROM_CONTRACTS)
 
 
 def _encryption(replicator: MariadbEndpoint, truststore: str) -> dict[str, str]:

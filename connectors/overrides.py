@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from contracts.errors import ContractError
 
+EXCLUDED = "column.exclude.list"
 # A config is shown to all who may ask Connect. A secret may stand in the middle of a value: Kafka's JAAS, a URL, a PEM.
 _SECRET_NAME = re.compile("password|secret")
 _SECRET_VALUE = re.compile(
@@ -56,6 +58,31 @@ def read(file: Path, promises: Mapping[str, str], declared: Collection[str]) -> 
                 f"{name} has a secret in its value", file=file, line=line, write=f"{_REFERENCE} in the secret's place"
             )
     return config
+
+
+def expression(name: str) -> str:
+    """A name as one of those lists has it: a regular expression, in which a comma would part the list."""
+    return re.escape(name).replace(",", r"\,")
+
+
+def left_out(config: Mapping[str, str], table: str, columns: Iterable[str]) -> list[str]:
+    """Those of the columns of `schema.table` of which Debezium sends nothing, by a config's list of columns. What Java
+    alone takes for a regular expression matches nothing here."""
+    only, never = _expressions(config.get("column.include.list", "")), _expressions(config.get(EXCLUDED, ""))
+    return [
+        column
+        for column in columns
+        if any(one.fullmatch(f"{table}.{column}") for one in never)
+        or (only and not any(one.fullmatch(f"{table}.{column}") for one in only))
+    ]
+
+
+def _expressions(listed: str) -> list[re.Pattern[str]]:
+    found = []
+    for one in re.split(r"(?<!\\),", listed):
+        with suppress(re.error):
+            found += [re.compile(one.strip(), re.IGNORECASE)] if one.strip() else []
+    return found
 
 
 def line_of(text: str, name: str) -> int | None:

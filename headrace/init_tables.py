@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -70,7 +70,7 @@ def init_tables(
         raise Fatal(f"schema {schema} of database {endpoint.database} has no table", next_step="--schema or --tables")
     if out.exists() and not out.is_dir():
         raise Fatal(f"{out} is no folder", state="Nothing was written.", next_step="--out names the folder")
-    drafts, refused = draft_tables(tables, app.settings.pipeline, list(_excluded(app)))
+    drafts, refused = draft_tables(tables, app.settings.pipeline, _connector_config(app))
     reasons = {one.table: one for one in refused}
     results = []
     for table in tables:
@@ -120,9 +120,8 @@ def endpoint_of(url: str) -> PostgresEndpoint:
     )
 
 
-def _excluded(app: App) -> Iterator[str]:
-    """What the pipeline's own connector settings leave out, as regular expressions of schema.table.column."""
+def _connector_config(app: App) -> dict[str, str]:
+    """The pipeline's own connector settings, also before there is a contract."""
     root = app.settings.pipeline_dir or Path(debezium.__file__).parent.parent
     folder = root / "connectors" if app.settings.pipeline_dir else root / "connectors" / app.settings.pipeline
-    config = debezium.overrides(Pipeline(app.settings.pipeline, (), folder, folder, folder))
-    yield from (one.strip() for one in config.get("column.exclude.list", "").split(",") if one.strip())
+    return debezium.overrides(Pipeline(app.settings.pipeline, (), folder, folder, folder))

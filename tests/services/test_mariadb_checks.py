@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from pydantic import SecretStr
 
 from connectors import mariadb
 from connectors.finding import Finding
-from connectors.mariadb_checks import check
+from connectors.mariadb_checks import changed, check
 from contracts.endpoints import MariadbEndpoint
 from contracts.errors import PlanRefused, ServiceUnavailable
 from contracts.stream import Column, Pipeline, Stream, TableSource
@@ -139,6 +140,18 @@ CREATE TABLE {database}.odd (id bigint PRIMARY KEY, ip inet6)""",
     (keyless,) = [one for one in findings(mariadb_owner, database, table="keyless") if one.table.endswith("keyless")]
     run(mariadb_owner, keyless.fix)
     assert [one for one in findings(mariadb_owner, database, table="keyless") if one.table.endswith("keyless")] == []
+
+
+def test_a_column_that_the_connector_leaves_out_is_no_news(
+    mariadb_owner: MariadbEndpoint, database: str, tmp_path: Path
+) -> None:
+    run(mariadb_owner, f"CREATE TABLE {database}.t (id bigint PRIMARY KEY, note text)")
+    declared = replace(part(database, "t"), connectors_dir=tmp_path)
+    with mariadb.connected(mariadb_owner) as cursor:
+        assert [one.column for one in changed(cursor, declared)] == ["note"]
+        (tmp_path / "mariadb.json").write_text(json.dumps({"column.exclude.list": rf"{database}\.t\.note"}))
+        assert changed(cursor, declared) == []
+        assert [one for one in check(cursor, declared, server_id="1") if one.column] == []
 
 
 def test_the_role_is_made_with_what_it_needs_and_no_more(mariadb_owner: MariadbEndpoint, database: str) -> None:

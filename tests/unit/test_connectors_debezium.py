@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from connectors import debezium, password
+from connectors import debezium, overrides, password
 from contracts.endpoints import PostgresEndpoint
 from contracts.errors import ContractError
 from contracts.stream import Column, Pipeline, Stream, TableSource
@@ -77,6 +77,20 @@ def test_an_override_as_the_documentation_shows_it_is_taken(tmp_path: Path) -> N
     write(tmp_path, '{"name": "x", "config": {"slot.name": "mine", "heartbeat.interval.ms": 500}}')
     config = render(pipeline(tmp_path))
     assert (config["slot.name"], config["heartbeat.interval.ms"]) == ("mine", "500")
+
+
+@pytest.mark.parametrize(
+    ("config", "names"),
+    [
+        ({}, []),
+        ({"column.exclude.list": r"sales\.orders\.note, SALES\.orders\.a\,b"}, ["note", "a,b"]),
+        ({"column.exclude.list": r"sales\..*\.id|note"}, ["id"]),
+        ({"column.include.list": r"sales\.orders\.(id|note)"}, ["a,b"]),
+        ({"column.exclude.list": r"(, \x{24}, sales\.orders\.id"}, ["id"]),  # Connect says what is wrong with it
+    ],
+)
+def test_what_a_config_leaves_out_of_a_table_is_known(config: dict[str, str], names: list[str]) -> None:
+    assert overrides.left_out(config, "sales.orders", ["id", "note", "a,b"]) == names
 
 
 @pytest.mark.parametrize(

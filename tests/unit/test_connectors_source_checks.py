@@ -73,6 +73,17 @@ def test_a_difference_names_table_column_declared_and_found() -> None:
     assert missing.column == "tags"
 
 
+def test_a_column_that_the_connector_leaves_out_is_no_news_unless_the_contract_declares_it() -> None:
+    more = found("notes", "text[]", array=True, toast=True)
+    tags = replace(TAGS, is_array=False, toastable=False)
+    assert [one.column for one in compare(STREAM, table(ID, tags, more))] == ["notes", "notes"]
+    assert compare(STREAM, table(ID, tags, more), left_out=["notes"]) == []
+    (declared,) = compare(STREAM, table(ID, tags, more), left_out=["notes", "tags"])
+    assert (declared.level, declared.column) == ("refusal", "tags")
+    assert "the connector leaves the column out: rows without it are refused as missing_field" in declared.what
+    assert "column.exclude.list" in declared.fix
+
+
 @pytest.mark.parametrize(
     ("policy", "level", "gone", "came"),
     [
