@@ -51,13 +51,22 @@ def read(file: Path, promises: Mapping[str, str], declared: Collection[str]) -> 
             )
         if name in declared:
             raise ContractError(f"{name} comes from the contracts", file=file, line=line, write=f"remove {name}")
-        if _SECRET_NAME.search(name) and not value.startswith("${"):
+        if _is_secret(name, value):
             raise ContractError(f"{name} is written out", file=file, line=line, write=f'"{name}": "{_REFERENCE}"')
         if _SECRET_VALUE.search(value):
             raise ContractError(
                 f"{name} has a secret in its value", file=file, line=line, write=f"{_REFERENCE} in the secret's place"
             )
     return config
+
+
+def _is_secret(name: str, value: str) -> bool:
+    return bool(_SECRET_NAME.search(name)) and not value.startswith("${")
+
+
+def shown(name: str, value: str) -> str:
+    """The value as a person may read it, whoever gave it to the connector."""
+    return "****" if _is_secret(name, value) or _SECRET_VALUE.search(value) else value
 
 
 def expression(name: str) -> str:
