@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from contracts.errors import Fatal, HeadraceError, ServiceUnavailable
+from contracts.errors import Fatal, HeadraceError, ServiceUnavailable, without_login
 from infra.local import process
 from infra.local.layout import Layout, is_free
 from infra.local.part import External, NotReady, Part
@@ -113,7 +113,7 @@ def _await_external(check: External, progress: Progress) -> None:
             next_step="start it, or correct its address in the settings",
             address=check.address,
         ) from None
-    progress(check.name, f"answers at {check.address}")
+    progress(check.name, f"answers at {without_login(check.address)}")
 
 
 DYING_S = 3.0
