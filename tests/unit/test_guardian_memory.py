@@ -116,6 +116,13 @@ def test_no_restart_is_spent_while_the_source_is_away(world: World, tmp_path: Pa
     assert world.restarted == [world.now]
 
 
+def test_no_restart_is_promised_behind_changes_that_were_never_read(world: World, tmp_path: Path) -> None:
+    guardian = world.guardian(tmp_path, Kept(gap="somebody else read the slot", gap_ms=1))
+    world.reader, world.away = FAILED, True
+    told = {concern.kind: concern.why for concern in guardian.look().concerns}
+    assert "restarted" not in told["connector failed"]
+
+
 def test_a_look_of_status_restarts_nothing(world: World, tmp_path: Path) -> None:
     world.reader = FAILED
     pipeline = Pipeline("shop", (ORDERS,), tmp_path, tmp_path, tmp_path)
