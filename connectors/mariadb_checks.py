@@ -11,7 +11,7 @@ from pymysql.cursors import Cursor
 from connectors import field_changes, mariadb, mariadb_connector, overrides
 from connectors.field_changes import misfits, missing, undeclared
 from connectors.finding import Finding
-from connectors.mariadb_types import CatalogColumn, misfit
+from connectors.mariadb_types import CatalogColumn, misfit, statement
 from contracts.stream import Pipeline, Stream
 
 STRICT = ("STRICT_TRANS_TABLES", "NO_ZERO_DATE", "NO_ZERO_IN_DATE")
@@ -240,7 +240,7 @@ def _compare_columns(stream: Stream, table: CatalogTable, left_out: Collection[s
                     column=column.name,
                     declared=column.source_type or column.spark_type,
                     found=f"{found.type} {found.charset}".strip(),
-                    fix=fix if fix.startswith("ALTER") else f"{stream.file}: {fix}",
+                    fix=statement(quoted(table.name), quoted_name(column.name), fix) or f"{stream.file}: {fix}",
                     why=misfits(stream) if fix.startswith("physicalType") else "",
                 )
             )
