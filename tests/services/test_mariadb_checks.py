@@ -229,7 +229,7 @@ def test_a_server_that_goes_away_while_a_table_is_compared_is_no_difference(
     mariadb_owner: MariadbEndpoint, database: str
 ) -> None:
     run(mariadb_owner, f"CREATE TABLE {database}.t (id bigint PRIMARY KEY)")
-    run(mariadb_owner, f"INSERT INTO {database}.t SELECT seq FROM {database}.seq_1_to_2000000")
+    run(mariadb_owner, f"INSERT INTO {database}.t SELECT seq FROM {database}.seq_1_to_500000")
     (stream,) = part(database, "t").streams
     with ThreadPoolExecutor(1) as pool, mariadb.connected(mariadb_owner) as cursor:
         side = pool.submit(mariadb_side, mariadb_owner, stream)
