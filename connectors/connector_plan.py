@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from pydantic import SecretStr
 
-from connectors import connector, debezium, password, snapshots, topics
+from connectors import connector, debezium, overrides, password, snapshots, topics
 from connectors.plan import Change, Plan
 from connectors.rest import Connect
 from contracts.endpoints import Endpoints
@@ -50,7 +50,7 @@ def plan_connector(
     present = {key: value for key, value in (running or {}).items() if key != "name"}
     changed = sorted(key for key in {*present, *config} if present.get(key) != config.get(key))
     if changed:
-        before = "\n".join(f"    {key} = {present[key]}" for key in changed if key in present)
+        before = "\n".join(f"    {key} = {overrides.shown(key, present[key])}" for key in changed if key in present)
         after = "\n".join(f"    {key} = {config.get(key, '(removed)')}" for key in changed)
         found.changes.append(Change("connector", name, f"\n{before}\n  " if running else "", f"\n{after}", put))
         return

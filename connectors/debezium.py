@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from connectors import overrides as from_file
 from contracts.endpoints import PostgresEndpoint
 from contracts.errors import ContractError
 from contracts.stream import Pipeline
@@ -71,8 +71,8 @@ DEFAULTS: Mapping[str, str] = {
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,49}")
 _PLACEHOLDER = "unavailable.value.placeholder"
-_EXCLUDED = "column.exclude.list"
 _KEYS = "message.key.columns"
+_FROM_CONTRACTS = ("topic.prefix", "table.include.list", "schema.include.list", _KEYS)
 
 
 def connector_name(pipeline: Pipeline) -> str:
@@ -118,45 +118,17 @@ def notifications_topic(pipeline: Pipeline) -> str:
 
 
 def overrides(pipeline: Pipeline) -> dict[str, str]:
-    """What `connectors/<pipeline>/postgres.json` adds or changes; empty if there is no such file.
-
-    The file is a connector config as Debezium's documentation shows it: flat, or `{"name": …, "config": {…}}`. A value
-    that breaks a guarantee, and a password that is not a reference to a config provider, are ContractErrors.
-    """
+    """What `connectors/<pipeline>/postgres.json` adds or changes; empty if there is no such file. Raises as
+    `overrides.read`, and ContractError for a marker that the streams would not know."""
     file = pipeline.connectors_dir / "postgres.json"
-    if not file.is_file():
-        return {}
-    text = file.read_text(encoding="utf-8")
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise ContractError(f"not JSON: {error}", file=file, line=getattr(error, "lineno", None)) from error
-    found = found.get("config", found) if isinstance(found, dict) else found
-    if not isinstance(found, dict) or any(isinstance(value, dict | list) for value in found.values()):
-        raise ContractError("a connector config is one flat JSON object", file=file, write='{"slot.name": "…"}')
-    config = {name: _text(value) for name, value in found.items()}
-    for name, value in config.items():
-        line = _line_of(text, name)
-        if value != PROMISES.get(name, value):
-            raise ContractError(
-                f"{name} must stay {PROMISES[name]!r}: headrace's guarantees rest on it",
-                file=file,
-                line=line,
-                write=f"remove {name}",
-            )
-        if name == _PLACEHOLDER and not is_marker(value):
-            raise ContractError(
-                f"{name} is no marker that the streams would know: it would pass for a value",
-                file=file,
-                line=line,
-                write=f"remove {name}, or {new_marker()}",
-            )
-        if name in ("topic.prefix", "table.include.list", "schema.include.list", _KEYS):
-            raise ContractError(f"{name} comes from the contracts", file=file, line=line, write=f"remove {name}")
-        if "password" in name and not value.startswith("${"):
-            raise ContractError(
-                f"{name} is written out", file=file, line=line, write=f'"{name}": "${{directory:<folder>:<file>}}"'
-            )
+    config = from_file.read(file, PROMISES, _FROM_CONTRACTS)
+    if _PLACEHOLDER in config and not is_marker(config[_PLACEHOLDER]):
+        raise ContractError(
+            f"{_PLACEHOLDER} is no marker that the streams would know: it would pass for a value",
+            file=file,
+            line=from_file.line_of(file.read_text(encoding="utf-8"), _PLACEHOLDER),
+            write=f"remove {_PLACEHOLDER}, or {new_marker()}",
+        )
     return config
 
 
@@ -212,8 +184,8 @@ def _leaving_out(unsent: Sequence[str], found: dict[str, str]) -> dict[str, str]
     """The overrides, with those columns excluded besides the ones that they exclude."""
     if not unsent or "column.include.list" in found:  # Debezium takes one of the two lists
         return found
-    listed = [re.escape(name).replace(",", r"\,") for name in unsent]
-    return {**found, _EXCLUDED: ",".join(filter(None, (found.get(_EXCLUDED, ""), *listed)))}
+    listed = map(from_file.expression, unsent)
+    return {**found, from_file.EXCLUDED: ",".join(filter(None, (found.get(from_file.EXCLUDED, ""), *listed)))}
 
 
 def placeholder(running: Mapping[str, str] | None, kept_in: Path) -> str:
@@ -225,16 +197,3 @@ def placeholder(running: Mapping[str, str] | None, kept_in: Path) -> str:
     if kept_in.is_file() and is_marker(kept := kept_in.read_text(encoding="utf-8").strip()):
         return kept
     return new_marker()
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value)
-
-
-def _line_of(text: str, name: str) -> int | None:
-    for number, line in enumerate(text.splitlines(), start=1):
-        if f'"{name}"' in line:
-            return number
-    return None

@@ -34,16 +34,28 @@ def misfits(stream: Stream) -> str:
 
 def missing(stream: Stream, table: str, column: Column, present: Collection[str]) -> Finding:
     """A declared column that is not among those of the table. What the policy tolerates refuses nothing."""
+    fix = (
+        f"remove or rename the column, or say with headrace.field what the table calls it; it has {', '.join(present)}"
+    )
+    return _lacking(stream, table, column, "the column is not in the table", f"{stream.file}: {fix}")
+
+
+def left_out(stream: Stream, table: str, column: Column, config: str) -> Finding:
+    """A declared column that the connector leaves out, as `config` says. What the policy tolerates refuses nothing."""
+    fix = f"{config}: take it out of column.exclude.list; or {stream.file}: remove the column"
+    return _lacking(stream, table, column, "the connector leaves the column out", fix)
+
+
+def _lacking(stream: Stream, table: str, column: Column, what: str, fix: str) -> Finding:
     needed = column.required or column.name in stream.key
     becomes = "rows without it are refused as required" if stream.rescues and needed else _MISSING[stream.evolution]
     return Finding(
         "warning" if stream.rescues and not needed else "refusal",
-        f"the column is not in the table: {becomes}",
+        f"{what}: {becomes}",
         table=table,
         column=column.name,
         declared=column.source_type or column.spark_type,
-        fix=f"{stream.file}: remove or rename the column, or say with headrace.field what the table calls it; it has "
-        f"{', '.join(present)}",
+        fix=fix,
     )
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 
 from connectors.finding import Finding
 from connectors.source_catalog import SourceTable, quoted
-from contracts import canonical_postgres
 from contracts.stream import Pipeline, Stream
 
 
@@ -26,15 +25,11 @@ def check_key(stream: Stream, table: SourceTable) -> Iterator[Finding]:
     if not {*stream.key} <= {column.name for column in table.columns}:
         return  # said elsewhere
     name = quoted(table.schema, table.name)
-    alters = [
-        f"ALTER TABLE {name} ALTER COLUMN {canonical_postgres.quoted(one)} SET NOT NULL;"
-        for one in stream.key
-        if one in nullable
-    ]
+    alters = [f"ALTER TABLE {name} ALTER COLUMN {quoted(one)} SET NOT NULL;" for one in stream.key if one in nullable]
     if not covering:
         # Of a partitioned table none can be made beside its writers.
         beside = "" if table.kind == "p" else "CONCURRENTLY "
-        columns = ", ".join(map(canonical_postgres.quoted, stream.key))
+        columns = ", ".join(map(quoted, stream.key))
         alters.append(f"CREATE UNIQUE INDEX {beside}ON {name} ({columns});")
     yield Finding(
         "refusal",

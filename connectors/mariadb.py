@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import ssl
 from collections.abc import Iterator
@@ -24,10 +25,13 @@ DATABASE_PRIVILEGES = ("SELECT", "LOCK TABLES")
 CONNECT_S = 10
 # As for Postgres; MariaDB's own is a day.
 LOCK_WAIT_S = 30
-# Gone, lost, shut down, a lock not had in time, interrupted, killed.
-_BROKEN_OFF = (2006, 2013, 1053, 1205, 1317, 1927)
+# The client's own errors, as for a lost connection, begin there. The others: a shutdown, a lock not had in time, a KILL
+# of query or connection.
+_FIRST_OF_THE_CLIENT = 2000
+_BROKEN_OFF = (1053, 1205, 1317, 1927)
 _OLD_NAMES = {"REPLICATION CLIENT": "BINLOG MONITOR", "REPLICATION REPLICA": "REPLICATION SLAVE"}
 _ACCESS_DENIED, _NOT_ALLOWED = 1045, (1044, 1142, 1227, 1410)
+_OPTION_PREVENTS = 1290
 _GRANT = re.compile(r"GRANT (?P<what>.+) ON (?P<where>\*|`(?:[^`]|``)+`)\.\* TO ")
 
 
@@ -48,10 +52,9 @@ def connected(endpoint: MariadbEndpoint, kind: type[Cursor] = Cursor) -> Iterato
     except pymysql.err.OperationalError as error:
         raise _refused(endpoint, error) from error
     try:
-        with connection.cursor(kind) as cursor:
-            yield cursor
+        yield connection.cursor(kind)
     except pymysql.err.OperationalError as error:
-        if error.args[0] not in _BROKEN_OFF:
+        if error.args[0] < _FIRST_OF_THE_CLIENT and error.args[0] not in _BROKEN_OFF:
             raise
         raise ServiceUnavailable(
             f"MariaDB broke off: {error.args[-1]}",
@@ -60,6 +63,10 @@ def connected(endpoint: MariadbEndpoint, kind: type[Cursor] = Cursor) -> Iterato
             user=endpoint.user,
         ) from error
     finally:
+        # Else pymysql reads the rest of an unbuffered result, also of a connection that is lost: its AttributeError
+        # would stand for what had happened.
+        if (left := getattr(connection, "_result", None)) is not None:
+            left.unbuffered_active = False
         if connection.open:
             connection.close()
 
@@ -198,17 +205,27 @@ def databases(pipeline: Pipeline) -> list[str]:
 def grant(owner: MariadbEndpoint, replicator: MariadbEndpoint, names: list[str]) -> None:
     """Runs `mariadb_role.sql` for each database. May be repeated; MariaDB keeps what was granted before an error.
 
-    PlanRefused if the owner lacks a privilege, with the command for somebody who has it.
+    The password goes as what the server keeps of one: its binlog, which replicas and Debezium read, and its general log
+    have the statement word by word.
+
+    PlanRefused if the owner lacks a privilege, with the command for somebody who has it, or if the server runs with an
+    option that forbids it.
     """
     statements = role_statements()
     with connected(owner) as cursor:
         for database in names:
-            values = (replicator.user, replicator.password.get_secret_value(), database)
+            values = (replicator.user, _hashed(replicator.password.get_secret_value()), database)
             try:
                 cursor.execute("SET @role = %s, @password = %s, @database = %s", values)
                 for statement in statements:
                     cursor.execute(statement)
             except pymysql.MySQLError as error:
+                if error.args[0] == _OPTION_PREVENTS:
+                    raise PlanRefused(
+                        f"MariaDB cannot be prepared: {error.args[-1]}",
+                        state="What was granted before stays.",
+                        next_step="let the server run without that option, then `headrace apply` again",
+                    ) from error
                 if error.args[0] not in (*_NOT_ALLOWED, _ACCESS_DENIED):
                     raise
                 raise PlanRefused(
@@ -217,9 +234,17 @@ def grant(owner: MariadbEndpoint, replicator: MariadbEndpoint, names: list[str])
                     next_step=(
                         'let a user who may create users and grant run, for each database: mariadb -e "SET @role = '
                         f"'{replicator.user}', @password = '', @database = '{database}'; SOURCE {ROLE_SCRIPT.name}\"; "
-                        "then SET PASSWORD FOR the role"
+                        f"then, in mariadb: SET PASSWORD FOR '{replicator.user}'@'%' = PASSWORD('…');"
                     ),
                 ) from error
+
+
+def _hashed(password: str) -> str:
+    """As MariaDB's PASSWORD()."""
+    if not password:
+        return ""
+    once = hashlib.sha1(password.encode(), usedforsecurity=False).digest()
+    return "*" + hashlib.sha1(once, usedforsecurity=False).hexdigest().upper()
 
 
 def role_statements() -> list[str]:

@@ -8,10 +8,10 @@ from ipaddress import ip_address
 
 from pymysql.cursors import Cursor
 
-from connectors import mariadb
+from connectors import field_changes, mariadb, mariadb_connector, overrides
 from connectors.field_changes import misfits, missing, undeclared
 from connectors.finding import Finding
-from connectors.mariadb_types import CatalogColumn, misfit
+from connectors.mariadb_types import CatalogColumn, misfit, statement
 from contracts.stream import Pipeline, Stream
 
 STRICT = ("STRICT_TRANS_TABLES", "NO_ZERO_DATE", "NO_ZERO_IN_DATE")
@@ -47,7 +47,7 @@ def check(cursor: Cursor, part: Pipeline, *, server_id: str, captured: Collectio
         if table is None:
             findings.append(_absent(stream))
             continue
-        findings += compare(stream, table)
+        findings += compare(stream, table, _left_out(part, table))
         if source.qualified not in captured:
             findings += _zero_dates(cursor, stream, table)
     return findings
@@ -59,7 +59,7 @@ def changed(cursor: Cursor, part: Pipeline) -> list[Finding]:
     for declared in part.cdc_streams:
         stream = declared.at_source
         table = read_table(cursor, stream.table_source.schema, stream.table_source.table)
-        findings += _compare_columns(stream, table) if table else [_absent(stream)]
+        findings += _compare_columns(stream, table, _left_out(part, table)) if table else [_absent(stream)]
     return findings
 
 
@@ -182,7 +182,7 @@ def _unreadable(cursor: Cursor, databases: list[str]) -> list[Finding]:
             table=table,
             column=column,
             found=kind,
-            fix=f"ALTER TABLE {quoted(table)} MODIFY `{column}` varchar(45);",
+            fix=f"ALTER TABLE {quoted(table)} MODIFY {quoted_name(column)} varchar(45);",
         )
         for table, column, kind in cursor.fetchall()
     ]
@@ -216,12 +216,19 @@ def read_table(cursor: Cursor, database: str, table: str) -> CatalogTable | None
     return CatalogTable(f"{database}.{table}", columns, dict(cursor.fetchall()))
 
 
-def _compare_columns(stream: Stream, table: CatalogTable) -> list[Finding]:
+def _left_out(part: Pipeline, table: CatalogTable) -> list[str]:
+    return overrides.left_out(mariadb_connector.overrides(part), table.name, table.columns)
+
+
+def _compare_columns(stream: Stream, table: CatalogTable, left_out: Collection[str] = ()) -> list[Finding]:
     findings = []
     for column in stream.columns:
         found = table.columns.get(column.name)
         if found is None:
             findings.append(missing(stream, table.name, column, table.columns))
+            continue
+        if column.name in left_out:
+            findings.append(field_changes.left_out(stream, table.name, column, mariadb_connector.FILE))
             continue
         what, fix = misfit(found, column)
         if what:
@@ -233,7 +240,7 @@ def _compare_columns(stream: Stream, table: CatalogTable) -> list[Finding]:
                     column=column.name,
                     declared=column.source_type or column.spark_type,
                     found=f"{found.type} {found.charset}".strip(),
-                    fix=fix if fix.startswith("ALTER") else f"{stream.file}: {fix}",
+                    fix=statement(quoted(table.name), quoted_name(column.name), fix) or f"{stream.file}: {fix}",
                     why=misfits(stream) if fix.startswith("physicalType") else "",
                 )
             )
@@ -242,17 +249,17 @@ def _compare_columns(stream: Stream, table: CatalogTable) -> list[Finding]:
             findings.append(Finding("warning", what, table=table.name, column=column.name, found=found.type))
     declared = {column.name for column in stream.columns}
     findings += [
-        undeclared(stream, table.name, column.name, column.type, "mariadb.json")
+        undeclared(stream, table.name, column.name, column.type, mariadb_connector.FILE)
         for column in table.columns.values()
-        if column.name not in declared
+        if column.name not in declared and column.name not in left_out
     ]
     return findings
 
 
-def compare(stream: Stream, table: CatalogTable) -> list[Finding]:
-    """What differs between one contract (`Stream.at_source`) and one table, and what of its rows the binlog would not
-    carry."""
-    findings = _compare_columns(stream, table)
+def compare(stream: Stream, table: CatalogTable, left_out: Collection[str] = ()) -> list[Finding]:
+    """What differs between one contract (`Stream.at_source`) and one table, of which the connector leaves columns out,
+    and what of its rows the binlog would not carry."""
+    findings = _compare_columns(stream, table, left_out)
     if table.key != set(stream.key):
         findings.append(
             Finding(
@@ -273,7 +280,8 @@ def compare(stream: Stream, table: CatalogTable) -> list[Finding]:
             table=table.name,
             declared="ON DELETE RESTRICT ON UPDATE RESTRICT",
             found=f"{name} {rules}",
-            fix=f"ALTER TABLE {quoted(table.name)} DROP FOREIGN KEY `{name}`, ADD CONSTRAINT … ;  -- without {rules}",
+            fix=f"ALTER TABLE {quoted(table.name)} DROP FOREIGN KEY {quoted_name(name)}, ADD CONSTRAINT … ;  "
+            f"-- without {rules}",
         )
         for name, rules in table.cascades.items()
     ]

@@ -5,14 +5,13 @@ Every name here is given the pipeline's part that comes from MariaDB (`pipeline.
 
 from __future__ import annotations
 
-import json
 import re
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from connectors import debezium
+from connectors import overrides as from_file
 from contracts.endpoints import MariadbEndpoint
-from contracts.errors import ContractError
 from contracts.stream import Pipeline
 
 # As in `debezium.PROMISES`: another value loses or alters data without a word.
@@ -108,8 +107,13 @@ def render(
         "signal.kafka.bootstrap.servers": kafka,
         "signal.kafka.groupId": f"headrace-{part.name}-signals",
         "notification.sink.topic.name": debezium.notifications_topic(part),
-        **overrides(part, FILE, PROMISES, _FROM_CONTRACTS),
+        **overrides(part),
     }
+
+
+def overrides(part: Pipeline) -> dict[str, str]:
+    """What `connectors/<pipeline>/mariadb.json` adds or changes. Raises as `overrides.read`."""
+    return from_file.read(part.connectors_dir / FILE, PROMISES, _FROM_CONTRACTS)
 
 
 def _encryption(replicator: MariadbEndpoint, truststore: str) -> dict[str, str]:
@@ -117,36 +121,3 @@ def _encryption(replicator: MariadbEndpoint, truststore: str) -> dict[str, str]:
         return {}
     mode = {"database.ssl.mode": _SSL_MODES[replicator.sslmode]}
     return mode | ({TRUSTSTORE: truststore} if replicator.sslmode.startswith("verify-") else {})
-
-
-def overrides(part: Pipeline, name: str, promises: Mapping[str, str], declared: Collection[str]) -> dict[str, str]:
-    """What `connectors/<pipeline>/<name>`, a flat JSON object, adds or changes; empty if there is no such file.
-
-    ContractError for a value that breaks a promise, one that is `declared` elsewhere, and a password that is written.
-    """
-    file = part.connectors_dir / name
-    if not file.is_file():
-        return {}
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ContractError(f"not JSON: {error}", file=file, line=getattr(error, "lineno", None)) from error
-    if not isinstance(found, dict) or any(isinstance(value, dict | list) for value in found.values()):
-        raise ContractError(
-            "a connector config is one flat JSON object", file=file, write='{"column.exclude.list": "…"}'
-        )
-    config = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in found.items()}
-    for name, value in config.items():
-        if value != promises.get(name, value):
-            raise ContractError(
-                f"{name} must stay {promises[name]!r}: headrace's guarantees rest on it",
-                file=file,
-                write=f"remove {name}",
-            )
-        if name in declared:
-            raise ContractError(f"{name} comes from the contracts", file=file, write=f"remove {name}")
-        if "password" in name and not value.startswith("${"):
-            raise ContractError(
-                f"{name} is written out", file=file, write=f'"{name}": "${{directory:<folder>:<file>}}"'
-            )
-    return config

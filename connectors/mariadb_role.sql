@@ -4,12 +4,13 @@
 --   mariadb -u root -e "SET @role = 'headrace', @password = '', @database = 'sales'; SOURCE mariadb_role.sql"
 --   then, in mariadb:  SET PASSWORD FOR 'headrace'@'%' = PASSWORD('…');
 --
--- The password stays empty on the command line, where every process of the host could read it.
+-- The password stays empty on the command line, where every process of the host could read it. `@password` is what
+-- PASSWORD() makes of one: the binlog keeps CREATE USER word by word.
 -- The password of a role that exists is not touched.
 -- The whole database, not single tables: Debezium keeps the definition of every table in it, so that one that is
 -- declared later is known from its beginning.
 
-EXECUTE IMMEDIATE concat('CREATE USER IF NOT EXISTS ', quote(@role), '@''%'' IDENTIFIED BY ', quote(@password));
+EXECUTE IMMEDIATE concat('CREATE USER IF NOT EXISTS ', quote(@role), '@''%'' IDENTIFIED BY PASSWORD ', quote(@password));
 
 EXECUTE IMMEDIATE concat('GRANT RELOAD, SHOW DATABASES, REPLICATION SLAVE, BINLOG MONITOR ON *.* TO ', quote(@role), '@''%''');
 

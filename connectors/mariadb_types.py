@@ -19,6 +19,7 @@ _TIMES = {"date": ("date",), "datetime": ("timestamp_ntz", "timestamp"), "timest
 _BINARY = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
 _OPTION = re.compile(r"'((?:[^']|'')*)'")
 _CHARSETS = ("utf8mb4", "utf8mb3", "utf8", "ascii")
+_CONVERT = "CONVERT TO CHARACTER SET utf8mb4"
 
 # Kind of column -> what becomes of its values, and what to have instead.
 _ALTERED = {
@@ -81,6 +82,16 @@ def misfit(found: CatalogColumn, column: Column) -> tuple[str, str]:
     return ("", "") if spark in known else _wrong(known[0], spark)
 
 
+def statement(table: str, column: str, fix: str) -> str:
+    """What `misfit` says to do, as a statement for the source (both names in quotes); empty if the contract is to
+    change."""
+    if fix.startswith(("physicalType", "headrace.", "leave")):
+        return ""
+    if fix == _CONVERT:
+        return f"ALTER TABLE {table} {fix};"
+    return f"ALTER TABLE {table} MODIFY {column} …;  -- {fix}"
+
+
 def _undecodable(found: CatalogColumn, column: Column) -> tuple[str, str] | None:
     if found.altered:
         return found.altered
@@ -92,7 +103,7 @@ def _undecodable(found: CatalogColumn, column: Column) -> tuple[str, str] | None
         what = "some bytes of latin1 arrive as U+FFFD; such rows must be refused"
         return what, f"headrace.sourceType: {found.type} latin1"
     if found.charset and found.charset not in (*_CHARSETS, "latin1"):
-        return f"texts in {found.charset} may arrive altered", "ALTER TABLE … CONVERT TO CHARACTER SET utf8mb4;"
+        return f"texts in {found.charset} may arrive altered", _CONVERT
     return None
 
 
@@ -112,7 +123,7 @@ def _integer(found: CatalogColumn, spark: str) -> tuple[str, str]:
 def _decimal(found: CatalogColumn, spark: str) -> tuple[str, str]:
     precision, scale = (int(number) for number in re.findall(r"\d+", found.type)[:2])
     if precision > 38:
-        return "Spark's decimals have 38 digits at most", "ALTER the column to decimal(38,…)"
+        return "Spark's decimals have 38 digits at most", "give it 38 digits at most"
     kind = parse_type(spark)
     if kind.name == "decimal" and kind.scale >= scale and kind.precision - kind.scale >= precision - scale:
         return "", ""

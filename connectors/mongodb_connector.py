@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from connectors import debezium, mariadb_connector
+from connectors import debezium, mariadb_connector, overrides
 from contracts.endpoints import MongodbEndpoint
 from contracts.stream import Pipeline
 
@@ -57,5 +57,5 @@ def render(part: Pipeline, source: MongodbEndpoint, kafka: str, *, password_refe
         "signal.kafka.bootstrap.servers": kafka,
         "signal.kafka.groupId": f"headrace-{part.name}-signals",
         "notification.sink.topic.name": debezium.notifications_topic(part),
-        **mariadb_connector.overrides(part, FILE, PROMISES, _FROM_CONTRACTS),
+        **overrides.read(part.connectors_dir / FILE, PROMISES, _FROM_CONTRACTS),
     }

@@ -144,8 +144,10 @@ _FOREIGN_KEYS = """
 
 
 def quoted(*names: str) -> str:
-    """The names as one qualified name in a statement to type."""
-    return ".".join(name if _PLAIN.fullmatch(name) else canonical_postgres.quoted(name) for name in names)
+    """The names as one qualified name in a statement to type. One alone is always in quotes: behind a dot any word may
+    stand bare, elsewhere `user` or `order` may not."""
+    bare = len(names) > 1
+    return ".".join(name if bare and _PLAIN.fullmatch(name) else canonical_postgres.quoted(name) for name in names)
 
 
 def alike(names: Iterable[str]) -> list[str]:

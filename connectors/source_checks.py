@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from psycopg2.extensions import connection as Connection
 
+from connectors import debezium, field_changes, overrides
 from connectors.field_changes import misfits, missing, undeclared
 from connectors.finding import Finding
 from connectors.key_checks import check_key
@@ -69,23 +70,26 @@ def check(
     """Every finding about the server, what `role` may do there, and each declared table, in the order of the contracts;
     `tables` are those, as `read_tables` described them. Changes nothing."""
     findings = [*check_server(connection, slot), *check_role(connection, role, cdc_tables(pipeline))]
-    described = {table.qualified: table for table in tables}
+    described, config = {table.qualified: table for table in tables}, debezium.overrides(pipeline)
     for declared in pipeline.cdc_streams:
         found = described.get(declared.table_source.qualified)
-        findings += check_table(connection, declared, found)
+        findings += check_table(connection, declared, found, config)
         if found is not None:
             findings += check_rows(connection, declared.at_source, found, slot)
     return findings
 
 
-def check_table(connection: Connection, declared: Stream, found: SourceTable | None) -> list[Finding]:
-    """Of `check` what the catalog says of one table, as `read_tables` described it; None if there is none."""
+def check_table(
+    connection: Connection, declared: Stream, found: SourceTable | None, config: Mapping[str, str]
+) -> list[Finding]:
+    """Of `check` what the catalog says of one table, as `read_tables` described it; None if there is none. `config`:
+    what the pipeline says to its connector, which may leave columns out."""
     stream = declared.at_source
     table = read_table(connection, stream.table_source.schema, stream.table_source.table)
     if table is None or found is None:
         return [_absent(stream, connection.info.dbname)]
     return [
-        *compare(stream, table),
+        *compare(stream, table, overrides.left_out(config, table.name, table.columns)),
         *check_types(stream, found),
         *check_computed(found),
         *check_key(stream, found),
@@ -133,15 +137,19 @@ def read_table(connection: Connection, schema: str, table: str) -> CatalogTable 
     return CatalogTable(f"{schema}.{table}", rows[0][1], columns, logged=rows[0][0])
 
 
-def compare(stream: Stream, table: CatalogTable) -> list[Finding]:
-    """What differs between one contract (`Stream.at_source`) and one table, and what its replica identity cannot
-    carry."""
+def _left_out(pipeline: Pipeline, table: CatalogTable) -> list[str]:
+    return overrides.left_out(debezium.overrides(pipeline), table.name, table.columns)
+
+
+def compare(stream: Stream, table: CatalogTable, left_out: Collection[str] = ()) -> list[Finding]:
+    """What differs between one contract (`Stream.at_source`) and one table, of which the connector leaves columns out,
+    and what its replica identity cannot carry."""
     return [
         *_unlogged(table),
         *_alike(table),
         *_out_of_place(table),
-        *_compare_columns(stream, table),
-        *_compare_identity(stream, table),
+        *_compare_columns(stream, table, left_out),
+        *_compare_identity(stream, table, left_out),
         *_compare_keys(stream, table),
     ]
 
@@ -227,7 +235,8 @@ def changed(connection: Connection, pipeline: Pipeline) -> list[Finding]:
         if table is None:
             findings.append(_absent(stream, connection.info.dbname))
         else:
-            findings += [*_alike(table), *_out_of_place(table), *_compare_columns(stream, table)]
+            columns = _compare_columns(stream, table, _left_out(pipeline, table))
+            findings += [*_alike(table), *_out_of_place(table), *columns]
     return findings
 
 
@@ -240,13 +249,15 @@ def unfit(connection: Connection, stream: Stream) -> list[Finding]:
     return [finding for finding in _compare_columns(stream.at_source, table) if finding.level == "refusal"]
 
 
-def _compare_columns(stream: Stream, table: CatalogTable) -> list[Finding]:
+def _compare_columns(stream: Stream, table: CatalogTable, left_out: Collection[str] = ()) -> list[Finding]:
     findings = []
     holding = "(the lake widens integers, and decimals of one scale), or change the table back"
     for column in stream.columns:
         found = table.columns.get(column.name)
         if found is None:
             findings.append(missing(stream, table.name, column, table.columns))
+        elif column.name in left_out:
+            findings.append(field_changes.left_out(stream, table.name, column, "postgres.json"))
         elif column.source_type and not same_type(column.source_type, found.type):
             findings.append(
                 Finding(
@@ -278,12 +289,12 @@ def _compare_columns(stream: Stream, table: CatalogTable) -> list[Finding]:
     findings += [
         undeclared(stream, table.name, column.name, column.type, "postgres.json")
         for column in table.columns.values()
-        if column.name not in declared and not column.unsent
+        if column.name not in declared and not column.unsent and column.name not in left_out
     ]
     return findings
 
 
-def _compare_identity(stream: Stream, table: CatalogTable) -> list[Finding]:
+def _compare_identity(stream: Stream, table: CatalogTable, left_out: Collection[str]) -> list[Finding]:
     full = f"ALTER TABLE {table.quoted} REPLICA IDENTITY FULL;"
     if table.identity == "f":
         return []
@@ -316,6 +327,9 @@ def _compare_identity(stream: Stream, table: CatalogTable) -> list[Finding]:
             fix=full,
         )
         for column in table.columns.values()
-        if column.toastable and not column.unsent and (column.is_array or column.base not in (*_MARKED, *_NEVER_LARGE))
+        if column.toastable
+        and not column.unsent
+        and column.name not in left_out
+        and (column.is_array or column.base not in (*_MARKED, *_NEVER_LARGE))
     ]
     return findings

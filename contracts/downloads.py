@@ -28,7 +28,6 @@ from contracts.stream import Pipeline
 from contracts.yaml_document import Place, YamlDocument
 
 DECLARATION = "downloads.yaml"
-NAME_LENGTH = 100
 _ARCHIVES = (".7z", ".bz2", ".gz", ".tar", ".tgz", ".xz", ".zip", ".zst")
 _SAMPLE_DAYS = 4000
 

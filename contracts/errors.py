@@ -17,7 +17,15 @@ The same facts are attributes, so that a caller never parses a message.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+_LOGIN = re.compile(r"(?<=://)[^/\s:@]*:[^/\s?#]*@")
+
+
+def without_login(text: str) -> str:
+    """The text without the user and password that stand in an address in it."""
+    return _LOGIN.sub("", text)
 
 
 class HeadraceError(Exception):
@@ -38,7 +46,8 @@ class HeadraceError(Exception):
             lines.append(self.state)
         if self.next_step:
             lines.append(f"Next: {self.next_step}")
-        return "\n".join(lines)
+        # It goes to terminals and logs, and `where` often holds an address as the settings have it.
+        return without_login("\n".join(lines))
 
 
 class Retryable(HeadraceError):

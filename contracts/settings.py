@@ -7,10 +7,11 @@ Later wins: defaults, `headrace.yaml` in the working directory (or the file `HEA
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from contracts.errors import ContractError
@@ -99,6 +100,14 @@ class MongodbSettings(_Part):
     url: str = ""
     user: str = ""
     password: SecretStr = SecretStr("")
+
+    @field_validator("url")
+    @classmethod
+    def _names_no_user(cls, url: str) -> str:
+        # It stands in the connector's config, which all see who may ask Connect.
+        if re.search("://[^/]*@", url):
+            raise ValueError("a user stands in it: say mongodb.user and HEADRACE_MONGODB__PASSWORD instead")
+        return url
 
 
 class HadoopSettings(_Part):

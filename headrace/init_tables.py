@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from psycopg2 import ProgrammingError
-from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import parse_dsn
 from pydantic import SecretStr
 
 from connectors import debezium, source
+from connectors.finding import Finding
 from connectors.source_catalog import SourceTable, read_tables
 from connectors.source_checks import check_table
 from contracts.endpoints import PostgresEndpoint
@@ -59,21 +59,29 @@ def init_tables(
         Fatal: a name names no table or several, there is no table, the URL is none or holds a password.
         ServiceUnavailable: the database does not answer.
     """
-    endpoint = endpoint_of(url) if url else _source(app)
+    endpoint, config, pipeline = (
+        endpoint_of(url) if url else _source(app),
+        _connector_config(app),
+        app.settings.pipeline,
+    )
     with source.connected(endpoint) as connection:
         tables = read_tables(connection, names=names, schema=schema)
         _require(tables, names, schema, endpoint.database)
         if out.exists() and not out.is_dir():
             raise Fatal(f"{out} is no folder", state="Nothing was written.", next_step="--out names the folder")
-        drafts, refused = draft_tables(tables, app.settings.pipeline, list(_excluded(app)))
+        drafts, refused = draft_tables(tables, pipeline, config)
         reasons = {one.table: Result(one.table, "refused", why=one.why, fix=one.fix) for one in refused}
-        kept = _contracts(out, app.settings.pipeline)
+        kept = _contracts(out, pipeline)
         results = []
         for table in tables:
             done = reasons.get(table.qualified) or _kept(table, drafts[table.qualified], out, kept, force=force)
             if done is None:
                 draft = drafts[table.qualified]
-                done = _made(table, draft, out / f"{draft.stream}.yaml", app, connection, force=force, dry_run=dry_run)
+                file = out / f"{draft.stream}.yaml"
+                done = _made(table.qualified, draft, file, pipeline, force=force, dry_run=dry_run)
+                if not done.refused:
+                    stream = replace(check_draft(draft, pipeline), file=file)
+                    done = _ahead(done, check_table(connection, stream, table, config))
             results.append(done)
     return results
 
@@ -125,26 +133,25 @@ def _kept(table: SourceTable, draft: Draft, out: Path, contracts: Mapping[Path, 
     return None
 
 
-def _made(
-    table: SourceTable, draft: Draft, file: Path, app: App, connection: Connection, *, force: bool, dry_run: bool
-) -> Result:
-    """The contract written, or why not. What `plan` will refuse it for is told: it is a person's to decide."""
+def _made(table: str, draft: Draft, file: Path, pipeline: str, *, force: bool, dry_run: bool) -> Result:
+    """The contract written, or why not."""
     try:
         if dry_run:
-            stream = check_draft(draft, app.settings.pipeline)
+            check_draft(draft, pipeline)
         else:
-            stream = write_contract(draft, file, app.settings.pipeline, force=force)
+            write_contract(draft, file, pipeline, force=force)
     except Fatal as error:
-        return Result(table.qualified, "refused", why=error.what, fix=error.next_step)
-    findings = check_table(connection, replace(stream, file=file), table)
-    ahead = [one for one in findings if one.level == "refusal"]
-    return Result(
-        table.qualified,
-        "would be written" if dry_run else "written",
-        str(file),
-        why="; ".join(f"`plan` will refuse it: {one.headline}" for one in ahead),
-        fix="\n".join(dict.fromkeys(one.fix for one in ahead)),
-        text=draft.text,
+        return Result(table, "refused", why=error.what, fix=error.next_step)
+    return Result(table, "would be written" if dry_run else "written", str(file), text=draft.text)
+
+
+def _ahead(done: Result, findings: Sequence[Finding]) -> Result:
+    """With what `plan` will refuse it for: that is a person's to decide."""
+    refusals = [one for one in findings if one.level == "refusal"]
+    return replace(
+        done,
+        why="; ".join(f"`plan` will refuse it: {one.headline}" for one in refusals),
+        fix="\n".join(dict.fromkeys(one.fix for one in refusals)),
     )
 
 
@@ -181,9 +188,8 @@ def endpoint_of(url: str) -> PostgresEndpoint:
     )
 
 
-def _excluded(app: App) -> Iterator[str]:
-    """What the pipeline's own connector settings leave out, as regular expressions of schema.table.column."""
+def _connector_config(app: App) -> dict[str, str]:
+    """The pipeline's own connector settings, also before there is a contract."""
     root = app.settings.pipeline_dir or Path(debezium.__file__).parent.parent
     folder = root / "connectors" if app.settings.pipeline_dir else root / "connectors" / app.settings.pipeline
-    config = debezium.overrides(Pipeline(app.settings.pipeline, (), folder, folder, folder))
-    yield from (one.strip() for one in config.get("column.exclude.list", "").split(",") if one.strip())
+    return debezium.overrides(Pipeline(app.settings.pipeline, (), folder, folder, folder))

@@ -24,7 +24,8 @@ _Read = Callable[[object], object]
 
 
 def mariadb_side(endpoint: MariadbEndpoint, stream: Stream) -> Side:
-    """Rows and fingerprint of a MariaDB table; every row of it goes through this process."""
+    """Rows and fingerprint of a MariaDB table; every row of it goes through this process. ServiceUnavailable if the
+    server does not answer to the end."""
     stream = stream.at_source
     digest = hash_python(stream.columns)
     return fingerprint_python(digest(row) for row in _rows(endpoint, stream))

@@ -111,10 +111,6 @@ class RawFile:
         """The part's hashes in hexadecimal digits, by hashlib's names, as they are on the disk."""
         return digests(self._part, names)
 
-    def part_bytes(self) -> int:
-        """The part's length."""
-        return self._part.stat().st_size
-
     def keep_part(self, meta: Meta, earlier: Kept | None) -> None:
         """Make the part the file, durably. An earlier file of other content stays as `<stem>.<12 of its
         hash><suffix>`. After a crash the file is the earlier one, the new one, or absent, never a mixture."""

@@ -73,8 +73,8 @@ def classify(
     history = table_path(lake_url, stream.pipeline, stream.name)
     epoch = epoch_of(ranges[0].topic_id, positions)
     if stream.is_cdc:
-        decode = decode_document if is_document(stream) else decode_change
-        rows = judge(decode(raw, stream), stream, epoch)
+        decoded = decode_document(raw) if is_document(stream) else decode_change(raw, stream)
+        rows = judge(decoded, stream, epoch)
         present = None
         if replay:
             spans = " or ".join(f"(_partition = {r.partition} and {offsets_sql('_offset', r)})" for r in ranges)

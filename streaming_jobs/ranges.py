@@ -56,15 +56,6 @@ def app_id(topic_id: str, topic: str, partition: int) -> str:
     return f"{topic_id}:{topic}-{partition}"
 
 
-def parse_app_id(text: str) -> tuple[str, str, int] | None:
-    """Topic id, topic and partition, or None for another writer's or an epoch's application id."""
-    topic_id, colon, rest = text.partition(":")
-    topic, dash, partition = rest.rpartition("-")
-    if not colon or not dash or text.startswith(EPOCH_PREFIX) or not partition.isdigit():
-        return None
-    return topic_id, topic, int(partition)
-
-
 def epoch_id(topic_id: str) -> str:
     """The `txn` application id that keeps the source epoch of one incarnation of a topic."""
     return f"{EPOCH_PREFIX}{topic_id}"

@@ -22,8 +22,8 @@ _MAY_TAKE_MS = 5000
 class Slot:
     """A replication slot. LSNs are bytes since the beginning of the WAL.
 
-    `kept_bytes`: WAL that the server keeps for it; `lag_bytes`: WAL that its reader has not confirmed; `safe_bytes`:
-    what may still be written before it is in danger, None without a limit. `reader` is empty while nobody reads it.
+    `kept_bytes`: WAL that the server keeps for it; `lag_bytes`: WAL that its reader has not confirmed.
+    `reader` is empty while nobody reads it.
     """
 
     wal_status: str
@@ -31,7 +31,6 @@ class Slot:
     confirmed_lsn: int | None
     kept_bytes: int | None
     lag_bytes: int | None
-    safe_bytes: int | None
     reader: str = ""
     reader_role: str = ""
     reader_pid: int | None = None
@@ -133,7 +132,6 @@ def _slot(found: dict[str, Any]) -> Slot:
         confirmed_lsn=found["confirmed_lsn"],
         kept_bytes=found["kept"],
         lag_bytes=found["lag"],
-        safe_bytes=row.get("safe_wal_size"),
         reader=(found["reader"] or "unknown") if row["active"] else "",
         reader_role=found["role"] or "",
         reader_pid=row["active_pid"],

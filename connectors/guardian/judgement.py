@@ -161,11 +161,7 @@ def _connector(seen: Seen, watched: Watched) -> Iterator[Concern]:
             "connector failed",
             "critical" if seen.gave_up or starts_behind_a_gap(_gaps(seen, watched)) else "warn",
             f"{watched.connector}: {status}{tried}: {(roots[-1] if roots else cause)[:300]}",
-            "it is not restarted any more"
-            if seen.gave_up
-            else "it is restarted once the source answers"
-            if seen.server_error
-            else "changes wait at the source meanwhile",
+            _what_becomes_of_it(seen),
             ("remove the cause above", *steps.APPLY),
         )
     elif (status is None or not status.running) and seen.halted_s >= UNREAD_S:
@@ -196,6 +192,14 @@ def _connector(seen: Seen, watched: Watched) -> Iterator[Concern]:
             "until it ends the slot keeps all WAL from its beginning on",
             ("let it end; give the source's disk room meanwhile",),
         )
+
+
+def _what_becomes_of_it(seen: Seen) -> str:
+    if seen.gave_up:
+        return "it is not restarted any more"
+    if seen.server_error and not seen.gap:
+        return "it is restarted once the source answers"
+    return "changes wait at the source meanwhile"
 
 
 def _beats(config: Mapping[str, str]) -> bool:

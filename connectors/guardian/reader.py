@@ -4,7 +4,7 @@ are in no danger from a reader that is behind. But its changes are."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from connectors import debezium
 from connectors.guardian.facts import look_at_reader
@@ -21,7 +21,8 @@ from contracts.stream import Pipeline
 
 
 class ReaderGuardian:
-    """As Guardian, for the connector of a pipeline's part. Not for several threads at once.
+    """As Guardian, for the connector of a pipeline's part; where nothing asks the server (MongoDB's), its outages are
+    not known and use the restarts up. Not for several threads at once.
 
     `is_read` asks the server whether somebody reads its log: Debezium's binlog client tries to connect again for ever
     (https://github.com/debezium/debezium/pull/7897), and says RUNNING meanwhile. `log` asks it what it still has: it
@@ -58,15 +59,18 @@ class ReaderGuardian:
             reader, error = answer(lambda: look_at_reader(connect, watched.connector))
             status = reader.status if reader else None
             runs, failed = bool(status and status.running), bool(status and status.failed)
-            silent, server_error = answer(lambda: runs and self._is_silent(connect))
-            waits, _ = answer(lambda: self._waits(connect))
+            read, server_error = answer(self._is_read) if self._is_read else (None, "")
+            offset, _ = answer(lambda: connect.source_offset(watched.connector))
+            # Before its first read is over nobody reads the log, nor needs it.
+            unread_from = offset if offset and not first_read_runs(offset) and read is not True else None
+            waits, _ = answer(lambda: self._waits(unread_from)) if unread_from and not server_error else (None, "")
             self._restarts.runs_for(since.s("runs", runs, now))
             seen = Seen(
                 reader=reader,
                 reader_error=error,
                 server_error=server_error,
                 server_away_s=since.s("server away", bool(server_error), now),
-                silent_s=since.s("silent", bool(silent), now),
+                silent_s=since.s("silent", bool(runs and unread_from and read is False), now),
                 connect_away_s=since.s("connect away", bool(error), now),
                 halted_s=since.s("halted", bool(reader and reader.config is not None and not runs), now),
                 restarts=self._restarts.in_a_row,
@@ -75,7 +79,7 @@ class ReaderGuardian:
             concerns = judge(seen, watched)
             if waits:
                 concerns = sorted([*judge_log(waits, watched), *concerns], key=lambda concern: concern.severity)
-            due = failed and self._restarts.are_due(now) and not (waits and waits.gone)
+            due = failed and self._restarts.are_due(now) and not server_error and not (waits and waits.gone)
             if due and self._restarts.do(connect, watched.connector, now):
                 self._total += 1
                 done.append(f"restarted what had failed of connector {watched.connector}")
@@ -90,17 +94,6 @@ class ReaderGuardian:
             done=tuple(done),
         )
 
-    def _is_silent(self, connect: Connect) -> bool:
-        """Whether nobody reads the log though the first read is over."""
-        offset = connect.source_offset(self._watched.connector)
-        streams = offset is not None and not first_read_runs(offset)
-        return streams and self._is_read is not None and not self._is_read()
-
-    def _waits(self, connect: Connect) -> Unread | None:
-        """What waits at the server and may be dropped there."""
-        if self._log is None or (self._is_read is not None and self._is_read()):
-            return None
-        offset = connect.source_offset(self._watched.connector)
-        if not offset or first_read_runs(offset):
-            return None
-        return unread(offset, self._log(), time.time())
+    def _waits(self, offset: Mapping[str, object]) -> Unread | None:
+        """What waits at the server from `offset` on and may be dropped there."""
+        return unread(offset, self._log(), time.time()) if self._log else None

@@ -1,7 +1,9 @@
 -- What an administrator sets up around the softcart databases: users with no more than they need, and the indexes that
 -- the shop's own questions want. Safe to run again:  mariadb -u root < administration.sql
--- Users are made locked; set a password and unlock each:
---   ALTER USER shop@'%' IDENTIFIED BY '…' ACCOUNT UNLOCK;
+-- Users are made locked; set a password and unlock each, in `mariadb` (of ALTER USER … IDENTIFIED BY '…' the binlog would
+-- keep the password):
+--   SET PASSWORD FOR shop@'%' = PASSWORD('…');
+--   ALTER USER shop@'%' ACCOUNT UNLOCK;
 -- headrace's own two: `headrace_owner` looks at the catalog, reads the tables for the proof and makes the role that
 -- Debezium reads with (mariadb_role.sql); that role is made by `headrace apply`.
 

@@ -9,7 +9,7 @@ from contracts.errors import Fatal
 from contracts.stream import FILE_UNIT
 from headrace.drafts.model import Property
 from headrace.drafts.name import NamePattern
-from headrace.drafts.packed import Opened, SampleFile, listed
+from headrace.drafts.packed import Opened, listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Alike:
         return Property("fileUnit", unit, f"a later file of the same {unit} replaces this one")
 
 
-def alike(found: Opened, chosen: SampleFile, pattern: NamePattern, unit: str, *, named: bool) -> Alike:
+def alike(found: Opened, pattern: NamePattern, unit: str, *, named: bool) -> Alike:
     """Compare the names of an archive's files with the pattern of one of them; `named`: somebody chose that one.
 
     Raises:

@@ -63,7 +63,7 @@ def draft_contract(
     taken = {column.name for column in table.columns}
     unit, line = _free("batch_date", taken), _free("line_no", taken)
     pattern = file_pattern(sample.name, unit)
-    others = alike(packed, sample, pattern, unit, named=bool(member))
+    others = alike(packed, pattern, unit, named=bool(member))
     chosen, guess, key_check = _key(table, key, unit, line)
     if others.by_file and line in chosen:
         raise Fatal(

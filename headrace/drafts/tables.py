@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from connectors import overrides
 from connectors.declared_types import Declared, NotCarried, declare
 from connectors.source_catalog import SourceColumn, SourceTable, alike, quoted
 from contracts.canonical import UNFIT_FOR_KEYS
@@ -31,18 +33,18 @@ class Refused:
 
 
 def draft_tables(
-    tables: Sequence[SourceTable], pipeline: str, excluded: Sequence[str] = ()
+    tables: Sequence[SourceTable], pipeline: str, config: Mapping[str, str] | None = None
 ) -> tuple[dict[str, Draft], list[Refused]]:
     """A contract by `schema.table`, and the tables that cannot have one.
 
-    `excluded`: regular expressions of `schema.table.column` that the connector leaves out (`column.exclude.list`).
+    `config`: what the pipeline says to its connector, which may leave columns out.
     """
     streams = _streams(tables)
     names = {table.qualified: column_names([column.name for column in table.columns]) for table in tables}
     drafts: dict[str, Draft] = {}
     refused: list[Refused] = []
     for table in tables:
-        made = _draft(table, pipeline, streams, names, excluded)
+        made = _draft(table, pipeline, streams, names, config or {})
         if isinstance(made, Draft):
             drafts[table.qualified] = made
         else:
@@ -66,15 +68,16 @@ def _draft(
     pipeline: str,
     streams: Mapping[str, str],
     names: Mapping[str, Mapping[str, str]],
-    excluded: Sequence[str],
+    config: Mapping[str, str],
 ) -> Draft | Refused:
     stream, own = streams[table.qualified], names[table.qualified]
     if refused := _unfit(table, stream, streams):
         return refused
     checks: list[str] = []
     entries: list[Entry] = []
+    left_out = overrides.left_out(config, table.qualified, own)
     for column in table.columns:
-        if any(re.fullmatch(one, f"{table.qualified}.{column.name}", re.IGNORECASE) for one in excluded):
+        if column.name in left_out:
             checks.append(f"{column.name} is left out: the connector excludes it")
             continue
         found = declare(column.type, column.kind)
@@ -146,7 +149,7 @@ def _make_key(table: SourceTable) -> str:
 
 def _unfit_column(table: SourceTable, column: SourceColumn, found: Declared | NotCarried) -> Refused | None:
     name = f"{table.qualified}.{column.name}"
-    exclude = f'"column.exclude.list": "{re.escape(name)}"'.replace("\\", "\\\\")
+    exclude = f'"{overrides.EXCLUDED}": {json.dumps(overrides.expression(name))}'
     leave_out = f"or leave it out: {exclude} in the pipeline's connectors/postgres.json"
     if isinstance(found, NotCarried):
         why = f"column {column.name} is {column.type}: {found.why}"

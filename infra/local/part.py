@@ -25,8 +25,7 @@ class Part:
 
     `prepare` runs before the process starts (configuration files, formatting). `ready` returns when the part answers
     in its own protocol and raises `NotReady` (or any OSError) until then. `settle` runs once it is ready (roles,
-    databases) and must be safe to repeat. `after` names the parts that must be ready first. `account` is the user to
-    become, for a program that refuses to run as root.
+    databases) and must be safe to repeat. `after` names the parts that must be ready first.
     """
 
     name: str
@@ -38,7 +37,6 @@ class Part:
     prepare: Callable[[], None] = _nothing
     settle: Callable[[], None] = _nothing
     cwd: Path | None = None
-    account: str = ""
     stop_signal: signal.Signals = signal.SIGTERM
     start_timeout_s: float = 240.0
     stop_timeout_s: float = 20.0

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from contracts.errors import Fatal, HeadraceError, ServiceUnavailable
+from contracts.errors import Fatal, HeadraceError, ServiceUnavailable, without_login
 from infra.local import process
 from infra.local.layout import Layout, is_free
 from infra.local.part import External, NotReady, Part
@@ -32,7 +31,6 @@ def start_all(
     # Stopped before any part, even when the parts were started by an earlier `up`.
     order = {**depth, **{part.name: _EXTRA_ORDER + depth[part.name] for part in extra}}
     parts = [*parts, *extra]
-    broken = threading.Event()
     futures: dict[str, Future[None]] = {}
     with ThreadPoolExecutor(max_workers=len(parts) + len(external) or 1) as pool:
         for check in external:
@@ -40,7 +38,7 @@ def start_all(
         # In order of depth, so that every future a part waits for exists already.
         for part in sorted(parts, key=lambda part: depth[part.name]):
             needed = [futures[name] for name in part.after if name in futures]
-            futures[part.name] = pool.submit(_start, part, order[part.name], needed, here, progress, broken)
+            futures[part.name] = pool.submit(_start, part, order[part.name], needed, here, progress)
     errors = [error for future in futures.values() if (error := future.exception()) is not None]
     own = [error for error in errors if not isinstance(error, _Held)]
     if own:
@@ -51,9 +49,7 @@ class _Held(Exception):
     """Not started, because a part it needs did not start."""
 
 
-def _start(
-    part: Part, order: int, needed: Sequence[Future[None]], here: Layout, progress: Progress, broken: threading.Event
-) -> None:
+def _start(part: Part, order: int, needed: Sequence[Future[None]], here: Layout, progress: Progress) -> None:
     if any(future.exception() is not None for future in needed):
         progress(part.name, "not started: a part it needs failed")
         raise _Held(part.name)
@@ -117,7 +113,7 @@ def _await_external(check: External, progress: Progress) -> None:
             next_step="start it, or correct its address in the settings",
             address=check.address,
         ) from None
-    progress(check.name, f"answers at {check.address}")
+    progress(check.name, f"answers at {without_login(check.address)}")
 
 
 DYING_S = 3.0

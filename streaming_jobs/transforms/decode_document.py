@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 from pyspark.sql import DataFrame
 
-from contracts.stream import Stream
 from streaming_jobs.transforms.sql import (
     NO_REFUSAL,
     first_of,
@@ -30,13 +29,13 @@ _WRAPPED = (
 _ROW_OPS, _OTHER_OPS = "('r', 'c', 'u', 'd')", "('t', 'm')"
 
 
-def decode_document(frame: DataFrame, stream: Stream) -> DataFrame:
+def decode_document(frame: DataFrame) -> DataFrame:
     """Kafka records to what `decode_change` gives.
 
     ObjectIds and numbers are their plain text, digits as MongoDB wrote them. A delete carries no document: its one
     field is the `_id`, from the record's key. An update without its document is refused: it was not to be had any more.
     """
-    for step in _steps(stream):
+    for step in _steps():
         frame = frame.selectExpr(*step)
     return frame
 
@@ -45,8 +44,8 @@ def _plain(json: str) -> str:
     return f"regexp_replace({json}, {text(_WRAPPED)}, '$1')"
 
 
-@lru_cache(maxsize=256)
-def _steps(stream: Stream) -> tuple[tuple[str, ...], ...]:
+@cache
+def _steps() -> tuple[tuple[str, ...], ...]:
     place = ("_topic", "_partition", "_offset", "_raw")
     carried = (*place, "_sent_at", "_key_text", "_text")
     read = (

@@ -60,7 +60,7 @@ AHEAD = {
 }
 REFUSED = {
     "log": ("no primary key", "ADD PRIMARY KEY"),
-    "once": ("no primary key", "REPLICA IDENTITY USING INDEX once_code_key;"),
+    "once": ("no primary key", 'REPLICA IDENTITY USING INDEX "once_code_key";'),
     "alike": ("upper and lower case", 'RENAME COLUMN "ID" TO'),
     "odd name": ("Kafka has no topic", '"odd name" RENAME TO'),
     "bits": ("without how many there are", "column.exclude.list"),

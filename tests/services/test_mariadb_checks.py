@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -12,9 +15,9 @@ from pydantic import SecretStr
 
 from connectors import mariadb
 from connectors.finding import Finding
-from connectors.mariadb_checks import check
+from connectors.mariadb_checks import changed, check
 from contracts.endpoints import MariadbEndpoint
-from contracts.errors import ServiceUnavailable
+from contracts.errors import PlanRefused, ServiceUnavailable
 from contracts.stream import Column, Pipeline, Stream, TableSource
 from headrace.proof_mariadb import mariadb_side
 from tests.services.mariadb_server import run
@@ -72,6 +75,9 @@ def test_a_server_as_it_comes_is_refused_and_the_statements_help(mariadb_owner: 
         ("decimal(12,4)", "decimal(12,2)", "decimal(12,4)"),
         ("time", "string", "arrives as NULL"),
         ("float", "double", "16777200"),
+        ("float", "double", ".`t` MODIFY `v` …;  -- make it a DOUBLE"),
+        ("varchar(10) character set cp1251", "string", ".`t` CONVERT TO CHARACTER SET utf8mb4;"),
+        ("decimal(40,2)", "decimal(38,2)", ".`t` MODIFY `v` …;  -- give it 38 digits at most"),
         ("uuid", "string", "CHAR(36)"),
         ("bit(12)", "binary", "another order"),
         ("enum('a','b,c')", "string", "a comma"),
@@ -139,6 +145,18 @@ CREATE TABLE {database}.odd (id bigint PRIMARY KEY, ip inet6)""",
     assert [one for one in findings(mariadb_owner, database, table="keyless") if one.table.endswith("keyless")] == []
 
 
+def test_a_column_that_the_connector_leaves_out_is_no_news(
+    mariadb_owner: MariadbEndpoint, database: str, tmp_path: Path
+) -> None:
+    run(mariadb_owner, f"CREATE TABLE {database}.t (id bigint PRIMARY KEY, note text)")
+    declared = replace(part(database, "t"), connectors_dir=tmp_path)
+    with mariadb.connected(mariadb_owner) as cursor:
+        assert [one.column for one in changed(cursor, declared)] == ["note"]
+        (tmp_path / "mariadb.json").write_text(json.dumps({"column.exclude.list": rf"{database}\.t\.note"}))
+        assert changed(cursor, declared) == []
+        assert [one for one in check(cursor, declared, server_id="1") if one.column] == []
+
+
 def test_the_role_is_made_with_what_it_needs_and_no_more(mariadb_owner: MariadbEndpoint, database: str) -> None:
     role = replace(mariadb_owner, user=f"reader_{uuid4().hex[:8]}", password=SecretStr("another's"))
     assert mariadb.access(role).missing([database])[0] == "create the role"
@@ -152,6 +170,39 @@ def test_the_role_is_made_with_what_it_needs_and_no_more(mariadb_owner: MariadbE
         with pytest.raises(Exception, match="denied"):
             cursor.execute(f"INSERT INTO {database}.t VALUES (1)")
     run(mariadb_owner, f"DROP USER {role.user}@'%'")
+
+
+def test_no_log_of_the_server_has_the_password_of_the_role(
+    mariadb_owner: MariadbEndpoint, database: str, tmp_path: Path
+) -> None:
+    role = replace(mariadb_owner, user=f"reader_{uuid4().hex[:8]}", password=SecretStr("Told nobody'\\7"))
+    run(mariadb_owner, f"SET GLOBAL general_log_file = '{tmp_path / 'general.log'}';\nSET GLOBAL general_log = ON")
+    mariadb.grant(mariadb_owner, role, [database])
+    run(mariadb_owner, "SET GLOBAL general_log = OFF")
+    with mariadb.connected(mariadb_owner) as cursor:
+        cursor.execute("SHOW BINARY LOGS")
+        newest = cursor.fetchall()[-1][0]
+        cursor.execute("SHOW BINLOG EVENTS IN %s", (newest,))
+        logged = "\n".join(str(row[-1]) for row in cursor.fetchall())
+    general = (tmp_path / "general.log").read_text("utf-8")
+    for text in (logged, general):
+        assert f"'{role.user}'" in text
+        assert "Told nobody" not in text
+    assert mariadb.access(role).missing([database]) == []
+    run(mariadb_owner, f"DROP USER {role.user}@'%'")
+
+
+def test_a_server_that_takes_no_such_statement_is_told(mariadb_owner: MariadbEndpoint, database: str) -> None:
+    ours = replace(mariadb_owner, user=f"owner_{uuid4().hex[:8]}", password=SecretStr("ours"))
+    mariadb.grant(mariadb_owner, ours, [database])
+    run(mariadb_owner, f"GRANT CREATE USER ON *.* TO {ours.user}@'%' WITH GRANT OPTION;\nSET GLOBAL read_only = ON")
+    try:
+        with pytest.raises(PlanRefused, match="read-only") as refused:
+            mariadb.grant(ours, replace(ours, user="reader"), [database])
+        assert "may not" not in refused.value.what
+        assert "headrace apply" in refused.value.next_step
+    finally:
+        run(mariadb_owner, f"SET GLOBAL read_only = OFF;\nDROP USER {ours.user}@'%'")
 
 
 def test_a_zero_date_that_came_in_all_the_same_is_not_taken_for_none(
@@ -192,3 +243,20 @@ def _killed(owner: MariadbEndpoint) -> None:
         cursor.execute("SELECT connection_id()")
         other.execute("KILL %s", cursor.fetchone())
         cursor.execute("SELECT 1")
+
+
+def test_a_server_that_goes_away_while_a_table_is_compared_is_no_difference(
+    mariadb_owner: MariadbEndpoint, database: str
+) -> None:
+    run(mariadb_owner, f"CREATE TABLE {database}.t (id bigint PRIMARY KEY)")
+    run(mariadb_owner, f"INSERT INTO {database}.t SELECT seq FROM {database}.seq_1_to_500000")
+    (stream,) = part(database, "t").streams
+    with ThreadPoolExecutor(1) as pool, mariadb.connected(mariadb_owner) as cursor:
+        side = pool.submit(mariadb_side, mariadb_owner, stream)
+        reading = f"SELECT id FROM information_schema.PROCESSLIST WHERE info LIKE 'SELECT `id` FROM `{database}`%'"
+        while not side.done() and not cursor.execute(reading):
+            time.sleep(0.01)
+        (thread,) = cursor.fetchone() or (0,)
+        cursor.execute(f"KILL {thread}")
+        with pytest.raises(ServiceUnavailable, match="MariaDB broke off"):
+            side.result()

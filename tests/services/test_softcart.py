@@ -45,7 +45,8 @@ def test_the_tables_are_what_the_contracts_say(owner: MariadbEndpoint) -> None:
 
 
 def test_its_owner_may_make_the_role(owner: MariadbEndpoint) -> None:
-    run(owner, "ALTER USER headrace_owner@'%' IDENTIFIED BY 'a secret' ACCOUNT UNLOCK")
+    run(owner, "SET PASSWORD FOR headrace_owner@'%' = PASSWORD('a secret')")
+    run(owner, "ALTER USER headrace_owner@'%' ACCOUNT UNLOCK")
     ours = replace(owner, user="headrace_owner", password=SecretStr("a secret"))
     role = replace(owner, user="softcart_reader", password=SecretStr("another's"))
     databases = mariadb.databases(PIPELINE.of("mariadb"))

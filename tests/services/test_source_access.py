@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -81,12 +82,14 @@ def test_the_role_of_the_script_reads_what_is_declared_and_nothing_else(administ
             cursor.execute(f"DROP ROLE {name}")
 
 
-def found_in(administrator: PostgresEndpoint, role: str, statements: str) -> list[Finding]:
+def found_in(
+    administrator: PostgresEndpoint, role: str, statements: str, connectors_dir: Path = Path()
+) -> list[Finding]:
     """What is found of a table `t` that these statements make and that is gone afterwards."""
     name = f"judged_{uuid4().hex[:8]}"
     columns = (Column("id", "string", lossy=True), Column("note", "string"))
     stream = Stream(name, "t", f"{name}.{name}.t", TableSource(name, "t"), columns, ("id",), file=Path("t.yaml"))
-    pipeline = Pipeline(name, (stream,), Path(), Path(), Path())
+    pipeline = Pipeline(name, (stream,), Path(), connectors_dir, Path())
     with closing(psycopg2.connect(**administrator.dsn())) as connection, connection.cursor() as cursor:
         cursor.execute(f"CREATE SCHEMA {name}; SET LOCAL search_path = {name}; {statements}")
         described = read_tables(connection, names=[f"{name}.t"])
@@ -125,6 +128,17 @@ def test_what_would_lose_rows_is_found_before(
     (finding,) = [one for one in found_in(administrator, role, statements) if "2 kB" not in one.what]
     assert (finding.level, what in finding.what, fix in finding.fix) == (level, True, True), finding
     assert finding.why
+
+
+def test_a_column_that_the_connector_leaves_out_is_no_news(
+    administrator: PostgresEndpoint, endpoints: Endpoints, tmp_path: Path
+) -> None:
+    role = endpoints.replicator.user
+    statements = "CREATE TABLE t (id text PRIMARY KEY, note varchar(9), tags int[])"
+    found = [one.what for one in found_in(administrator, role, statements, tmp_path) if one.column == "tags"]
+    assert len(found) == 2, found  # it is not declared, and an unchanged value of it would arrive as another
+    (tmp_path / "postgres.json").write_text(json.dumps({"column.exclude.list": r".*\.t\.tags"}))
+    assert [one for one in found_in(administrator, role, statements, tmp_path) if one.column == "tags"] == []
 
 
 def test_partitions_arrive_under_the_name_of_their_table(

@@ -54,7 +54,7 @@ def decoded(spark: SparkSession, *changes: Change) -> list[Row]:
         "cast(v as binary) as value",
         "current_timestamp() as timestamp",
     )
-    steps = frame.transform(decode_document, STREAM).transform(cast_fields, STREAM).transform(validate, STREAM)
+    steps = frame.transform(decode_document).transform(cast_fields, STREAM).transform(validate, STREAM)
     return steps.orderBy("_offset").collect()
 
 

@@ -44,8 +44,9 @@ def judged(spark: SparkSession, stream: Stream, *changes: tuple[bytes, Mapping[s
         for n, (value, headers) in enumerate(changes)
     ]
     frame = spark.createDataFrame(values, f"{RECORD}, headers array<struct<key:string,value:binary>>")
-    decode = decode_document if stream.table_source.system == "mongodb" else decode_change
-    return judge(decode(frame, stream), stream, 1).orderBy("_offset").collect()
+    of_document = stream.table_source.system == "mongodb"
+    decoded = decode_document(frame) if of_document else decode_change(frame, stream)
+    return judge(decoded, stream, 1).orderBy("_offset").collect()
 
 
 def without(*names: str) -> dict[str, Any]:

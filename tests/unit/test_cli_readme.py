@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 
 from headrace.cli import cli
 
-README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+FOLDER = Path(__file__).parents[2]
+README = (FOLDER / "README.md").read_text("utf-8")
 
 
 def commands(group: click.Group = cli, path: str = "headrace") -> Iterator[tuple[str, click.Command]]:
@@ -55,6 +57,14 @@ def test_the_readme_names_no_command_that_does_not_exist() -> None:
     named = set(re.findall(r"^headrace ((?:quarantine )?[a-z]+)", blocks, re.MULTILINE))
     assert named
     assert {f"headrace {name}" for name in named} <= set(ALL)
+
+
+def test_what_the_readme_installs_later_is_looked_for_though_all_else_is_there() -> None:
+    asked = set(re.findall(r"make setup ([A-Z]+_INSTALL=1)", README))
+    assert asked
+    for variable in asked:
+        done = subprocess.run(["make", "-n", "setup", variable], cwd=FOLDER, capture_output=True, text=True, check=True)
+        assert "infra.preflight" in done.stdout, variable
 
 
 def test_what_changes_state_has_a_dry_run() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from connectors import debezium, password
+from connectors import debezium, overrides, password
 from contracts.endpoints import PostgresEndpoint
 from contracts.errors import ContractError
 from contracts.stream import Column, Pipeline, Stream, TableSource
@@ -80,6 +80,20 @@ def test_an_override_as_the_documentation_shows_it_is_taken(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
+    ("config", "names"),
+    [
+        ({}, []),
+        ({"column.exclude.list": r"sales\.orders\.note, SALES\.orders\.a\,b"}, ["note", "a,b"]),
+        ({"column.exclude.list": r"sales\..*\.id|note"}, ["id"]),
+        ({"column.include.list": r"sales\.orders\.(id|note)"}, ["a,b"]),
+        ({"column.exclude.list": r"(, \x{24}, sales\.orders\.id"}, ["id"]),  # Connect says what is wrong with it
+    ],
+)
+def test_what_a_config_leaves_out_of_a_table_is_known(config: dict[str, str], names: list[str]) -> None:
+    assert overrides.left_out(config, "sales.orders", ["id", "note", "a,b"]) == names
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("decimal.handling.mode", "double"),
@@ -89,6 +103,10 @@ def test_an_override_as_the_documentation_shows_it_is_taken(tmp_path: Path) -> N
         ("exactly.once.support", "requested"),
         ("table.include.list", "other.table"),
         ("database.password", "hunter2"),
+        ("s3.secret.key", "hunter2"),
+        ("producer.override.sasl.jaas.config", "ScramLoginModule required username=u password='hunter2';"),
+        ("value.converter.schema.registry.url", "https://me:hunter2@registry"),
+        ("producer.override.ssl.keystore.key", "-----BEGIN ENCRYPTED PRIVATE KEY-----hunter2"),
     ],
 )
 def test_an_override_that_breaks_a_guarantee_is_refused_with_its_line(tmp_path: Path, name: str, value: str) -> None:
@@ -97,6 +115,23 @@ def test_an_override_that_breaks_a_guarantee_is_refused_with_its_line(tmp_path: 
         render(pipeline(tmp_path))
     assert refused.value.line == 3
     assert name in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("database.password", "${file:/etc/secrets:debezium}"),
+        (
+            "producer.override.sasl.jaas.config",
+            "ScramLoginModule required password='${file:/etc/secrets:k}';",
+        ),
+        ("value.converter.schema.registry.url", "https://registry:8081/a@b"),
+    ],
+)
+def test_a_reference_to_a_secret_is_taken(tmp_path: Path, name: str, value: str) -> None:
+    write(tmp_path, json.dumps({name: value}))
+    assert render(pipeline(tmp_path))[name] == value
 
 
 def test_a_topic_that_debezium_would_not_write_is_refused(tmp_path: Path) -> None:

@@ -8,10 +8,14 @@ from pathlib import Path
 import pytest
 
 from connectors import topics
+from connectors.connector_plan import plan_connector
 from connectors.plan import Change, Plan, apply, other_partitions
+from connectors.rest import Connect
 from connectors.snapshots import Reads, missing
 from contracts.errors import ContractError, PlanRefused
+from contracts.settings import Settings
 from contracts.stream import Column, FileSource, Pipeline, Stream, TableSource
+from infra.local.deployment import endpoints
 
 ID = (Column("id", "bigint"),)
 ORDERS = Stream("shop", "orders", "shop.sales.orders", TableSource("sales", "orders"), ID, ("id",), partitions=7)
@@ -49,6 +53,17 @@ def test_a_stream_whose_topic_headrace_or_debezium_writes_other_things_to_is_ref
     pipeline = replace(SHOP, streams=(*SHOP.streams, stock, taken))
     with pytest.raises(ContractError, match=f"stream taken: .*`{topic}`"):
         topics.declared(pipeline)
+
+
+def test_a_secret_that_somebody_gave_a_connector_is_not_shown() -> None:
+    found, reference = Plan("shop"), "${file:/etc/secrets:p}"
+    given = {"database.password": "hunter2", "a.jaas.config": 'X required password="hunter2";', "slot.name": "theirs"}
+    wanted = {"database.password": reference, "slot.name": "ours"}
+    plan_connector(found, SHOP, endpoints(Settings()), Connect("http://127.0.0.1:1"), given, wanted)
+    (change,) = found.changes
+    assert "hunter2" not in change.describe()
+    for line in ("database.password = ****", f"database.password = {reference}", "slot.name = theirs"):
+        assert f"    {line}\n" in f"{change.describe()}\n"
 
 
 def test_another_number_of_partitions_is_refused_with_what_to_do() -> None:

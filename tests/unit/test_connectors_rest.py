@@ -82,6 +82,13 @@ def test_patience_ends_with_what_was_last_seen(worker: Worker) -> None:
         connect.connectors()
 
 
+def test_a_login_in_the_address_is_in_no_error() -> None:
+    for address in ("http://me:hunter2@127.0.0.1:1", "http://me:hunter2@not a host"):
+        with Connect(address, patience_s=0.1) as connect, pytest.raises(ServiceUnavailable) as refused:
+            connect.connectors()
+        assert "hunter2" not in str(refused.value)
+
+
 def test_a_refused_config_is_not_retried(worker: Worker) -> None:
     worker.answers["/connectors/c/config"] = [(400, {"message": "tasks.max: wrong"})]
     with Connect(worker.url) as connect, pytest.raises(PlanRefused, match=r"tasks\.max: wrong"):

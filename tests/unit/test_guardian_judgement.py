@@ -22,7 +22,7 @@ from connectors.rest import ConnectorStatus
 
 GIB = 2**30
 WATCHED = Watched("shop", "shop", "headrace_shop", "replicator", "http://me:hidden@connect:8083", 10 * GIB, 3600)
-SLOT = Slot("reserved", 100, 200, 1000, 900, None, "Debezium Streaming", "replicator", 7)
+SLOT = Slot("reserved", 100, 200, 1000, 900, "Debezium Streaming", "replicator", 7)
 SERVER = Server("1", 1100, None, SLOT)
 BEATS = {"heartbeat.interval.ms": "10000", "heartbeat.action.query": "SELECT 1"}
 READER = Reader(ConnectorStatus("RUNNING", ("RUNNING",), ""), BEATS, 200)

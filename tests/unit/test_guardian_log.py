@@ -6,9 +6,16 @@ from dataclasses import replace
 
 import pytest
 
+from connectors.guardian import reader
+from connectors.guardian.facts import Reader
 from connectors.guardian.judgement import Watched
 from connectors.guardian.log_judgement import judge_log
 from connectors.mariadb_log import Binlog, Unread, unread
+from connectors.rest import Connect, ConnectorStatus
+from contracts.errors import ServiceUnavailable
+from contracts.loader import load_pipeline
+from contracts.settings import GuardSettings, Settings
+from infra.local.deployment import endpoints
 
 WATCHED = Watched("shop", "shop.mariadb", "", "", "http://me:hidden@connect:8083", 0, 3600)
 LOG = Binlog(("b.3", "b.4", "b.5"), "0-7-100,1-7-5", 1000)
@@ -61,3 +68,32 @@ def test_what_was_dropped_is_critical_and_every_table_is_read_again() -> None:
     assert stop.endswith("http://connect:8083/connectors/shop.mariadb/stop")
     assert "DELETE http://connect:8083/connectors/shop.mariadb/offsets" in forget
     assert others == ["headrace apply", "headrace verify --wait 600"]
+
+
+def test_no_restart_is_spent_while_the_server_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long that is: one that starts then fails at once."""
+    away, now = True, 0.0
+    restarted: list[float] = []
+
+    def is_read() -> bool:
+        if away:
+            raise ServiceUnavailable("MariaDB did not accept the connection")
+        return False
+
+    failed = Reader(ConnectorStatus("RUNNING", ("FAILED",), "refused"), {}, None)
+    monkeypatch.setattr(reader, "look_at_reader", lambda *_: failed)
+    monkeypatch.setattr(Connect, "source_offset", lambda *_: {"file": "b.5"})
+    monkeypatch.setattr(Connect, "restart", lambda *_: restarted.append(now))
+    part, settings = load_pipeline("softcart").of("mariadb"), Settings(pipeline="softcart")
+    guardian = reader.ReaderGuardian(
+        *(part, endpoints(settings), GuardSettings()), is_read=is_read, log=lambda: LOG, clock=lambda: now
+    )
+    for hour in range(1, 10):
+        now = hour * 3600.0
+        told = {concern.kind: concern.why for concern in guardian.look().concerns}
+        assert told.keys() == {"source away", "connector failed"}
+        assert "restarted once the source answers" in told["connector failed"]
+    assert restarted == []
+    away = False
+    assert guardian.look().done
+    assert restarted == [now]

@@ -24,7 +24,7 @@ MIB = 2**20
 ORDERS = Stream("shop", "orders", "shop.s.orders", TableSource("s", "orders"), (Column("id", "bigint"),), ("id",))
 ROLE = PostgresEndpoint("db", 5432, "shop", "replicator", SecretStr(""))
 ENDPOINTS = Endpoints("kafka:1", "http://connect:1", "", "", ROLE, ROLE, ROLE, "", 0)
-SLOT = Slot("reserved", 100, 200, MIB, 900, None, "Debezium Streaming", "replicator", 7)
+SLOT = Slot("reserved", 100, 200, MIB, 900, "Debezium Streaming", "replicator", 7)
 BEATS = {"heartbeat.interval.ms": "10000", "heartbeat.action.query": "SELECT 1"}
 RUNS = Reader(ConnectorStatus("RUNNING", ("RUNNING",), ""), BEATS, 200)
 FAILED = replace(RUNS, status=ConnectorStatus("RUNNING", ("FAILED",), "Boom"))
@@ -114,6 +114,13 @@ def test_no_restart_is_spent_while_the_source_is_away(world: World, tmp_path: Pa
     world.away = False
     assert guardian.look().done
     assert world.restarted == [world.now]
+
+
+def test_no_restart_is_promised_behind_changes_that_were_never_read(world: World, tmp_path: Path) -> None:
+    guardian = world.guardian(tmp_path, Kept(gap="somebody else read the slot", gap_ms=1))
+    world.reader, world.away = FAILED, True
+    told = {concern.kind: concern.why for concern in guardian.look().concerns}
+    assert "restarted" not in told["connector failed"]
 
 
 def test_a_look_of_status_restarts_nothing(world: World, tmp_path: Path) -> None:

@@ -178,7 +178,7 @@ def test_a_drafted_contract_has_names_of_its_own_and_says_those_of_the_table(tmp
     people = table("Person", found("personId", "bigint", 1), found("fullName", "text"), found("emailAddress", "text"))
     key = ForeignKey(("Owner Id",), "public", "Person", ("personId",))
     pets = table("Pet", found("Pet: #", "bigint", 1), found("Owner Id", "bigint"), foreign_keys=(key,))
-    drafts, refused = draft_tables([people, pets], "shop", [r"public\.Person\.fullName"])
+    drafts, refused = draft_tables([people, pets], "shop", {"column.exclude.list": r"public\.Person\.fullName"})
     assert refused == []
     file = tmp_path / "pet.yaml"
     file.write_text(drafts["public.Pet"].text)

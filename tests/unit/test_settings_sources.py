@@ -98,3 +98,11 @@ def test_an_unknown_variable_is_told(monkeypatch: pytest.MonkeyPatch, caplog: py
         monkeypatch.setenv("HEADRACE_DATADIR", "/data")
         load_settings(None, None)
     assert "HEADRACE_DATADIR is no setting" in caplog.text
+
+
+def test_a_user_in_the_address_of_a_mongodb_is_refused_and_not_shown(folder: Path) -> None:
+    """What the address says is in the connector's config, for all who may ask Connect."""
+    (folder / "headrace.yaml").write_text("mongodb: {url: 'mongodb://me:hunter2@db/?replicaSet=rs0'}\n")
+    with pytest.raises(ContractError, match="HEADRACE_MONGODB__PASSWORD") as refused:
+        load_settings(None, None)
+    assert "hunter2" not in str(refused.value)
