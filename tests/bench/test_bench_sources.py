@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 from uuid import uuid4
 
 import psutil
@@ -23,6 +22,7 @@ from contracts.stream import Pipeline
 from streaming_jobs.tables import create_history, create_quarantine
 from tests.bench.bench_pipeline import DDL, TABLES, bench_pipeline
 from tests.bench.conftest import Lake
+from tests.bench.cores import a_processor_each
 from tests.bench.engine_run import Run, running, write_figures
 
 ROWS = int(os.environ.get("HEADRACE_BENCH_ROWS", "1000000")) // TABLES * TABLES
@@ -128,7 +128,19 @@ def _clocks() -> tuple[float, float]:
 
 
 @pytest.mark.timeout(4 * PATIENCE_S)
-def test_first_read_and_catch_up(lake: Lake, endpoints: Endpoints, deployment: Settings, tmp_path: Path) -> None:
+def test_on_shared_processors(lake: Lake, endpoints: Endpoints, deployment: Settings, tmp_path: Path) -> None:
+    """Where both are busy, what headrace works it takes from Connect."""
+    first_read_and_catch_up("sources", lake, endpoints, deployment, tmp_path)
+
+
+@pytest.mark.timeout(4 * PATIENCE_S)
+def test_on_a_processor_each(lake: Lake, endpoints: Endpoints, deployment: Settings, tmp_path: Path) -> None:
+    """As on machines of their own, where the slower one leads. Connect has one processor also when it is alone."""
+    with a_processor_each(deployment, lake.spark):
+        first_read_and_catch_up("sources_a_processor_each", lake, endpoints, deployment, tmp_path)
+
+
+def first_read_and_catch_up(name: str, lake: Lake, endpoints: Endpoints, deployment: Settings, tmp_path: Path) -> None:
     """Connect alone before and after, so that a machine that grows busy does not favour one side."""
     seen: dict[str, list[dict[str, float]]] = {"alone": [], "end to end": []}
     lake_url, drained_s, batches = f"{endpoints.hdfs_url}/lake", 0.0, 0
@@ -168,11 +180,5 @@ def test_first_read_and_catch_up(lake: Lake, endpoints: Endpoints, deployment: S
             f"{what}_connect_alone_cpu_s": [round(one[f"{what}_cpu"], 1) for one in seen["alone"]],
             f"{what}_end_to_end_cpu_s": [round(one[f"{what}_cpu"], 1) for one in seen["end to end"]],
         }
-    lake_alone = round(2 * ROWS / drained_s)
-    figures |= {"end_to_end_batches": batches, "lake_alone_rows_per_s": lake_alone}
-    for what in ("first_read", "catch_up"):
-        # On one machine the two share its processors; beside each other on machines of their own the slower one leads.
-        figures[f"{what}_ratio_of_each_alone"] = round(
-            lake_alone / cast(int, figures[f"{what}_connect_alone_rows_per_s"]), 2
-        )
-    write_figures("sources", figures)
+    figures |= {"end_to_end_batches": batches, "lake_alone_rows_per_s": round(2 * ROWS / drained_s)}
+    write_figures(name, figures)
