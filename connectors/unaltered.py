@@ -88,7 +88,7 @@ class Unaltered:
             if locks:
                 locks.close()
             return []
-        except psycopg2.Error:
+        except (psycopg2.Error, ServiceUnavailable):
             with connected(self._endpoints.replicator) as connection, connection.cursor() as cursor:
                 now = self._definitions(cursor)
             return sorted(name for name in {*now, *self._held} if now.get(name) != self._held.get(name))
