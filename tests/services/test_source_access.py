@@ -260,7 +260,7 @@ def test_a_publication_for_all_tables_is_refused_before_apply_fails(
             planned = Plan(name)
             _plan_source(planned, pipeline, superuser, described, {"publication.name": name, "slot.name": name})
             assert [change.kind for change in planned.changes] == []
-            assert f"  DROP PUBLICATION {name};" in "\n".join(planned.refusals)
+            assert f'  DROP PUBLICATION "{name}";' in "\n".join(planned.refusals)
         finally:
             cursor.execute(f"DROP PUBLICATION {name}; DROP SCHEMA {name} CASCADE")
 
