@@ -41,13 +41,14 @@ def check(cursor: Cursor, part: Pipeline, *, server_id: str, captured: Collectio
     altered; those that are, are guarded by the server's mode.
     """
     findings = [*_server(cursor, server_id), *_unreadable(cursor, mariadb.databases(part))]
+    config = mariadb_connector.overrides(part)
     for declared in part.cdc_streams:
         stream, source = declared.at_source, declared.table_source
         table = read_table(cursor, source.schema, source.table)
         if table is None:
             findings.append(_absent(stream))
             continue
-        findings += compare(stream, table, _left_out(part, table))
+        findings += compare(stream, table, overrides.left_out(config, table.name, table.columns))
         if source.qualified not in captured:
             findings += _zero_dates(cursor, stream, table)
     return findings
@@ -55,11 +56,15 @@ def check(cursor: Cursor, part: Pipeline, *, server_id: str, captured: Collectio
 
 def changed(cursor: Cursor, part: Pipeline) -> list[Finding]:
     """What of `check` a person changes while data flow: tables that are gone, columns that are not those declared."""
-    findings = []
+    findings, config = [], mariadb_connector.overrides(part)
     for declared in part.cdc_streams:
         stream = declared.at_source
         table = read_table(cursor, stream.table_source.schema, stream.table_source.table)
-        findings += _compare_columns(stream, table, _left_out(part, table)) if table else [_absent(stream)]
+        if table is None:
+            findings.append(_absent(stream))
+        else:
+            left_out = overrides.left_out(config, table.name, table.columns)
+            findings += _compare_columns(stream, table, left_out)
     return findings
 
 
@@ -214,10 +219,6 @@ def read_table(cursor: Cursor, database: str, table: str) -> CatalogTable | None
         (database, table),
     )
     return CatalogTable(f"{database}.{table}", columns, dict(cursor.fetchall()))
-
-
-def _left_out(part: Pipeline, table: CatalogTable) -> list[str]:
-    return overrides.left_out(mariadb_connector.overrides(part), table.name, table.columns)
 
 
 def _compare_columns(stream: Stream, table: CatalogTable, left_out: Collection[str] = ()) -> list[Finding]:

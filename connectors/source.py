@@ -35,6 +35,7 @@ def connected(endpoint: PostgresEndpoint, *, autocommit: bool = False) -> Iterat
     ServiceUnavailable if the server does not answer, is not the one that the settings trust, or refuses the role; or if
     it ends the connection within the block, or somebody keeps what a statement waits for locked.
     """
+    where = {"host": f"{endpoint.host}:{endpoint.port}", "database": endpoint.database}
     try:
         dsn: dict[str, Any] = endpoint.dsn()
         connection = psycopg2.connect(**dsn, connect_timeout=10, application_name="headrace")
@@ -44,8 +45,7 @@ def connected(endpoint: PostgresEndpoint, *, autocommit: bool = False) -> Iterat
             f"Postgres did not accept the connection: {why}",
             next_step=unreachable.next_step(why, endpoint)
             or "see that the server runs there and lets this user in, or correct the settings",
-            host=f"{endpoint.host}:{endpoint.port}",
-            database=endpoint.database,
+            **where,
             user=endpoint.user,
         ) from error
     try:
@@ -60,8 +60,7 @@ def connected(endpoint: PostgresEndpoint, *, autocommit: bool = False) -> Iterat
         raise ServiceUnavailable(
             f"what Postgres was asked for is locked by somebody else: {str(error).strip()}",
             next_step="wait for what changes, empties or rewrites a table there (see pg_locks), or end it; then again",
-            host=f"{endpoint.host}:{endpoint.port}",
-            database=endpoint.database,
+            **where,
         ) from error
     except psycopg2.OperationalError as error:
         if error.pgcode and error.pgcode[:2] not in _OUTAGES:
@@ -69,8 +68,7 @@ def connected(endpoint: PostgresEndpoint, *, autocommit: bool = False) -> Iterat
         raise ServiceUnavailable(
             f"Postgres broke off: {str(error).strip()}",
             next_step="see that the server runs there, and what its log says; then again",
-            host=f"{endpoint.host}:{endpoint.port}",
-            database=endpoint.database,
+            **where,
         ) from error
     finally:
         connection.close()

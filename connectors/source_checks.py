@@ -137,10 +137,6 @@ def read_table(connection: Connection, schema: str, table: str) -> CatalogTable 
     return CatalogTable(f"{schema}.{table}", rows[0][1], columns, logged=rows[0][0])
 
 
-def _left_out(pipeline: Pipeline, table: CatalogTable) -> list[str]:
-    return overrides.left_out(debezium.overrides(pipeline), table.name, table.columns)
-
-
 def compare(stream: Stream, table: CatalogTable, left_out: Collection[str] = ()) -> list[Finding]:
     """What differs between one contract (`Stream.at_source`) and one table, of which the connector leaves columns out,
     and what its replica identity cannot carry."""
@@ -228,15 +224,15 @@ def _compare_keys(stream: Stream, table: CatalogTable) -> list[Finding]:
 
 def changed(connection: Connection, pipeline: Pipeline) -> list[Finding]:
     """What of `check` a person changes while data flow: tables that are gone, columns that are not those declared."""
-    findings = []
+    findings, config = [], debezium.overrides(pipeline)
     for declared in pipeline.cdc_streams:
         stream = declared.at_source
         table = read_table(connection, stream.table_source.schema, stream.table_source.table)
         if table is None:
             findings.append(_absent(stream, connection.info.dbname))
         else:
-            columns = _compare_columns(stream, table, _left_out(pipeline, table))
-            findings += [*_alike(table), *_out_of_place(table), *columns]
+            left_out = overrides.left_out(config, table.name, table.columns)
+            findings += [*_alike(table), *_out_of_place(table), *_compare_columns(stream, table, left_out)]
     return findings
 
 

@@ -20,7 +20,7 @@ from connectors.source_checks import check_table
 from contracts.endpoints import PostgresEndpoint
 from contracts.errors import ContractError, Fatal
 from contracts.loader import load_stream
-from contracts.stream import Pipeline
+from contracts.stream import Pipeline, Stream
 from headrace.app import App
 from headrace.drafts.draft import Draft, check_draft, write_contract
 from headrace.drafts.tables import draft_tables
@@ -59,11 +59,8 @@ def init_tables(
         Fatal: a name names no table or several, there is no table, the URL is none or holds a password.
         ServiceUnavailable: the database does not answer.
     """
-    endpoint, config, pipeline = (
-        endpoint_of(url) if url else _source(app),
-        _connector_config(app),
-        app.settings.pipeline,
-    )
+    endpoint = endpoint_of(url) if url else _source(app)
+    config, pipeline = _connector_config(app), app.settings.pipeline
     with source.connected(endpoint) as connection:
         tables = read_tables(connection, names=names, schema=schema)
         _require(tables, names, schema, endpoint.database)
@@ -78,10 +75,9 @@ def init_tables(
             if done is None:
                 draft = drafts[table.qualified]
                 file = out / f"{draft.stream}.yaml"
-                done = _made(table.qualified, draft, file, pipeline, force=force, dry_run=dry_run)
-                if not done.refused:
-                    stream = replace(check_draft(draft, pipeline), file=file)
-                    done = _ahead(done, check_table(connection, stream, table, config))
+                stream, done = _made(table.qualified, draft, file, pipeline, force=force, dry_run=dry_run)
+                if stream is not None:
+                    done = _ahead(done, check_table(connection, replace(stream, file=file), table, config))
             results.append(done)
     return results
 
@@ -133,16 +129,15 @@ def _kept(table: SourceTable, draft: Draft, out: Path, contracts: Mapping[Path, 
     return None
 
 
-def _made(table: str, draft: Draft, file: Path, pipeline: str, *, force: bool, dry_run: bool) -> Result:
-    """The contract written, or why not."""
+def _made(
+    table: str, draft: Draft, file: Path, pipeline: str, *, force: bool, dry_run: bool
+) -> tuple[Stream | None, Result]:
+    """The contract written and loaded, or why not."""
     try:
-        if dry_run:
-            check_draft(draft, pipeline)
-        else:
-            write_contract(draft, file, pipeline, force=force)
+        stream = check_draft(draft, pipeline) if dry_run else write_contract(draft, file, pipeline, force=force)
     except Fatal as error:
-        return Result(table, "refused", why=error.what, fix=error.next_step)
-    return Result(table, "would be written" if dry_run else "written", str(file), text=draft.text)
+        return None, Result(table, "refused", why=error.what, fix=error.next_step)
+    return stream, Result(table, "would be written" if dry_run else "written", str(file), text=draft.text)
 
 
 def _ahead(done: Result, findings: Sequence[Finding]) -> Result:
