@@ -107,6 +107,8 @@ def source_overview(app: App, system: System = "postgres") -> dict[str, Any]:
         "lag bytes": report.lag_bytes,
         "kept WAL bytes": report.kept_wal_bytes,
         "budget bytes": report.budget_bytes,
+        "disk free bytes": report.disk_free_bytes,
+        "disk bytes": report.disk_bytes,
     }
     return {
         "looked at": at.isoformat(),

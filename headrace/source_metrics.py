@@ -52,6 +52,8 @@ class SourceCollector(Collector):
             ("slot_lag_bytes", "WAL that the connector has not confirmed", report.lag_bytes),
             ("retained_wal_bytes", "WAL that the server keeps for the slot", report.kept_wal_bytes),
             ("retained_wal_budget_bytes", "WAL that the slot may keep before that is critical", report.budget_bytes),
+            ("wal_disk_free_bytes", "What is free on the disk of the source's WAL", report.disk_free_bytes),
+            ("wal_disk_bytes", "How large the disk of the source's WAL is", report.disk_bytes),
             ("first_read_seconds", "For how long tables have been read; 0 if none is", report.first_read_s),
             ("slot_unread_seconds", "For how long nobody has read the slot; 0 if it is read", report.unread_s),
             ("oldest_transaction_seconds", "Age of the oldest transaction that has written", report.transaction_s),

@@ -119,7 +119,9 @@ def show_source(source: dict[str, Any]) -> None:
     click.echo(f"\nsource: connector {source['connector']} {state}{restarts}")
     if source.get("kept WAL bytes") is not None:
         kept, budget, lag = (amount(source[name] or 0) for name in ("kept WAL bytes", "budget bytes", "lag bytes"))
-        click.echo(f"slot {source['slot']}: {source['wal status']}, {kept} of WAL kept of {budget}, {lag} behind")
+        disk = source.get("disk bytes")
+        room = f", {amount(source['disk free bytes'])} of {amount(disk)} free on its disk" if disk else ""
+        click.echo(f"slot {source['slot']}: {source['wal status']}, {kept} of WAL kept of {budget}, {lag} behind{room}")
     for one in source["concerns"]:
         concern = Concern(**{**one, "steps": tuple(one["steps"])})
         colour = "red" if concern.severity == "critical" else "yellow"
