@@ -1,12 +1,16 @@
-"""Whether the disk of the source's WAL has room for what a slot may keep there, as far as the source tells."""
+"""Whether the disk of a source's log has room for what may come, as far as the source tells: WAL that a slot keeps, and
+MariaDB's binlog."""
 
 from __future__ import annotations
 
 import shlex
 
+from connectors import binlog_disk
+from connectors.binlog_disk import Room
 from connectors.finding import Finding
 from connectors.guardian.facts import Server
-from connectors.guardian.judgement import amount
+from connectors.guardian.judgement import amount, duration
+from connectors.guardian.log_judgement import shorter
 from connectors.guardian.steps import megabytes
 from connectors.source_catalog import quoted
 from connectors.wal_disk import SCRIPT
@@ -16,7 +20,7 @@ from contracts.settings import GuardSettings
 _FULL = "a disk that is full of WAL stops the whole server, before anybody takes the slot away or is told to"
 
 
-def check(server: Server, source: PostgresEndpoint, guard: GuardSettings) -> list[Finding]:
+def check_wal(server: Server, source: PostgresEndpoint, guard: GuardSettings) -> list[Finding]:
     """What more the slot may keep, by the server's limit or else by the guardian's budget, against what is free. Where
     the source does not tell, what stands for it."""
     disk, limit = server.disk, server.limit_bytes
@@ -55,6 +59,54 @@ def check(server: Server, source: PostgresEndpoint, guard: GuardSettings) -> lis
             )
         ]
     return []
+
+
+def check_binlog(room: Room, role: str) -> list[Finding]:
+    """What the binlog takes before its oldest file is dropped, as written since the server's start, against what is
+    free. `role` is who asked."""
+    disk, to_come = room.disk, room.to_come_bytes
+    has = f", and {amount(disk.free_bytes)} of {amount(disk.total_bytes)} are free on its disk" if disk.known else ""
+    findings = []
+    if to_come is None:
+        findings.append(
+            Finding(
+                "warning",
+                f"the binlog is kept for ever: it has {amount(room.held_bytes)}{has}",
+                why="it fills the disk in the end, and a full disk stops every write to the server",
+                fix="SET GLOBAL binlog_expire_logs_seconds = 604800;  -- and the same in the server's configuration, "
+                "under [mariadbd]",
+            )
+        )
+    elif disk.known and to_come > disk.free_bytes:
+        findings.append(
+            Finding(
+                "warning",
+                f"the binlog takes {amount(to_come)} more{has}",
+                why=f"so much is written in the {duration(room.kept_s)} that a file is kept, if it goes on as since "
+                "the server's start; a full disk stops every write to the server",
+                fix="; ".join((*shorter(room), "give that disk room")),
+            )
+        )
+    if disk.answer == "failed":
+        findings.append(
+            Finding(
+                "warning",
+                f"MariaDB does not tell how much of its binlog's disk is free: {disk.error}",
+                why="so nothing is compared with it",
+                fix=f"as root: SELECT * FROM information_schema.DISKS;  -- {binlog_disk.SCRIPT.name} makes it anew",
+            )
+        )
+    elif not disk.known:
+        findings.append(
+            Finding(
+                "hint",
+                f"MariaDB does not tell {role} how much of its binlog's disk is free",
+                why="nothing is compared with it: give it room for what is written in binlog_expire_logs_seconds",
+                fix="root may let it, on a server that has the plugin DISKS: mariadb -u root "
+                f"--init-command=\"SET @role = '{role}'\" < {binlog_disk.SCRIPT.name}",
+            )
+        )
+    return findings
 
 
 def fitting_limit(server: Server) -> str:

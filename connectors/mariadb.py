@@ -143,6 +143,11 @@ class Access:
     databases: tuple[tuple[str, frozenset[str]], ...] = ()
     logged: tuple[str, str] = ("", "")
 
+    @property
+    def logs(self) -> bool:
+        """Whether it may ask the server about its binlog."""
+        return _holds(self.server, "BINLOG MONITOR")
+
     def missing(self, databases: list[str]) -> list[str]:
         """What the script has to bring about, in words; empty if nothing."""
         if not self.known:
@@ -232,8 +237,9 @@ def grant(owner: MariadbEndpoint, replicator: MariadbEndpoint, names: list[str])
                     f"{owner.user} may not prepare MariaDB: {error.args[-1]}",
                     state="What was granted before stays.",
                     next_step=(
-                        'let a user who may create users and grant run, for each database: mariadb -e "SET @role = '
-                        f"'{replicator.user}', @password = '', @database = '{database}'; SOURCE {ROLE_SCRIPT.name}\"; "
+                        "let a user who may create users and grant run, for each database: mariadb "
+                        f"--init-command=\"SET @role = '{replicator.user}', @password = '', @database = '{database}'\" "
+                        f"< {ROLE_SCRIPT.name}; "
                         f"then, in mariadb: SET PASSWORD FOR '{replicator.user}'@'%' = PASSWORD('…');"
                     ),
                 ) from error

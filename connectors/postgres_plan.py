@@ -80,7 +80,7 @@ def _plan_source(
     tables = source.cdc_tables(pipeline)
     role, publication = endpoints.replicator.user, config["publication.name"]
     server = look_at_server(endpoints.source, config["slot.name"])
-    found.take(disk_checks.check(server, endpoints.source, guard))
+    found.take(disk_checks.check_wal(server, endpoints.source, guard))
     limit = disk_checks.fitting_limit(server)
     with source.connected(endpoints.source) as connection:
         found.take(check(connection, pipeline, described, slot=config["slot.name"], role=role, limit=limit))

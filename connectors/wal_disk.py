@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
+
+from connectors.disk import Disk
 
 SCRIPT = Path(__file__).parent / "wal_disk.sql"
 # `df` looks at one file system; it can hang only where the server hangs, too.
@@ -20,41 +20,25 @@ WHERE n.nspname = 'headrace_disk' AND p.proname = 'of_wal' AND p.pronargs = 0 AN
 """
 
 
-@dataclass(frozen=True, slots=True)
-class WalDisk:
-    """What the server told: `absent` where the script is not installed, `closed` where this role may not call its
-    function, `failed` with the server's `error`. The figures are 0 unless it `told`."""
-
-    answer: Literal["told", "absent", "closed", "failed"] = "absent"
-    free_bytes: int = 0
-    total_bytes: int = 0
-    error: str = ""
-
-    @property
-    def known(self) -> bool:
-        """Whether the figures mean anything."""
-        return self.answer == "told"
-
-
-def ask(connection: Connection) -> WalDisk:
+def ask(connection: Connection) -> Disk:
     """Asks within the connection's transaction, which stays usable and unchanged; it may be one that only reads. Raises
     only if the connection is lost."""
     with connection.cursor() as cursor:
         cursor.execute(_INSTALLED)
         installed = cursor.fetchone()
         if installed is None:
-            return WalDisk()
+            return Disk()
         if not installed[0]:
-            return WalDisk("closed")
+            return Disk("closed")
         cursor.execute("SAVEPOINT wal_disk")
         try:
             cursor.execute("SET LOCAL statement_timeout = %s", (_MAY_TAKE_MS,))
             cursor.execute("SELECT free_bytes, total_bytes FROM headrace_disk.of_wal()")
             free, total = cursor.fetchone() or (0, 0)
-            told = WalDisk("told", free, total)
+            told = Disk("told", free, total)
         except psycopg2.Error as error:
             if connection.closed:
                 raise
-            told = WalDisk("failed", error=(error.diag.message_detail or error.diag.message_primary or str(error)))
+            told = Disk("failed", error=(error.diag.message_detail or error.diag.message_primary or str(error)))
         cursor.execute("ROLLBACK TO SAVEPOINT wal_disk")
     return told

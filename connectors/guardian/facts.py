@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from connectors import wal_disk
+from connectors.disk import Disk
 from connectors.rest import Connect, ConnectorStatus
 from connectors.snapshots import Reads, reads_of
 from connectors.source import connected
 from connectors.table_reads import Notes, Source, known_source
-from connectors.wal_disk import WalDisk
 from contracts.endpoints import PostgresEndpoint
 from contracts.stream import Pipeline
 
@@ -65,7 +65,7 @@ class Server:
     slot: Slot | None
     transactions: tuple[Transaction, ...] = ()
     timeline: int = 0
-    disk: WalDisk = field(default_factory=WalDisk)
+    disk: Disk = field(default_factory=Disk)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ class Kept:
 class Report:
     """One look at the source. None stands for what did not answer, and for what only Postgres has. Ages in seconds, 0
     where there is nothing: of the read of tables that is under way, of a slot that nobody reads, of the oldest
-    transaction that has written. `disk_`: of the file system of the WAL, where the source tells it."""
+    transaction that has written. `disk_`: of the file system of WAL or binlog, where the source tells it."""
 
     slot: str
     connector: str

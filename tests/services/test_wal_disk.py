@@ -69,7 +69,7 @@ class Site:
         self.psql("-v", f"role={self.owner.user}", "-f", str(wal_disk.SCRIPT))
 
     def findings(self, **guard: int) -> list[Finding]:
-        return disk_checks.check(look_at_server(self.owner, SLOT), self.owner, GuardSettings(**guard))
+        return disk_checks.check_wal(look_at_server(self.owner, SLOT), self.owner, GuardSettings(**guard))
 
     def limit(self, size: str) -> None:
         self.do(f"ALTER SYSTEM SET max_slot_wal_keep_size = '{size}'")

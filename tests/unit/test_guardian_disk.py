@@ -1,4 +1,4 @@
-"""What the guardian makes of the disk of the source's WAL."""
+"""What the guardian and `plan` make of the disk of the source's log: WAL, and MariaDB's binlog."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from typing import Any
 
 import pytest
 
+from connectors.binlog_disk import Room
+from connectors.disk import Disk
+from connectors.disk_checks import check_binlog
 from connectors.guardian.disk_judgement import judge_disk
 from connectors.guardian.facts import Server, Slot
 from connectors.guardian.judgement import Seen, Watched
-from connectors.wal_disk import WalDisk
+from connectors.guardian.log_judgement import judge_room
 
 GIB = 2**30
 WATCHED = Watched("shop", "shop", "headrace_shop", "replicator", "http://me:hidden@connect:8083", 10 * GIB, 3600)
 SLOT = Slot("reserved", 100, 200, 2 * GIB, 2 * GIB, "Debezium Streaming", "replicator", 7)
-SERVER = Server("1", 1100, None, SLOT, disk=WalDisk("told", 8 * GIB, 20 * GIB))
+SERVER = Server("1", 1100, None, SLOT, disk=Disk("told", 8 * GIB, 20 * GIB))
 
 
 def seen(*, free: int, kept: int = 2 * GIB, limit: int | None = None, grows: float = 0.0, **slot: Any) -> Seen:
@@ -23,7 +26,7 @@ def seen(*, free: int, kept: int = 2 * GIB, limit: int | None = None, grows: flo
         SERVER,
         limit_bytes=limit,
         slot=replace(SLOT, kept_bytes=kept, **slot),
-        disk=WalDisk("told", free, 20 * GIB),
+        disk=Disk("told", free, 20 * GIB),
     )
     return Seen(server, grows_per_s=grows)
 
@@ -47,9 +50,9 @@ def seen(*, free: int, kept: int = 2 * GIB, limit: int | None = None, grows: flo
         (seen(free=15 * GIB, kept=11 * GIB), "warn", "headrace_shop may take all of it"),
         (seen(free=0, wal_status="lost"), "", ""),
         (replace(seen(free=0), server=replace(SERVER, slot=None)), "", ""),
-        (replace(seen(free=0), server=replace(SERVER, disk=WalDisk())), "", ""),
-        (replace(seen(free=0), server=replace(SERVER, disk=WalDisk("closed"))), "", ""),
-        (replace(seen(free=0), server=replace(SERVER, disk=WalDisk("failed", error="no df"))), "warn", "no df"),
+        (replace(seen(free=0), server=replace(SERVER, disk=Disk())), "", ""),
+        (replace(seen(free=0), server=replace(SERVER, disk=Disk("closed"))), "", ""),
+        (replace(seen(free=0), server=replace(SERVER, disk=Disk("failed", error="no df"))), "warn", "no df"),
         (Seen(None, "away"), "", ""),
     ],
 )
@@ -81,3 +84,64 @@ def test_a_slot_that_is_read_is_not_to_be_dropped() -> None:
 
     assert dropped()
     assert not dropped(lag_bytes=2**20)
+
+
+DAY = 86_400
+# 1 GiB a day, kept for ten days, of which two have passed.
+ROOM = Room(Disk("told", 8 * GIB, 20 * GIB), 2 * GIB, GIB / DAY, 10 * DAY, 0, GIB)
+
+
+def free(size: int, **values: Any) -> Room:
+    return replace(ROOM, disk=Disk("told", size, 20 * GIB), **values)
+
+
+@pytest.mark.parametrize(
+    ("room", "expected", "says"),
+    [
+        (ROOM, "", ""),
+        (free(8 * GIB - 2**20), "warn", "has 2.0 GiB and takes 8.0 GiB more: full in 8 d as written"),
+        (free(GIB), "critical", "1.0 GiB of 20.0 GiB are free on the disk of the binlog"),
+        (free(60 * GIB, per_s=60 * GIB / 3599), "critical", "full in 60 min"),
+        (free(60 * GIB, per_s=60 * GIB / 3601), "warn", "full in 60 min"),
+        (free(0, held_bytes=10 * GIB), "", ""),  # it goes on as large as it is
+        (free(3 * GIB, limit_bytes=5 * GIB), "", ""),
+        (free(3 * GIB - 1, limit_bytes=5 * GIB), "warn", "takes 3.0 GiB more"),
+        (free(3 * GIB - 1, limit_bytes=5 * GIB, kept_s=0), "warn", "takes 3.0 GiB more"),
+        (free(2 * GIB, kept_s=0), "", ""),
+        (free(2 * GIB - 1, kept_s=0), "warn", "has 2.0 GiB and is kept for ever"),
+        (replace(ROOM, disk=Disk(), kept_s=0), "", ""),
+        (replace(ROOM, disk=Disk("failed", error="no DISKS")), "warn", "no DISKS"),
+    ],
+)
+def test_a_disk_without_room_for_the_binlog_is_told(room: Room, expected: str, says: str) -> None:
+    found = list(judge_room(room, WATCHED, "b.7"))
+    assert [one.severity for one in found] == ([expected] if expected else [])
+    for one in found:
+        assert says in one.what
+        if one.kind == "disk short":
+            assert one.steps[0].startswith("PURGE BINARY LOGS TO 'b.7';")
+            assert "PURGE" not in str(list(judge_room(room, WATCHED, "")))
+
+
+def test_a_shorter_time_is_proposed_only_where_a_day_fits() -> None:
+    def said(room: Room) -> tuple[str, str, bool]:
+        (one,) = check_binlog(room, "reader")
+        return one.level, one.what, "SET GLOBAL binlog_expire_logs_seconds" in one.fix
+
+    assert check_binlog(ROOM, "reader") == []
+    assert said(free(6 * GIB)) == (
+        "warning",
+        "the binlog takes 8.0 GiB more, and 6.0 GiB of 20.0 GiB are free on its disk",
+        True,
+    )
+    (one,) = check_binlog(free(6 * GIB), "reader")
+    assert f"= {5 * DAY};" in one.fix, "two days that are held, and half of six"
+    assert said(free(6 * GIB, per_s=6 * GIB / DAY))[2] is False
+
+
+def test_a_binlog_that_is_kept_for_ever_is_told_also_where_the_disk_is_not() -> None:
+    endless, hint = check_binlog(replace(ROOM, disk=Disk(), kept_s=0), "reader")
+    assert (endless.level, endless.what) == ("warning", "the binlog is kept for ever: it has 2.0 GiB")
+    assert (hint.level, "reader" in hint.fix) == ("hint", True)
+    (failed,) = check_binlog(replace(ROOM, disk=Disk("failed", error="no DISKS")), "reader")
+    assert (failed.level, "no DISKS" in failed.what) == ("warning", True)

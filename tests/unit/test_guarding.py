@@ -181,8 +181,8 @@ def test_prometheus_reads_the_last_look(app: App, looks: list[Report]) -> None:
     for line in (
         'headrace_source_slot_lag_bytes{pipeline="edtech"} 5.0',
         'headrace_source_retained_wal_bytes{pipeline="edtech"} 2048.0',
-        'headrace_source_wal_disk_free_bytes{pipeline="edtech"} 1.048576e+06',
-        'headrace_source_wal_disk_bytes{pipeline="edtech"} 1.073741824e+09',
+        'headrace_source_log_disk_free_bytes{connector="edtech",pipeline="edtech"} 1.048576e+06',
+        'headrace_source_log_disk_bytes{connector="edtech",pipeline="edtech"} 1.073741824e+09',
         'headrace_source_first_read_seconds{pipeline="edtech"} 7.0',
         'headrace_source_slot_unread_seconds{pipeline="edtech"} 0.0',
         'headrace_source_oldest_transaction_seconds{pipeline="edtech"} 8.0',
@@ -196,7 +196,7 @@ def test_prometheus_reads_the_last_look(app: App, looks: list[Report]) -> None:
     guarding.round()
     later = render(SourceCollector("edtech", file)).decode()
     assert "slot_lag_bytes{" not in later
-    assert "wal_disk_bytes{" not in later
+    assert "log_disk_bytes{" not in later
 
 
 def test_tls_of_the_settings_reaches_psycopg2_and_debezium(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
