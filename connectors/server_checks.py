@@ -88,6 +88,15 @@ def _no_place(server: dict[str, Any]) -> list[Finding]:
                     fix=f"ALTER SYSTEM SET {setting} = {all_ + 10};  -- and restart the server",
                 )
             )
+    if server["used_senders"] == server["senders"] - 1:
+        findings.append(
+            Finding(
+                "warning",
+                f"one WAL sender is free: {server['used_senders']} of {server['senders']} are taken",
+                why="the connector keeps it, and headrace asks over another which server it is: it could not any more",
+                fix=f"ALTER SYSTEM SET max_wal_senders = {server['senders'] + 10};  -- and restart the server",
+            )
+        )
     return findings
 
 
