@@ -8,10 +8,11 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing about the source: a refusal stops `apply`, a warning is shown. `why` says what would happen; `fix` is
+    """One thing about the source: a refusal stops `apply`, a warning is shown, a hint tells by `plan` alone what more
+    could be had. `why` says what would happen; `fix` is
     SQL or an edit to make."""
 
-    level: Literal["refusal", "warning"]
+    level: Literal["refusal", "warning", "hint"]
     what: str
     table: str = ""
     column: str = ""

@@ -14,7 +14,7 @@ from typing import Any
 import pymysql
 from pymysql.cursors import Cursor
 
-from connectors import unreachable
+from connectors import answering, unreachable
 from contracts.endpoints import MariadbEndpoint
 from contracts.errors import Fatal, PlanRefused, ServiceUnavailable
 from contracts.stream import Pipeline
@@ -40,38 +40,43 @@ def connected(endpoint: MariadbEndpoint, kind: type[Cursor] = Cursor) -> Iterato
     """A cursor of a connection in UTC that commits each statement, closed at the end.
 
     Fatal if no server is named, ServiceUnavailable if it does not answer or refuses the user; or if it ends the
-    connection within the block, or somebody keeps what a statement waits for locked.
+    connection within the block or answers nobody any more, or somebody keeps what a statement waits for locked.
     """
     if not endpoint.host:
         raise Fatal(
             "the pipeline has tables of a MariaDB server, and none is named",
             next_step="headrace.yaml: `mariadb: {host: …, user: …}`; the password is HEADRACE_MARIADB__PASSWORD",
         )
+
+    def let_in(answer_s: float) -> None:
+        _open(endpoint, answer_s).close()
+
     try:
         connection = _open(endpoint)
     except pymysql.err.OperationalError as error:
         raise _refused(endpoint, error) from error
-    try:
-        yield connection.cursor(kind)
-    except pymysql.err.OperationalError as error:
-        if error.args[0] < _FIRST_OF_THE_CLIENT and error.args[0] not in _BROKEN_OFF:
-            raise
-        raise ServiceUnavailable(
-            f"MariaDB broke off: {error.args[-1]}",
-            next_step="see that the server runs there, and for a lock who holds it (SHOW PROCESSLIST); then again",
-            host=f"{endpoint.host}:{endpoint.port}",
-            user=endpoint.user,
-        ) from error
-    finally:
-        # Else pymysql reads the rest of an unbuffered result, also of a connection that is lost: its AttributeError
-        # would stand for what had happened.
-        if (left := getattr(connection, "_result", None)) is not None:
-            left.unbuffered_active = False
-        if connection.open:
-            connection.close()
+    with answering.watched(connection._sock.fileno(), let_in) as silence:  # type: ignore[attr-defined]
+        try:
+            yield connection.cursor(kind)
+        except pymysql.err.OperationalError as error:
+            if error.args[0] < _FIRST_OF_THE_CLIENT and error.args[0] not in _BROKEN_OFF:
+                raise
+            raise ServiceUnavailable(
+                f"MariaDB broke off: {answering.said(silence, error.args[-1])}",
+                next_step="see that the server runs there, and for a lock who holds it (SHOW PROCESSLIST); then again",
+                host=f"{endpoint.host}:{endpoint.port}",
+                user=endpoint.user,
+            ) from error
+        finally:
+            # Else pymysql reads the rest of an unbuffered result, also of a connection that is lost: its AttributeError
+            # would stand for what had happened.
+            if (left := getattr(connection, "_result", None)) is not None:
+                left.unbuffered_active = False
+            if connection.open:
+                connection.close()
 
 
-def _open(endpoint: MariadbEndpoint) -> pymysql.Connection[Cursor]:
+def _open(endpoint: MariadbEndpoint, answer_s: float | None = None) -> pymysql.Connection[Cursor]:
     connection = pymysql.connect(
         host=endpoint.host,
         port=endpoint.port,
@@ -79,13 +84,13 @@ def _open(endpoint: MariadbEndpoint) -> pymysql.Connection[Cursor]:
         password=endpoint.password.get_secret_value(),
         charset="utf8mb4",
         autocommit=True,
-        connect_timeout=CONNECT_S,
-        read_timeout=CONNECT_S,
+        connect_timeout=answer_s or CONNECT_S,
+        read_timeout=answer_s or CONNECT_S,
         init_command=f"SET time_zone = '+00:00', lock_wait_timeout = {LOCK_WAIT_S}",
         **_encryption(endpoint),
     )
     # `connect_timeout` ends with the TCP connection: of a server that then says nothing only this one does. Queries may
-    # take as long as they do.
+    # take as long as the server lets others in.
     connection._read_timeout = None  # type: ignore[attr-defined]
     return connection
 
@@ -142,6 +147,11 @@ class Access:
     server: frozenset[str] = frozenset()
     databases: tuple[tuple[str, frozenset[str]], ...] = ()
     logged: tuple[str, str] = ("", "")
+
+    @property
+    def logs(self) -> bool:
+        """Whether it may ask the server about its binlog."""
+        return _holds(self.server, "BINLOG MONITOR")
 
     def missing(self, databases: list[str]) -> list[str]:
         """What the script has to bring about, in words; empty if nothing."""
@@ -232,8 +242,9 @@ def grant(owner: MariadbEndpoint, replicator: MariadbEndpoint, names: list[str])
                     f"{owner.user} may not prepare MariaDB: {error.args[-1]}",
                     state="What was granted before stays.",
                     next_step=(
-                        'let a user who may create users and grant run, for each database: mariadb -e "SET @role = '
-                        f"'{replicator.user}', @password = '', @database = '{database}'; SOURCE {ROLE_SCRIPT.name}\"; "
+                        "let a user who may create users and grant run, for each database: mariadb "
+                        f"--init-command=\"SET @role = '{replicator.user}', @password = '', @database = '{database}'\" "
+                        f"< {ROLE_SCRIPT.name}; "
                         f"then, in mariadb: SET PASSWORD FOR '{replicator.user}'@'%' = PASSWORD('…');"
                     ),
                 ) from error

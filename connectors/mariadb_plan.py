@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from connectors import debezium, mariadb, mariadb_connector, password, truststore
+from connectors import binlog_disk, debezium, disk_checks, mariadb, mariadb_connector, password, truststore
 from connectors.connector_plan import plan_connector, plan_first_reads, plan_secret
 from connectors.mariadb_checks import check, unencrypted
 from connectors.plan import Change, Plan
@@ -73,6 +73,9 @@ def _plan_server(
             "  declare its tables in a pipeline of their own"
         )
     role = mariadb.access(endpoints.mariadb_replicator)
+    who = endpoints.mariadb_replicator
+    if role.logs and (room := binlog_disk.look(who)):
+        found.take(disk_checks.check_binlog(room, who.user))
     if missing := role.missing(databases):
         found.changes.append(
             Change(

@@ -1,7 +1,7 @@
 -- The least Debezium needs of MariaDB: a role that may read the binlog, take the short lock with which a first read
 -- begins, and read one database. Run once for each database; safe to run again. headrace runs it in `apply`; by hand:
 --
---   mariadb -u root -e "SET @role = 'headrace', @password = '', @database = 'sales'; SOURCE mariadb_role.sql"
+--   mariadb -u root --init-command="SET @role = 'headrace', @password = '', @database = 'sales'" < mariadb_role.sql
 --   then, in mariadb:  SET PASSWORD FOR 'headrace'@'%' = PASSWORD('…');
 --
 -- The password stays empty on the command line, where every process of the host could read it. `@password` is what

@@ -46,13 +46,15 @@ class Change:
 class Plan:
     """An open list of changes in the order in which they are applied; other stages append theirs.
 
-    Refusals are things that `apply` must not do; with one of them nothing is applied. Warnings never stop anything.
+    Refusals are things that `apply` must not do; with one of them nothing is applied. Warnings and
+    hints never stop anything.
     """
 
     pipeline: str
     changes: list[Change] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
 
     @property
     def empty(self) -> bool:
@@ -60,9 +62,10 @@ class Plan:
         return not self.changes and not self.refusals
 
     def take(self, findings: Iterable[Finding]) -> None:
-        """Appends each as the refusal or the warning that it is."""
+        """Appends each as what it is."""
         for finding in findings:
-            (self.refusals if finding.level == "refusal" else self.warnings).append(str(finding))
+            lists = {"refusal": self.refusals, "warning": self.warnings, "hint": self.hints}
+            lists[finding.level].append(str(finding))
 
     def require(self) -> None:
         """Raises PlanRefused with every refusal, if there is one."""

@@ -6,15 +6,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from connectors import connector, debezium, password, snapshots, source
+from connectors import connector, debezium, disk_checks, password, snapshots, source
 from connectors.connector_plan import plan_connector, plan_first_reads, plan_secret
+from connectors.guardian.facts import look_at_server
 from connectors.key_checks import message_keys
 from connectors.plan import Change, Plan, plan_topics
 from connectors.rest import Connect
 from connectors.source_catalog import SourceTable, quoted, read_tables
 from connectors.source_checks import check
 from contracts.endpoints import Endpoints
-from contracts.settings import Settings
+from contracts.settings import GuardSettings, Settings
 from contracts.stream import Pipeline
 
 
@@ -44,7 +45,7 @@ def plan(pipeline: Pipeline, endpoints: Endpoints, settings: Settings) -> Plan:
             unsent=[f"{table.qualified}.{one.name}" for table in tables for one in table.columns if one.unsent],
             keys=message_keys(part, tables),
         )
-        unpublished = _plan_source(found, part, endpoints, tables, config)
+        unpublished = _plan_source(found, part, endpoints, tables, config, settings.guard)
         plan_secret(found, part, settings, endpoints.replicator.password, config["database.password"])
         lost = connector.lost(endpoints, part, connect, config["slot.name"], exists=running is not None)
         if lost:
@@ -68,13 +69,21 @@ def plan(pipeline: Pipeline, endpoints: Endpoints, settings: Settings) -> Plan:
 
 
 def _plan_source(
-    found: Plan, pipeline: Pipeline, endpoints: Endpoints, described: Sequence[SourceTable], config: Mapping[str, str]
+    found: Plan,
+    pipeline: Pipeline,
+    endpoints: Endpoints,
+    described: Sequence[SourceTable],
+    config: Mapping[str, str],
+    guard: GuardSettings,
 ) -> frozenset[str]:
     """Returns the tables of which no change is sent: a table that is dropped leaves its publication."""
     tables = source.cdc_tables(pipeline)
     role, publication = endpoints.replicator.user, config["publication.name"]
+    server = look_at_server(endpoints.source, config["slot.name"])
+    found.take(disk_checks.check_wal(server, endpoints.source, guard))
+    limit = disk_checks.fitting_limit(server)
     with source.connected(endpoints.source) as connection:
-        found.take(check(connection, pipeline, described, slot=config["slot.name"], role=role))
+        found.take(check(connection, pipeline, described, slot=config["slot.name"], role=role, limit=limit))
         access = source.access(connection, role, publication, tables)
     if access.all_tables:
         found.refusals.append(

@@ -17,10 +17,11 @@ _SHORTEST_SENDER_TIMEOUT_S = 20
 _LONGEST_SENDER_TIMEOUT_S = 600
 
 
-def check_server(connection: Connection, slot: str) -> list[Finding]:
-    """What of the server's settings stands in the way, or lets a slot fill the disk. Changes nothing."""
+def check_server(connection: Connection, slot: str, *, limit: str = "") -> list[Finding]:
+    """What of the server's settings stands in the way, or lets a slot fill the disk. `limit`: what its disk has room
+    for, if that is known. Changes nothing."""
     server = _server(connection, slot)
-    return [*_cannot_decode(server), *_no_place(server), *_wrong_slot(server, slot), *_endangered(server)]
+    return [*_cannot_decode(server), *_no_place(server), *_wrong_slot(server, slot), *_endangered(server, limit)]
 
 
 def _server(connection: Connection, slot: str) -> dict[str, Any]:
@@ -87,6 +88,15 @@ def _no_place(server: dict[str, Any]) -> list[Finding]:
                     fix=f"ALTER SYSTEM SET {setting} = {all_ + 10};  -- and restart the server",
                 )
             )
+    if server["used_senders"] == server["senders"] - 1:
+        findings.append(
+            Finding(
+                "warning",
+                f"one WAL sender is free: {server['used_senders']} of {server['senders']} are taken",
+                why="the connector keeps it, and headrace asks over another which server it is: it could not any more",
+                fix=f"ALTER SYSTEM SET max_wal_senders = {server['senders'] + 10};  -- and restart the server",
+            )
+        )
     return findings
 
 
@@ -117,7 +127,7 @@ def _wrong_slot(server: dict[str, Any], slot: str) -> list[Finding]:
     return []
 
 
-def _endangered(server: dict[str, Any]) -> list[Finding]:
+def _endangered(server: dict[str, Any], limit: str) -> list[Finding]:
     findings = []
     if server["keep_mb"] == -1:
         findings.append(
@@ -125,8 +135,8 @@ def _endangered(server: dict[str, Any]) -> list[Finding]:
                 "warning",
                 "max_slot_wal_keep_size is -1: a slot that nobody reads keeps WAL until the disk is full",
                 why="a full disk stops the whole server; above the limit only the slot is lost, and tables read again",
-                fix=f"ALTER SYSTEM SET max_slot_wal_keep_size = '20GB'; {_RELOAD}  "
-                "-- at most half of what is free where pg_wal lies",
+                fix=f"ALTER SYSTEM SET max_slot_wal_keep_size = '{limit or '20GB'}'; {_RELOAD}  "
+                f"-- {'half of what is' if limit else 'at most half of what is'} free where pg_wal lies",
             )
         )
     timeout_s = (server["sender_timeout_ms"] or 0) / 1000

@@ -15,7 +15,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import encrypt_password
 
-from connectors import unreachable
+from connectors import answering, unreachable
 from contracts.endpoints import PostgresEndpoint
 from contracts.errors import PlanRefused, ServiceUnavailable
 from contracts.stream import Pipeline, TableSource
@@ -33,11 +33,16 @@ def connected(endpoint: PostgresEndpoint, *, autocommit: bool = False) -> Iterat
     """A connection that commits if the block ends well, rolls back if it raises, and is closed either way.
 
     ServiceUnavailable if the server does not answer, is not the one that the settings trust, or refuses the role; or if
-    it ends the connection within the block, or somebody keeps what a statement waits for locked.
+    it ends the connection within the block or answers nobody any more, or somebody keeps what a statement waits for
+    locked.
     """
     where = {"host": f"{endpoint.host}:{endpoint.port}", "database": endpoint.database}
+    dsn: dict[str, Any] = endpoint.dsn()
+
+    def let_in(answer_s: float) -> None:
+        psycopg2.connect(**dsn, connect_timeout=int(answer_s), application_name="headrace").close()
+
     try:
-        dsn: dict[str, Any] = endpoint.dsn()
         connection = psycopg2.connect(**dsn, connect_timeout=10, application_name="headrace")
     except psycopg2.OperationalError as error:
         why = str(error).strip()
@@ -48,30 +53,32 @@ def connected(endpoint: PostgresEndpoint, *, autocommit: bool = False) -> Iterat
             **where,
             user=endpoint.user,
         ) from error
-    try:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('lock_timeout', %s, false)", (f"{LOCK_WAIT_S}s",))
-        connection.autocommit = autocommit
-        yield connection
-        if not autocommit:
-            connection.commit()
-    except psycopg2.errors.LockNotAvailable as error:
-        raise ServiceUnavailable(
-            f"what Postgres was asked for is locked by somebody else: {str(error).strip()}",
-            next_step="wait for what changes, empties or rewrites a table there (see pg_locks), or end it; then again",
-            **where,
-        ) from error
-    except psycopg2.OperationalError as error:
-        if error.pgcode and error.pgcode[:2] not in _OUTAGES:
-            raise
-        raise ServiceUnavailable(
-            f"Postgres broke off: {str(error).strip()}",
-            next_step="see that the server runs there, and what its log says; then again",
-            **where,
-        ) from error
-    finally:
-        connection.close()
+    with answering.watched(connection.fileno(), let_in) as silence:
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('lock_timeout', %s, false)", (f"{LOCK_WAIT_S}s",))
+            connection.autocommit = autocommit
+            yield connection
+            if not autocommit:
+                connection.commit()
+        except psycopg2.errors.LockNotAvailable as error:
+            raise ServiceUnavailable(
+                f"what Postgres was asked for is locked by somebody else: {str(error).strip()}",
+                next_step="wait for what changes, empties or rewrites a table there (see pg_locks), or end it; "
+                "then again",
+                **where,
+            ) from error
+        except psycopg2.OperationalError as error:
+            if error.pgcode and error.pgcode[:2] not in _OUTAGES:
+                raise
+            raise ServiceUnavailable(
+                f"Postgres broke off: {answering.said(silence, error)}",
+                next_step="see that the server runs there, and what its log says; then again",
+                **where,
+            ) from error
+        finally:
+            connection.close()
 
 
 def outlast_open_transactions(endpoint: PostgresEndpoint, *, timeout_s: float) -> None:

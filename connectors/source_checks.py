@@ -65,11 +65,11 @@ class CatalogTable:
 
 
 def check(
-    connection: Connection, pipeline: Pipeline, tables: Iterable[SourceTable], *, slot: str, role: str
+    connection: Connection, pipeline: Pipeline, tables: Iterable[SourceTable], *, slot: str, role: str, limit: str = ""
 ) -> list[Finding]:
     """Every finding about the server, what `role` may do there, and each declared table, in the order of the contracts;
-    `tables` are those, as `read_tables` described them. Changes nothing."""
-    findings = [*check_server(connection, slot), *check_role(connection, role, cdc_tables(pipeline))]
+    `tables` are those, as `read_tables` described them; `limit` as for `check_server`. Changes nothing."""
+    findings = [*check_server(connection, slot, limit=limit), *check_role(connection, role, cdc_tables(pipeline))]
     described, config = {table.qualified: table for table in tables}, debezium.overrides(pipeline)
     for declared in pipeline.cdc_streams:
         found = described.get(declared.table_source.qualified)

@@ -16,7 +16,13 @@ _MARIADB_OF_TLS = ("PKIX", "trustStore", "SSL", "certificate")
 
 
 def next_step(why: str, endpoint: PostgresEndpoint) -> str:
-    """What a person does about a refusal for TLS; empty if it was refused for something else."""
+    """What a person does about a refusal for TLS or the want of a WAL sender; empty if it was refused for something
+    else."""
+    if "max_wal_senders" in why:
+        return (
+            "all WAL senders are taken (see pg_stat_replication): the connector keeps one, and headrace asks over "
+            "another which server it is: ALTER SYSTEM SET max_wal_senders to more, and restart the server"
+        )
     if "certificate verify failed" in why:
         return _another_authority(endpoint, "postgres")
     if "does not match host name" in why:

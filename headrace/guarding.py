@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
-from connectors import mariadb, mariadb_log
+from connectors import binlog_disk, mariadb, mariadb_log
 from connectors.guardian.guard import Guardian, Kept, Report, report_of
 from connectors.guardian.judgement import Concern
 from connectors.guardian.reader import ReaderGuardian
@@ -50,6 +50,7 @@ def _guardian(app: App, system: System, kept: Kept | None, **how: Any) -> Guardi
     if system == "mariadb":
         role = app.endpoints.mariadb_replicator
         how |= {"is_read": partial(mariadb.is_read, role), "log": partial(mariadb_log.look, role)}
+        how["room"] = partial(binlog_disk.look, role)
     return ReaderGuardian(part, app.endpoints, settings, kept, **how)
 
 
@@ -111,6 +112,8 @@ def source_overview(app: App, system: System = "postgres") -> dict[str, Any]:
     return {
         "looked at": at.isoformat(),
         **(slot if report.slot else {}),
+        "disk free bytes": report.disk_free_bytes,
+        "disk bytes": report.disk_bytes,
         "connector": report.connector,
         "connector state": report.connector_state,
         "tasks": list(report.task_states),

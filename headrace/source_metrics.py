@@ -31,6 +31,8 @@ class SourceCollector(Collector):
         looked = self._family("looked_at_timestamp_seconds", "When the guardian looked last", "connector")
         tasks = self._family("task_state", "1 for the state that a task is in", "connector", "task", "state")
         concerns = self._family("concerns", "What is wrong now", "connector", "severity")
+        free = self._family("log_disk_free_bytes", "What is free on the disk of the source's log", "connector")
+        size = self._family("log_disk_bytes", "How large the disk of the source's log is", "connector")
         restarts = CounterMetricFamily(
             "headrace_source_restarts", "How often a failed connector was restarted", labels=("pipeline", "connector")
         )
@@ -41,11 +43,14 @@ class SourceCollector(Collector):
             for number, state in enumerate(report.task_states):
                 for name in TASK_STATES:
                     tasks.add_metric((*labels, str(number), name), float(state == name))
+            if report.disk_bytes is not None and report.disk_free_bytes is not None:
+                free.add_metric(labels, report.disk_free_bytes)
+                size.add_metric(labels, report.disk_bytes)
             for severity in ("warn", "critical"):
                 wrong = sum(concern.severity == severity for concern in report.concerns)
                 concerns.add_metric((*labels, severity), wrong)
             yield from self._slot(report)
-        yield from (looked, tasks, restarts, concerns)
+        yield from (looked, free, size, tasks, restarts, concerns)
 
     def _slot(self, report: Report) -> Iterator[Metric]:
         for name, text, value in (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 from contracts.errors import Fatal
@@ -33,6 +34,26 @@ def server() -> Path:
         raise Fatal(
             "no MariaDB server on this machine", next_step=f"run `{install_hint()}`, or repeat with MARIADB_INSTALL=1"
         )
+    return found
+
+
+def find_plugins() -> Path | None:
+    """The folder of the server's plugins on this machine, if the one that tells of disks is among them: the programs
+    alone come without it."""
+    folders = [Path(root) for root in ("/usr/lib/mysql/plugin", "/usr/lib64/mysql/plugin", "/usr/lib64/mariadb/plugin")]
+    return next((folder for folder in folders if (folder / "disks.so").is_file()), None)
+
+
+def plugins(scratch: Path) -> Path:
+    """As `find_plugins`; if there is none, takes them out of Debian's package into `scratch`, without installing it,
+    where packages may be installed. Else Fatal with what to type."""
+    found = find_plugins()
+    if found is None and may_install() and shutil.which("apt-get"):
+        fetch = "apt-get download mariadb-server && dpkg -x mariadb-server_*.deb ."
+        subprocess.run(["sh", "-c", fetch], cwd=scratch, check=True, capture_output=True, timeout=300)
+        found = scratch / "usr/lib/mysql/plugin"
+    if found is None:
+        raise Fatal("MariaDB's plugin DISKS is not on this machine", next_step="repeat with MARIADB_INSTALL=1")
     return found
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from connectors import wal_disk
+from connectors.disk import Disk
 from connectors.rest import Connect, ConnectorStatus
 from connectors.snapshots import Reads, reads_of
 from connectors.source import connected
@@ -63,6 +65,7 @@ class Server:
     slot: Slot | None
     transactions: tuple[Transaction, ...] = ()
     timeline: int = 0
+    disk: Disk = field(default_factory=Disk)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +109,12 @@ FROM now
 
 
 def look_at_server(source: PostgresEndpoint, slot: str) -> Server:
-    """One query; needs no privilege beyond connecting. ServiceUnavailable if the server does not answer."""
+    """Needs no privilege beyond connecting. ServiceUnavailable if the server does not answer."""
     with connected(source) as connection, connection.cursor() as cursor:
         cursor.execute("SET LOCAL statement_timeout = %s", (_MAY_TAKE_MS,))
         cursor.execute(_LOOK, {"slot": slot})
         row = cursor.fetchone()
+        disk = wal_disk.ask(connection)
     assert row is not None
     found = json.loads(row[0])
     limit_mb = found["limit_mb"]
@@ -121,6 +125,7 @@ def look_at_server(source: PostgresEndpoint, slot: str) -> Server:
         slot=_slot(found["slot"]) if found["slot"] else None,
         transactions=tuple(Transaction(**one) for one in found["open"] or ()),
         timeline=found["timeline"],
+        disk=disk,
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
 from connectors import debezium, snapshots
+from connectors.guardian.disk_judgement import judge_disk
 from connectors.guardian.facts import Reader, Server, Slot, look_at_notes, look_at_reader, look_at_server
 from connectors.guardian.judgement import Concern, Seen, Watched, amount, budget, judge, oldest_s, starts_behind_a_gap
 from connectors.guardian.restarts import Restarts
@@ -42,7 +43,7 @@ class Kept:
 class Report:
     """One look at the source. None stands for what did not answer, and for what only Postgres has. Ages in seconds, 0
     where there is nothing: of the read of tables that is under way, of a slot that nobody reads, of the oldest
-    transaction that has written."""
+    transaction that has written. `disk_`: of the file system of WAL or binlog, where the source tells it."""
 
     slot: str
     connector: str
@@ -52,6 +53,8 @@ class Report:
     lag_bytes: int | None = None
     kept_wal_bytes: int | None = None
     budget_bytes: int | None = None
+    disk_free_bytes: int | None = None
+    disk_bytes: int | None = None
     first_read_s: float | None = None
     unread_s: float | None = None
     transaction_s: float | None = None
@@ -141,10 +144,11 @@ class Guardian:
             reader, reader_error = answer(lambda: look_at_reader(connect, self._watched.connector))
             self._ask_reads(now, reader)
             seen = self._seen(now, server, server_error, reader, reader_error)
-            concerns = judge(seen, self._watched)
+            concerns = sorted([*judge(seen, self._watched), *judge_disk(seen, self._watched)], key=_severity)
             if reader and server and self._is_to_be_restarted(now, reader, concerns) and self._restart(connect, now):
                 done.append(f"restarted what had failed of connector {self._watched.connector}")
         slot = server.slot if server else None
+        disk = server.disk if server and server.disk.known else None
         status = reader.status if reader else None
         return Report(
             slot=self._watched.slot,
@@ -155,6 +159,8 @@ class Guardian:
             lag_bytes=slot.lag_bytes if slot else None,
             kept_wal_bytes=slot.kept_bytes if slot else None,
             budget_bytes=budget(self._watched, server) if server else None,
+            disk_free_bytes=disk.free_bytes if disk else None,
+            disk_bytes=disk.total_bytes if disk else None,
             first_read_s=seen.first_read_s if self._reads else None,
             unread_s=seen.unread_s if server else None,
             transaction_s=oldest_s(seen, server) if server else None,
@@ -286,6 +292,10 @@ class Guardian:
             return False
         self._kept = replace(self._kept, restarts_total=self._kept.restarts_total + 1)
         return True
+
+
+def _severity(concern: Concern) -> str:
+    return concern.severity  # "critical" < "warn"
 
 
 def _is_another(server: Server, system: str, timeline: int) -> bool:

@@ -262,7 +262,7 @@ def _server(seen: Seen, server: Server, watched: Watched) -> Iterator[Concern]:
 def _slot(seen: Seen, server: Server, slot: Slot, watched: Watched) -> Iterator[Concern]:
     allowed, kept = budget(watched, server), slot.kept_bytes or 0
     room = steps.more_room(server.limit_bytes)
-    last_resort = () if _is_read(slot) else steps.give_up(watched.connector, watched.slot, watched.connect_url)
+    last_resort = () if is_read(slot) else steps.give_up(watched.connector, watched.slot, watched.connect_url)
     if slot.wal_status == "unreserved":
         yield Concern(
             "slot in danger",
@@ -280,7 +280,7 @@ def _slot(seen: Seen, server: Server, slot: Slot, watched: Watched) -> Iterator[
             f"the source keeps {amount(kept)} of WAL for slot {watched.slot}; {amount(allowed)} is the budget"
             + (f", reached in {duration(until)} as it grows now" if until else ""),
             "a disk that is full of WAL stops the server",
-            (*_causes(seen, slot), *last_resort),
+            (*causes(seen, slot), *last_resort),
         )
     elif slot.wal_status == "extended":
         yield Concern(
@@ -288,7 +288,7 @@ def _slot(seen: Seen, server: Server, slot: Slot, watched: Watched) -> Iterator[
             "warn",
             f"slot {watched.slot} keeps more WAL than max_wal_size: {amount(kept)}",
             "the disk of the source fills while its reader is behind",
-            _causes(seen, slot),
+            causes(seen, slot),
         )
     if slot.reader and (slot.reader_role != watched.role or not slot.reader.startswith("Debezium")):
         yield Concern(
@@ -312,19 +312,20 @@ def _slot(seen: Seen, server: Server, slot: Slot, watched: Watched) -> Iterator[
             "warn",
             f"slot {watched.slot} has stood still for {duration(seen.still_s)} and {amount(seen.still_bytes)} of WAL",
             "all of it is kept at the source",
-            _causes(seen, slot),
+            causes(seen, slot),
         )
 
 
-def _is_read(slot: Slot) -> bool:
+def is_read(slot: Slot) -> bool:
     """Whether nearly all that is kept has reached Kafka: the server only has not noticed yet, or may not free it."""
     return bool(slot.reader and slot.kept_bytes and (slot.lag_bytes or 0) < slot.kept_bytes / 10)
 
 
-def _causes(seen: Seen, slot: Slot) -> tuple[str, ...]:
+def causes(seen: Seen, slot: Slot) -> tuple[str, ...]:
+    """What to do about WAL that is kept, before anything is taken away."""
     if not slot.reader:
         return steps.APPLY
-    if _is_read(slot):
+    if is_read(slot):
         return ("wait a minute: all is read, and freed once the transactions of that time have ended",)
     if seen.first_read_s:
         return ("let the first read end; give the source's disk room meanwhile",)

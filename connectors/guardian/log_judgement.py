@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from connectors.binlog_disk import Room
 from connectors.guardian import steps
-from connectors.guardian.judgement import Concern, Watched, duration
+from connectors.guardian.disk_judgement import SOON_S
+from connectors.guardian.judgement import Concern, Severity, Watched, amount, duration
 from connectors.mariadb_log import Unread
 
 WARN_AT, CRITICAL_AT = 0.5, 0.8
+SHORTEST_S = 86_400  # an outage of a weekday is survived
 
 
 def judge_log(unread: Unread, watched: Watched) -> Iterator[Concern]:
@@ -35,3 +38,46 @@ def judge_log(unread: Unread, watched: Watched) -> Iterator[Concern]:
                 *steps.APPLY,
             ),
         )
+
+
+def judge_room(room: Room, watched: Watched, read_to: str) -> Iterator[Concern]:
+    """Whether the disk of the binlog has room for what is still to come. `read_to`: the file that is read now."""
+    disk, to_come = room.disk, room.to_come_bytes
+    if disk.answer == "failed":
+        yield Concern(
+            "disk unknown",
+            "warn",
+            f"MariaDB does not tell how much of its binlog's disk is free: {disk.error}",
+            "nobody sees whether the binlog has room there",
+            ("SELECT * FROM information_schema.DISKS;  -- as root, says what is wrong; binlog_disk.sql makes it anew",),
+        )
+    if not disk.known or disk.free_bytes >= (room.held_bytes if to_come is None else to_come):
+        return
+    full_in_s = disk.free_bytes / room.per_s if room.per_s else 0.0
+    soon = disk.free_bytes <= room.file_bytes or 0 < full_in_s < SOON_S
+    severity: Severity = "critical" if soon else "warn"
+    more = f"takes {amount(to_come)} more" if to_come is not None else "is kept for ever"
+    purge = f"PURGE BINARY LOGS TO '{read_to}';  -- all before it is read; replicas of yours may still need it"
+    yield Concern(
+        "disk short",
+        severity,
+        f"{amount(disk.free_bytes)} of {amount(disk.total_bytes)} are free on the disk of the binlog, which has "
+        f"{amount(room.held_bytes)} and {more}: full in {duration(full_in_s)} as written since the server's start",
+        "a full disk stops every write to the server",
+        (
+            *((purge,) if read_to else ()),
+            *shorter(room),
+            "give the disk of the binlog room, or take away what else fills it",
+        ),
+    )
+
+
+def shorter(room: Room) -> tuple[str, ...]:
+    """A time for which half of what is free is enough; nothing if that were less than a day."""
+    fits_s = int((room.held_bytes + room.disk.free_bytes / 2) / room.per_s) if room.per_s else 7 * SHORTEST_S
+    if fits_s < SHORTEST_S or 0 < room.kept_s <= fits_s:
+        return ()
+    return (
+        f"SET GLOBAL binlog_expire_logs_seconds = {min(fits_s, 14 * SHORTEST_S)};  "
+        "-- and the same in the server's configuration, under [mariadbd]",
+    )

@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Mapping
 
 from connectors import debezium
+from connectors.binlog_disk import Room
 from connectors.guardian.facts import look_at_reader
 from connectors.guardian.guard import Kept, Report, Since, answer
 from connectors.guardian.judgement import Seen, Watched, judge
-from connectors.guardian.log_judgement import judge_log
+from connectors.guardian.log_judgement import judge_log, judge_room
 from connectors.guardian.restarts import Restarts
 from connectors.mariadb_log import Binlog, Unread, unread
 from connectors.mariadb_position import first_read_runs
@@ -26,7 +27,7 @@ class ReaderGuardian:
 
     `is_read` asks the server whether somebody reads its log: Debezium's binlog client tries to connect again for ever
     (https://github.com/debezium/debezium/pull/7897), and says RUNNING meanwhile. `log` asks it what it still has: it
-    drops nothing that somebody reads.
+    drops nothing that somebody reads. `room` asks what its log may still take, and what its disk has.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class ReaderGuardian:
         *,
         is_read: Callable[[], bool] | None = None,
         log: Callable[[], Binlog] | None = None,
+        room: Callable[[], Room | None] | None = None,
         restart: bool = True,
         patience_s: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
@@ -45,7 +47,7 @@ class ReaderGuardian:
         name = debezium.connector_name(part)
         self._watched = Watched(part.name, name, "", "", endpoints.connect_url, 0, settings.transaction_s)
         self._total = kept.restarts_total if kept else 0
-        self._is_read, self._log = is_read, log
+        self._is_read, self._log, self._room = is_read, log, room
         self._patience_s = patience_s
         self._clock = clock
         self._since = Since()
@@ -64,6 +66,7 @@ class ReaderGuardian:
             # Before its first read is over nobody reads the log, nor needs it.
             unread_from = offset if offset and not first_read_runs(offset) and read is not True else None
             waits, _ = answer(lambda: self._waits(unread_from)) if unread_from and not server_error else (None, "")
+            room, _ = answer(self._room) if self._room and not server_error else (None, "")
             self._restarts.runs_for(since.s("runs", runs, now))
             seen = Seen(
                 reader=reader,
@@ -78,16 +81,22 @@ class ReaderGuardian:
             )
             concerns = judge(seen, watched)
             if waits:
-                concerns = sorted([*judge_log(waits, watched), *concerns], key=lambda concern: concern.severity)
+                concerns = [*judge_log(waits, watched), *concerns]
+            if room:
+                concerns += judge_room(room, watched, str((offset or {}).get("file", "")))
+            concerns.sort(key=lambda concern: concern.severity)
             due = failed and self._restarts.are_due(now) and not server_error and not (waits and waits.gone)
             if due and self._restarts.do(connect, watched.connector, now):
                 self._total += 1
                 done.append(f"restarted what had failed of connector {watched.connector}")
+        disk = room.disk if room and room.disk.known else None
         return Report(
             slot="",
             connector=watched.connector,
             concerns=tuple(concerns),
             kept=Kept(restarts_total=self._total),
+            disk_free_bytes=disk.free_bytes if disk else None,
+            disk_bytes=disk.total_bytes if disk else None,
             connector_state=status.connector if status else None,
             task_states=status.tasks if status else (),
             restarts=self._restarts.in_a_row,

@@ -52,6 +52,22 @@ def more_room(limit_bytes: int | None) -> tuple[str, ...]:
     )
 
 
+def bound(kept_bytes: int, free_bytes: int, limit_bytes: int | None) -> tuple[str, ...]:
+    """Lets the server give the slot up before its disk is full, and not at once; nothing if it does so already."""
+    most = max(2**20, kept_bytes + free_bytes // 2)
+    if limit_bytes is not None and limit_bytes <= most:
+        return ()
+    return (
+        f"ALTER SYSTEM SET max_slot_wal_keep_size = '{megabytes(most)}';  -- the slot is lost then, not the server",
+        "SELECT pg_reload_conf();",
+    )
+
+
+def megabytes(number: int) -> str:
+    """A size as Postgres' settings are written; never 0, which is no limit to some."""
+    return f"{max(1, number // 2**20)}MB"
+
+
 def _stop(connector: str, connect_url: str) -> tuple[str, ...]:
     where = f"{address(connect_url)}/connectors/{connector}"
     return (

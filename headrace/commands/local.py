@@ -117,9 +117,14 @@ def show_source(source: dict[str, Any]) -> None:
     state = f"{source['connector state'] or 'unknown'}, tasks {', '.join(source['tasks']) or 'none'}"
     restarts = f", {source['restarts']} restarts" if source["restarts"] else ""
     click.echo(f"\nsource: connector {source['connector']} {state}{restarts}")
+    disk = source.get("disk bytes")
+    room = f"{amount(source['disk free bytes'])} of {amount(disk)} free on its disk" if disk else ""
     if source.get("kept WAL bytes") is not None:
         kept, budget, lag = (amount(source[name] or 0) for name in ("kept WAL bytes", "budget bytes", "lag bytes"))
-        click.echo(f"slot {source['slot']}: {source['wal status']}, {kept} of WAL kept of {budget}, {lag} behind")
+        behind = ", ".join(part for part in (f"{lag} behind", room) if part)
+        click.echo(f"slot {source['slot']}: {source['wal status']}, {kept} of WAL kept of {budget}, {behind}")
+    elif room:
+        click.echo(f"log: {room}")
     for one in source["concerns"]:
         concern = Concern(**{**one, "steps": tuple(one["steps"])})
         colour = "red" if concern.severity == "critical" else "yellow"

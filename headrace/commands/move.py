@@ -33,6 +33,8 @@ def plan(app: App) -> None:
     found = planned(app)
     for warning in found.warnings:
         click.secho(f"warning: {warning}", fg="yellow", err=True)
+    for hint in found.hints:
+        click.echo(f"hint: {hint}", err=True)
     for refusal in found.refusals:
         click.secho(f"refused: {refusal}", fg="red", err=True)
     for change in found.changes:

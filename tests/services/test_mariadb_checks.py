@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -190,6 +193,29 @@ def test_no_log_of_the_server_has_the_password_of_the_role(
         assert "Told nobody" not in text
     assert mariadb.access(role).missing([database]) == []
     run(mariadb_owner, f"DROP USER {role.user}@'%'")
+
+
+def test_what_another_is_to_run_makes_the_role(mariadb_owner: MariadbEndpoint, database: str) -> None:
+    ours = replace(mariadb_owner, user=f"owner_{uuid4().hex[:8]}", password=SecretStr("ours"))
+    role = replace(ours, user=f"reader_{uuid4().hex[:8]}", password=SecretStr("its own"))
+    mariadb.grant(mariadb_owner, ours, [database])
+    with pytest.raises(PlanRefused, match="may not") as refused:
+        mariadb.grant(ours, role, [database])
+    typed = re.search(r"for each database: mariadb (.*); then, in mariadb: (.*)$", refused.value.next_step or "")
+    assert typed, refused.value.next_step
+    try:
+        subprocess.run(
+            f"mariadb -h {mariadb_owner.host} -P {mariadb_owner.port} -u {mariadb_owner.user} {typed[1]}",
+            shell=True,
+            check=True,
+            env=os.environ | {"MYSQL_PWD": mariadb_owner.password.get_secret_value()},
+            cwd=mariadb.ROLE_SCRIPT.parent,
+            timeout=60,
+        )
+        run(mariadb_owner, typed[2].replace("…", role.password.get_secret_value()))
+        assert mariadb.access(role).missing([database]) == []
+    finally:
+        run(mariadb_owner, f"DROP USER IF EXISTS {ours.user}@'%', {role.user}@'%'")
 
 
 def test_a_server_that_takes_no_such_statement_is_told(mariadb_owner: MariadbEndpoint, database: str) -> None:

@@ -22,7 +22,7 @@ from connectors.source_catalog import read_tables
 from connectors.source_checks import Finding, check
 from contracts.endpoints import Endpoints, PostgresEndpoint
 from contracts.errors import PlanRefused, ServiceUnavailable
-from contracts.settings import Settings
+from contracts.settings import GuardSettings, Settings
 from contracts.stream import Column, Pipeline, Stream, TableSource
 from headrace.proof import postgres_side
 from infra.local.layout import open_layout
@@ -258,7 +258,9 @@ def test_a_publication_for_all_tables_is_refused_before_apply_fails(
             with source.connected(administrator) as connection:
                 described = read_tables(connection, names=[f"{name}.t"])
             planned = Plan(name)
-            _plan_source(planned, pipeline, superuser, described, {"publication.name": name, "slot.name": name})
+            _plan_source(
+                planned, pipeline, superuser, described, {"publication.name": name, "slot.name": name}, GuardSettings()
+            )
             assert [change.kind for change in planned.changes] == []
             assert f'  DROP PUBLICATION "{name}";' in "\n".join(planned.refusals)
         finally:

@@ -39,6 +39,8 @@ REPORT = Report(
     lag_bytes=5,
     kept_wal_bytes=2048,
     budget_bytes=4096,
+    disk_free_bytes=2**20,
+    disk_bytes=2**30,
     first_read_s=7.0,
     unread_s=0.0,
     transaction_s=8.0,
@@ -112,7 +114,8 @@ def test_status_shows_the_source_and_ends_with_3_if_a_person_must_act(
         guarding.round()
         shown = CliRunner().invoke(status, obj=app)
         assert shown.exit_code == code, shown.output
-        assert "slot headrace_edtech: extended, 2.0 KiB of WAL kept of 4.0 KiB, 5 B behind" in shown.output
+        assert "slot headrace_edtech: extended, 2.0 KiB of WAL kept of 4.0 KiB, 5 B behind, " in shown.output
+        assert "5 B behind, 1.0 MiB of 1.0 GiB free on its disk\n" in shown.output
         assert "connector edtech RUNNING, tasks RUNNING, 3 restarts" in shown.output
     assert "critical: too much\nthe disk\n  1. headrace apply\n  2. SELECT 1;" in shown.output
     told = json.loads(CliRunner().invoke(status, ["--json"], obj=app).stdout)[0]["source"]
@@ -170,13 +173,16 @@ def test_status_looks_itself_when_the_last_look_is_old(
 def test_prometheus_reads_the_last_look(app: App, looks: list[Report]) -> None:
     file = source_file(app.settings)
     assert render(SourceCollector("edtech", file)) == b""
-    looks += [replace(REPORT, concerns=(KEPT,)), replace(REPORT, wal_status=None, lag_bytes=None, task_states=())]
+    less = replace(REPORT, wal_status=None, lag_bytes=None, disk_bytes=None, task_states=())
+    looks += [replace(REPORT, concerns=(KEPT,)), less]
     guarding = Guarding(app)
     guarding.round()
     page = render(SourceCollector("edtech", file)).decode()
     for line in (
         'headrace_source_slot_lag_bytes{pipeline="edtech"} 5.0',
         'headrace_source_retained_wal_bytes{pipeline="edtech"} 2048.0',
+        'headrace_source_log_disk_free_bytes{connector="edtech",pipeline="edtech"} 1.048576e+06',
+        'headrace_source_log_disk_bytes{connector="edtech",pipeline="edtech"} 1.073741824e+09',
         'headrace_source_first_read_seconds{pipeline="edtech"} 7.0',
         'headrace_source_slot_unread_seconds{pipeline="edtech"} 0.0',
         'headrace_source_oldest_transaction_seconds{pipeline="edtech"} 8.0',
@@ -188,7 +194,9 @@ def test_prometheus_reads_the_last_look(app: App, looks: list[Report]) -> None:
     ):
         assert line in page.splitlines(), page
     guarding.round()
-    assert "slot_lag_bytes{" not in render(SourceCollector("edtech", file)).decode()
+    later = render(SourceCollector("edtech", file)).decode()
+    assert "slot_lag_bytes{" not in later
+    assert "log_disk_bytes{" not in later
 
 
 def test_tls_of_the_settings_reaches_psycopg2_and_debezium(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,12 @@ def test_plan_says_what_apply_would_do(
     assert told in done.output
 
 
+def test_a_hint_is_told_and_is_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headrace.planning.planned", lambda _: Plan("edtech", hints=["more could be had"]))
+    done = CliRunner().invoke(plan, obj=App(Settings(data_dir=tmp_path)))
+    assert (done.exit_code, done.stderr) == (0, "hint: more could be had\n")
+
+
 def test_settings_mask_what_spark_is_told_in_secret(tmp_path: Path) -> None:
     conf = {
         "spark.hadoop.fs.s3a.secret.key": "hidden",

@@ -1,0 +1,86 @@
+"""How much room the disk of MariaDB's binlog has, if `binlog_disk.sql` is installed there; what the binlog may take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pymysql
+from pymysql.cursors import Cursor
+
+from connectors.disk import Disk
+from connectors.mariadb import connected, variables
+from contracts.endpoints import MariadbEndpoint
+
+SCRIPT = Path(__file__).parent / "binlog_disk.sql"
+# What a server that has just started has written says little: as if it had been an hour.
+_AT_LEAST_S = 3600.0
+_OF_THE_CONNECTION = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What the binlog has and may take. `held_bytes`: all its files; `per_s`: what was written since the server's
+    start; `kept_s`: how long a file is kept, `limit_bytes`: how much at most, 0 without either; `file_bytes`: how large
+    one file grows."""
+
+    disk: Disk
+    held_bytes: int
+    per_s: float
+    kept_s: float
+    limit_bytes: int = 0
+    file_bytes: int = 0
+
+    @property
+    def to_come_bytes(self) -> float | None:
+        """What it takes beyond what it has, if writing goes on as since the server's start; None: without an end."""
+        ends = [self.kept_s * self.per_s] if self.kept_s else []
+        ends += [float(self.limit_bytes)] if self.limit_bytes else []
+        return max(0.0, min(ends) - self.held_bytes) if ends else None
+
+
+def look(role: MariadbEndpoint) -> Room | None:
+    """Asked as the replication role; None of a server that writes no binlog. Raises as `mariadb.connected`."""
+    with connected(role) as cursor:
+        if variables(cursor, "log_bin").get("log_bin") == "OFF":
+            return None
+        cursor.execute("SHOW BINARY LOGS")
+        held = sum(int(row[1]) for row in cursor.fetchall())
+        cursor.execute("SHOW GLOBAL STATUS WHERE Variable_name IN ('Binlog_bytes_written', 'Uptime')")
+        status = {str(name).lower(): float(value) for name, value in cursor.fetchall()}
+        said = variables(
+            cursor, "binlog_expire_logs_seconds", "expire_logs_days", "max_binlog_total_size", "max_binlog_size"
+        )
+        disk = _ask(cursor)
+    # Before 10.6 only days; later both say the same. A limit of the size is there from 11.4 on.
+    kept_s = said.get("binlog_expire_logs_seconds") or float(said.get("expire_logs_days") or 0) * 86_400
+    return Room(
+        disk,
+        held,
+        status.get("binlog_bytes_written", 0.0) / max(_AT_LEAST_S, status.get("uptime", 0.0)),
+        float(kept_s),
+        int(said.get("max_binlog_total_size") or 0),
+        int(said.get("max_binlog_size") or 0),
+    )
+
+
+def _ask(cursor: Cursor) -> Disk:
+    # A procedure of that name which somebody else made would run their code, perhaps with our role's rights.
+    cursor.execute(
+        "SELECT count(*) FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = 'headrace_disk' "
+        "AND ROUTINE_NAME = 'of_binlog' AND SECURITY_TYPE = 'DEFINER' AND DEFINER = 'headrace_disk@localhost'"
+    )
+    if not (cursor.fetchone() or (0,))[0]:
+        return Disk()
+    try:
+        cursor.execute("CALL headrace_disk.of_binlog()")
+        row = cursor.fetchone()
+        while cursor.nextset():
+            pass
+    except pymysql.MySQLError as error:
+        if error.args[0] >= _OF_THE_CONNECTION:
+            raise
+        return Disk("failed", error=str(error.args[-1]))
+    if row is None or row[0] is None:
+        return Disk("failed", error="its plugin DISKS knows no disk of the binlog")
+    return Disk("told", int(row[0]), int(row[1]))

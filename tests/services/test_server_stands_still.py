@@ -1,0 +1,118 @@
+"""A database server that is there and says nothing any more: what waits for it ends, what takes long does not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from connectors import answering, mariadb, source
+from contracts.endpoints import PostgresEndpoint
+from contracts.errors import ServiceUnavailable
+from tests.services.mariadb_server import Server
+from tests.services.test_guardian_limits import running
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[PostgresEndpoint, int]]:
+    """Who owns the database, and the server's process."""
+    folder = tmp_path_factory.mktemp("still")
+    with running(folder) as (found, _):
+        (pid, *_) = (folder / "postgres" / "data" / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+        yield found.source, int(pid)
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answering, "EVERY_S", 0.3)
+    monkeypatch.setattr(answering, "ANSWER_S", 2)
+
+
+def family(pid: int) -> list[int]:
+    """The process and its children."""
+    found = [pid]
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = stat.read_text(encoding="utf-8").rpartition(")")[2].split()[1]
+        except OSError:  # it has ended
+            continue
+        if int(parent) == pid:
+            found.append(int(stat.parent.name))
+    return found
+
+
+@contextmanager
+def frozen(pid: int, *, after_s: float = 0.5) -> Iterator[None]:
+    """The server and all of its processes stand still a moment after the block has begun."""
+    stopped: list[int] = []
+
+    def freeze() -> None:
+        # The first makes no more of the others.
+        os.kill(pid, signal.SIGSTOP)
+        stopped.extend(family(pid))
+        for one in stopped[1:]:
+            os.kill(one, signal.SIGSTOP)
+
+    timer = threading.Timer(after_s, freeze)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.join()
+        for one in reversed(stopped):
+            os.kill(one, signal.SIGCONT)
+
+
+def ends(wait: Callable[[], object]) -> ServiceUnavailable:
+    """What it raises, within seconds: far before the query's own end."""
+    began = time.monotonic()
+    with pytest.raises(ServiceUnavailable, match="answer any more, and lets nobody in") as broken:
+        wait()
+    assert time.monotonic() - began < 30
+    return broken.value
+
+
+def test_postgres(postgres: tuple[PostgresEndpoint, int]) -> None:
+    owner, pid = postgres
+
+    def wait(seconds: float) -> None:
+        with source.connected(owner) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(%s)", (seconds,))
+
+    wait(1.5)  # the server lets others in meanwhile
+    with frozen(pid):
+        assert str(owner.port) in str(ends(lambda: wait(900)))
+    wait(0)
+
+
+def test_mariadb(mariadb_process: Server) -> None:
+    def wait(seconds: float) -> None:
+        with mariadb.connected(mariadb_process.owner) as cursor:
+            cursor.execute("SELECT sleep(%s)", (seconds,))
+
+    wait(1.5)
+    with frozen(mariadb_process.child.pid):
+        ends(lambda: wait(900))
+    wait(0)
+
+
+def test_no_thread_and_no_socket_is_left(postgres: tuple[PostgresEndpoint, int]) -> None:
+    def watching() -> list[threading.Thread]:
+        return [one for one in threading.enumerate() if one.name == "headrace-answering"]
+
+    def sockets() -> int:
+        links = [one.readlink() for one in Path("/proc/self/fd").iterdir() if one.is_symlink()]
+        return sum(str(link).startswith("socket:") for link in links)
+
+    with source.connected(postgres[0]):
+        (thread,) = watching()
+        before = sockets()
+    thread.join(timeout=30)
+    assert not thread.is_alive()
+    assert sockets() == before - 2, "the connection's and the watcher's"
