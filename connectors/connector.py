@@ -35,6 +35,8 @@ def put(
                 next_step="\n".join(filter(None, (unreachable.worker_step(wrong, config), _PERHAPS_THE_PASSWORD))),
             )
         before()
+        # One that starts for the first time, or over again, reads every table.
+        table_reads.ends_before_read(endpoints.kafka, part)
         connect.put(name, config)
         connect.resume(name)
         connect.wait_not_failed(name)
@@ -59,8 +61,7 @@ def put_postgres(endpoints: Endpoints, pipeline: Pipeline, config: Mapping[str, 
     def before() -> None:
         kept_in.parent.mkdir(parents=True, exist_ok=True)
         kept_in.write_text(config["unavailable.value.placeholder"] + "\n", encoding="utf-8")
-        # One that starts for the first time, or over again, reads every table.
-        _reads_all(endpoints, pipeline)
+        note_source(endpoints, pipeline)
 
     put(endpoints, pipeline, config, before)
     nudge(endpoints)
@@ -71,16 +72,12 @@ def start_postgres(endpoints: Endpoints, pipeline: Pipeline) -> None:
 
     def before(connect: Connect) -> None:
         if not connect.offsets(debezium.connector_name(pipeline)):  # somebody made it forget them: it reads every table
-            _reads_all(endpoints, pipeline)
+            table_reads.ends_before_read(endpoints.kafka, pipeline)
+            note_source(endpoints, pipeline)
 
     start(endpoints, pipeline, before)
     nudge(endpoints)
     _read_what_was_skipped(endpoints, pipeline)
-
-
-def _reads_all(endpoints: Endpoints, pipeline: Pipeline) -> None:
-    table_reads.ends_before_read(endpoints.kafka, pipeline)
-    note_source(endpoints, pipeline)
 
 
 def begin_again(

@@ -114,7 +114,7 @@ class _Read:
 
     def whole(self) -> Reread:
         with self._prepared():
-            ends_before_read(self._endpoints.kafka, self._pipeline)
+            ends_before_read(self._endpoints.kafka, self._pipeline, [self._table])
             return self._signal_and_follow("")
 
     def part(self, where: str) -> Reread:

@@ -118,7 +118,6 @@ def request(endpoints: Endpoints, pipeline: Pipeline, tables: Iterable[str], *, 
     tables, held = list(tables), unaltered.Unaltered(endpoints, pipeline)
     try:
         held.hold(timeout_s=timeout_s)
-        ends_before_read(endpoints.kafka, pipeline)
         # A restarted connector looks for its place in the WAL until the next change comes, and takes no other request
         # meanwhile, nor does it send heartbeats; in an idle database that would be for ever.
         begin(endpoints.kafka, pipeline, tables, meanwhile=lambda: marker.emit(endpoints.source), timeout_s=timeout_s)
@@ -144,6 +143,7 @@ def begin(
     hours. Asking twice reads twice, which changes no table. ServiceUnavailable if it does not begin in time."""
     names = list(tables)
     with closing(Notes(kafka, part)) as notes:
+        ends_before_read(kafka, part, names)
         before = len(notes.all())
         signal(kafka, part, names)
         deadline = time.monotonic() + timeout_s

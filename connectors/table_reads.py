@@ -4,6 +4,9 @@ One partition, kept for ever, so its order is the order of events. Before anythi
 notes where each table's topic ends; Debezium's own second start of a read that a kill broke off is placed by its time.
 Two things follow from that which no row can say: a read that found no row, or one, was whole; and rows read by a
 condition are a part of the table.
+
+A signal may be obeyed twice: Debezium stores its place in the topic of signals every few seconds, so a kill lets it
+read a part once more that has long ended. So whatever comes is of a part, until the whole table is asked for.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from typing import Any
@@ -110,9 +113,11 @@ class Source:
     timeline: int
 
 
-def ends_before_read(kafka: str, pipeline: Pipeline) -> None:
-    """Notes where the topics end; call it before anything that makes the connector read tables."""
-    _write(kafka, pipeline, _BEFORE, {"ends": ends(kafka, pipeline)})
+def ends_before_read(kafka: str, pipeline: Pipeline, tables: Collection[str] = ()) -> None:
+    """Notes where the topics end; call it before anything that makes the connector read `tables` (all, if none is
+    named) from beginning to end."""
+    named = {"tables": sorted(tables)} if tables else {}
+    _write(kafka, pipeline, _BEFORE, {**named, "ends": ends(kafka, pipeline)})
 
 
 def all_anew(kafka: str, pipeline: Pipeline) -> None:
@@ -126,8 +131,8 @@ def is_anew(note: Note) -> bool:
 
 
 def part_requested(kafka: str, pipeline: Pipeline, table: str) -> str:
-    """Notes that what is read of `table` from here on is a part; returns what `part_ended` takes. Until that is called
-    no read of the table deletes what it did not find."""
+    """Notes that what is read of `table` from here on is a part; returns what `part_ended` takes. Until that was called
+    and the whole table is asked for, no read of it deletes what it did not find."""
     request = uuid.uuid4().hex
     _write(kafka, pipeline, _PART, {"id": request, "table": table, "ends": ends(kafka, pipeline)})
     return request
@@ -169,7 +174,7 @@ def table_reads(
 ) -> dict[str, TableReads]:
     """What is to be known of each table (`schema.table`). `place_at` takes a table and a time in milliseconds, and says
     where the first record since then lies, or will."""
-    parts: dict[str, dict[str, tuple[Place, Place | None]]] = {}
+    parts: dict[str, dict[str, _Part]] = {}
     asked: dict[str, str] = {}
     few: dict[str, tuple[Place | int, int]] = {}
     ends: dict[str, Place] = {}
@@ -178,12 +183,15 @@ def table_reads(
         data = note.get("additional_data") or {}
         if _ours(note, _BEFORE):
             ends = _places(data)
+            for table in data.get("tables") or parts:
+                for part in parts.get(table, {}).values():
+                    part.whole_asked_for(ends.get(table))
         elif _ours(note, _PART):
             asked[data["id"]] = table = data["table"]
-            parts.setdefault(table, {})[data["id"]] = (_places(data)[table], None)
+            parts.setdefault(table, {})[data["id"]] = _Part(_places(data)[table])
         elif _ours(note, _PART_ENDED) and data["id"] in asked:
             table = asked[data["id"]]
-            parts[table][data["id"]] = (parts[table][data["id"]][0], _places(data)[table])
+            parts[table][data["id"]].ended = _places(data)[table]
         elif note.get("aggregate_type") == "Initial Snapshot":
             if note.get("type") == "STARTED":
                 # What was noted counts once: a second start follows rows that the first may have sent.
@@ -191,16 +199,33 @@ def table_reads(
             table = data.get("scanned_collection", "")
             rows = int(data.get("total_rows_scanned", 2))
             whole = note.get("type") == "TABLE_SCAN_COMPLETED" and data.get("status") in ("SUCCEEDED", "EMPTY")
-            a_part = any(end is None for _, end in parts.get(table, {}).values())
+            a_part = any(part.end is None for part in parts.get(table, {}).values())
             if whole and rows < 2 and not a_part:
                 few[table] = begun[1].get(table, begun[0]), rows
-    found = {table: TableReads(tuple(spans.values())) for table, spans in parts.items()}
+    found = {table: TableReads(tuple((one.first, one.end) for one in all_.values())) for table, all_ in parts.items()}
     for table, (place, rows) in few.items():
         # Before a time, only a process that is no more can have sent anything, or one that reads.
         found_at = place_at(table, place) if isinstance(place, int) else place
         if found_at:
             found[table] = TableReads(found.get(table, TableReads()).parts, FewRows(found_at, rows))
     return found
+
+
+@dataclass(slots=True)
+class _Part:
+    """Where the rows of a read of a part lie, also those of a second one that nobody asked for: up to `end`."""
+
+    first: Place
+    ended: Place | None = None
+    end: Place | None = None
+
+    def whole_asked_for(self, place: Place | None) -> None:
+        """The topic ended at `place`. One that is not known to have ended may still come between."""
+        if self.ended is None or self.end is not None:
+            return
+        # What was not committed when it ended lies behind the committed end of a moment later.
+        same = place is not None and place.topic_id == self.ended.topic_id
+        self.end = place if place and same and place.offset > self.ended.offset else self.ended
 
 
 def _ours(note: Note, kind: str) -> bool:

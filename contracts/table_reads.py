@@ -25,8 +25,8 @@ class FewRows:
 
 @dataclass(frozen=True, slots=True)
 class TableReads:
-    """`parts`: where the rows of reads of a part lie, from a place up to another, or to None while such a read is not
-    known to have ended: they say nothing of other keys. `few`: the newest read with too few rows."""
+    """`parts`: where the rows of reads of a part lie, from a place up to another, or to None until the whole table is
+    asked for: they say nothing of other keys. `few`: the newest read with too few rows."""
 
     parts: tuple[tuple[Place, Place | None], ...] = ()
     few: FewRows | None = None

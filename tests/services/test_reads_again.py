@@ -16,6 +16,8 @@ from connectors.rest import Connect
 from connectors.snapshots import signal
 from connectors.table_reads import Notes, part_requested
 from contracts.errors import Fatal
+from infra.local import deployment as local_deployment
+from tests.services.any_server import kill_part
 from tests.services.test_cdc_order import Shop, shop
 
 __all__ = ["shop"]
@@ -67,6 +69,26 @@ def test_a_table_is_read_again_while_its_changes_go_on(shop: Shop, wait_until: A
         wait_until(lambda: _outcome(notes.all()[so_far:], table) == ("done", 0), 60, "the read to end")
     shop.run("insert into orders values (1, 1)")
     assert shop.current() == shop.source() == [(1, 1)]
+
+
+@pytest.mark.timeout(800)  # Connect starts again
+def test_a_part_that_a_killed_connector_reads_once_more_deletes_nothing(shop: Shop, wait_until: Any) -> None:
+    """Debezium stores how far it is in the topic of signals every five seconds."""
+    shop.run("insert into orders select n, n from generate_series(1, 6) as n")
+    apply(shop.plan())
+    assert read(shop, "id in (3, 4)") == 2
+    kill_part(shop.settings, "connect")
+    local_deployment.up(shop.settings)
+    shop.run("insert into orders values (7, 7)")
+    wait_until(lambda: [key for what, key, _ in shop.lsns() if what == "r"][6:] == [3, 4] * 2, 120, "a second read")
+    assert shop.current() == shop.source()
+    assert len(shop.source()) == 7
+
+    # The next read of the whole deletes again.
+    unseen(shop, "delete from orders where id < 4")
+    assert len(shop.current()) == 7
+    assert read(shop) == 4
+    assert shop.current() == shop.source()
 
 
 def test_a_condition_that_postgres_refuses_is_not_asked_for(shop: Shop) -> None:

@@ -58,11 +58,31 @@ def test_a_read_that_a_kill_broke_off_and_that_began_again_by_itself_is_placed_b
 
 
 def test_a_read_of_a_part_that_found_nothing_says_nothing() -> None:
-    part = (Place("T", 20), Place("T", 30))
-    assert table_reads([BEFORE, PART, STARTED, scanned(0), COMPLETED, PART_ENDED]) == {TABLE: TableReads((part,))}
-    assert table_reads([PART]) == {TABLE: TableReads(((Place("T", 20), None),))}
+    open_part = {TABLE: TableReads(((Place("T", 20), None),))}
+    assert table_reads([PART]) == open_part
+    assert table_reads([BEFORE, PART, STARTED, scanned(0), COMPLETED, PART_ENDED]) == open_part
     assert open_parts([PART]) == {TABLE: ["p"]}
     assert open_parts([PART, PART_ENDED]) == {}
+
+
+def test_what_comes_after_a_part_is_of_it_until_the_whole_table_is_asked_for() -> None:
+    # A killed connector obeys the newest signals again.
+    part = [BEFORE, PART, STARTED, scanned(0), COMPLETED, PART_ENDED]
+    again = [*part, told("SKIPPED"), STARTED, scanned(0), COMPLETED]
+    assert table_reads(again, lambda table, ms: Place(table, ms)) == {TABLE: TableReads(((Place("T", 20), None),))}
+    beside = ours("BEFORE_READ", tables=["sales.other"], ends=ends(40))
+    assert table_reads([*again, beside]) == table_reads(again)
+
+    for whole in (ours("BEFORE_READ", tables=[TABLE], ends=ends(41)), ours("BEFORE_READ", ends=ends(41))):
+        found = table_reads([*again, whole, STARTED, scanned(0), COMPLETED])
+        assert found == {TABLE: TableReads(((Place("T", 20), Place("T", 41)),), FewRows(Place("T", 41), 0))}
+        # One that is not known to have ended may still come between.
+        assert table_reads([PART, whole, STARTED, scanned(0)]) == table_reads([PART])
+    # What was not committed when it ended is not seen a moment later.
+    assert table_reads([*part, ours("BEFORE_READ", ends=ends(28))])[TABLE].parts == ((Place("T", 20), Place("T", 30)),)
+    for elsewhere in ({TABLE: ["T2", 40]}, {}):
+        found = table_reads([*part, ours("BEFORE_READ", ends=elsewhere)])
+        assert found[TABLE].parts == ((Place("T", 20), Place("T", 30)),)
 
 
 @pytest.mark.parametrize(
