@@ -69,7 +69,7 @@ def plan_first_reads(
 ) -> None:
     """Appends asking for what was declared while the connector ran, as `running` has it, or was `unpublished`; by
     `request`, if given."""
-    request = request or (lambda tables: snapshots.begin(endpoints.kafka, part, tables))
+    request = request or (lambda tables: snapshots.begin(endpoints, part, tables))
     with topics.admin(endpoints.kafka) as client:
         told = bool(topics.existing(client, [debezium.notifications_topic(part)]))
     reads = snapshots.reads(endpoints.kafka, part) if told else snapshots.Reads(frozenset(), "", 0)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from connectors import connector, debezium, disk_checks, password, snapshots, source
+from connectors import connector, debezium, disk_checks, password, signal_table, snapshots, source
 from connectors.connector_plan import plan_connector, plan_first_reads, plan_secret
 from connectors.guardian.facts import look_at_server
 from connectors.key_checks import message_keys
@@ -84,20 +84,22 @@ def _plan_source(
     limit = disk_checks.fitting_limit(server)
     with source.connected(endpoints.source) as connection:
         found.take(check(connection, pipeline, described, slot=config["slot.name"], role=role, limit=limit))
+        if signals := signal_table.heard(config):
+            found.take(signal_table.check(connection, signals, role))
         access = source.access(connection, role, publication, tables)
     if access.all_tables:
         found.refusals.append(
             f"publication {publication} is FOR ALL TABLES, which no statement makes one of the declared tables\n"
             f"  DROP PUBLICATION {quoted(publication)};  -- `headrace apply` makes its own"
         )
-    elif missing := access.missing(tables):
+    elif missing := access.missing(tables, signals):
         found.changes.append(
             Change(
                 "replication access",
                 f"role {role}, publication {publication}",
                 "incomplete" if access.role else "",
                 "; ".join(missing),
-                lambda: source.grant(endpoints.source, endpoints.replicator, publication, tables),
+                lambda: source.grant(endpoints.source, endpoints.replicator, publication, tables, signals),
             )
         )
     return frozenset(table.qualified for table in tables) - (access.published or frozenset())

@@ -142,9 +142,9 @@ class _Read:
             self._source.begun()
 
     def _signal_and_follow(self, where: str) -> Reread:
-        kafka, mark = self._endpoints.kafka, len(self._notes.all())
+        mark = len(self._notes.all())
         before = self._topic_end()
-        snapshots.signal(kafka, self._pipeline, [self._table], where)
+        snapshots.ask(self._endpoints, self._pipeline, self._connect, [self._table], where)
         asked = looked = time.monotonic()
         while True:
             told = self._notes.all()[mark:]
@@ -169,7 +169,8 @@ class _Read:
         if time.monotonic() - asked > self._begins_within_s:
             raise ServiceUnavailable(
                 f"the connector did not begin to read {self._table} within {self._begins_within_s:.0f} s",
-                state="The request is kept: the connector reads the table as soon as it can. Alter none until then.",
+                state="The request is kept, if Connect was not killed since: the connector reads the table as soon as "
+                "it can. Alter none until then.",
                 next_step="`headrace status`; then repeat it, which reads twice and changes nothing",
             )
 

@@ -16,8 +16,9 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from typing import Any
 
-from connectors import broker, debezium, marker, unaltered
+from connectors import broker, debezium, marker, signal_table, unaltered
 from connectors.rest import Connect
 from connectors.source import outlast_open_transactions
 from connectors.table_reads import Note, Notes, ends_before_read, is_anew
@@ -120,7 +121,7 @@ def request(endpoints: Endpoints, pipeline: Pipeline, tables: Iterable[str], *, 
         held.hold(timeout_s=timeout_s)
         # A restarted connector looks for its place in the WAL until the next change comes, and takes no other request
         # meanwhile, nor does it send heartbeats; in an idle database that would be for ever.
-        begin(endpoints.kafka, pipeline, tables, meanwhile=lambda: marker.emit(endpoints.source), timeout_s=timeout_s)
+        begin(endpoints, pipeline, tables, meanwhile=lambda: marker.emit(endpoints.source), timeout_s=timeout_s)
     finally:
         altered = held.let_go()
     if altered:
@@ -132,7 +133,7 @@ def request(endpoints: Endpoints, pipeline: Pipeline, tables: Iterable[str], *, 
 
 
 def begin(
-    kafka: str,
+    endpoints: Endpoints,
     part: Pipeline,
     tables: Iterable[str],
     *,
@@ -142,10 +143,10 @@ def begin(
     """Asks for a blocking snapshot of `tables` and returns when it has begun, not when it has ended: that may take
     hours. Asking twice reads twice, which changes no table. ServiceUnavailable if it does not begin in time."""
     names = list(tables)
-    with closing(Notes(kafka, part)) as notes:
-        ends_before_read(kafka, part, names)
+    with closing(Notes(endpoints.kafka, part)) as notes, Connect(endpoints.connect_url) as connect:
+        ends_before_read(endpoints.kafka, part, names)
         before = len(notes.all())
-        signal(kafka, part, names)
+        ask(endpoints, part, connect, names)
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             meanwhile()
@@ -160,30 +161,47 @@ def begin(
     )
 
 
-def signal(kafka: str, pipeline: Pipeline, tables: Iterable[str], where: str = "") -> None:
-    """Asks the connector to read `tables`, or of one table what a condition in SQL is true for. Signals are kept, and
-    obeyed one after another. ServiceUnavailable if Kafka does not take it.
+def ask(endpoints: Endpoints, part: Pipeline, connect: Connect, tables: Iterable[str], where: str = "") -> None:
+    """Asks the connector to read `tables`, or of one table what a condition in SQL is true for, where it takes requests
+    as it runs: in a table of Postgres, or over Kafka. Signals are obeyed one after another.
 
-    Blocking, not incremental: an incremental snapshot that is asked for over Kafka fills its first chunk beside the
+    ServiceUnavailable if that does not answer, Fatal if the table is not fit for it.
+    """
+    running = connect.config(debezium.connector_name(part))
+    if name := signal_table.heard(running):
+        assert running is not None
+        request = _request(part, list(tables), where)
+        row = (request["id"], request["type"], json.dumps(request["data"]))
+        signal_table.write(endpoints, part, name, running["publication.name"], row)
+    else:
+        signal(endpoints.kafka, part, tables, where)
+
+
+def signal(kafka: str, pipeline: Pipeline, tables: Iterable[str], where: str = "") -> None:
+    """As `ask`, over Kafka. ServiceUnavailable if Kafka does not take it."""
+    names = list(tables)
+    broker.send(
+        kafka,
+        debezium.signals_topic(pipeline),
+        json.dumps(_request(pipeline, names, where)).encode(),
+        key=pipeline.name.encode(),
+        what=f"Kafka did not take the request to read {', '.join(names)}",
+        state="Changes go on. Whether the request was kept is not known; asking twice reads twice, which changes no "
+        "table.",
+    )
+
+
+def _request(pipeline: Pipeline, names: list[str], where: str) -> dict[str, Any]:
+    """Blocking, not incremental: an incremental snapshot that is asked for over Kafka fills its first chunk beside the
     stream, so a change at that moment can be sent before the older row; a TRUNCATE can be, too.
     """
-    names = list(tables)
     data: dict[str, object] = {"type": "BLOCKING", "data-collections": [re.escape(name) for name in names]}
     if where:
         (table,) = names
         source = next(one.table_source for one in pipeline.cdc_streams if one.table_source.qualified == table)
         # Debezium parses this name although it calls it an expression.
         data["additional-conditions"] = [{"data-collection": table, "filter": select(source, where)}]
-    value = json.dumps({"id": uuid.uuid4().hex, "type": "execute-snapshot", "data": data}).encode()
-    broker.send(
-        kafka,
-        debezium.signals_topic(pipeline),
-        value,
-        key=pipeline.name.encode(),
-        what=f"Kafka did not take the request to read {', '.join(names)}",
-        state="Changes go on. Whether the request was kept is not known; asking twice reads twice, which changes no "
-        "table.",
-    )
+    return {"id": uuid.uuid4().hex, "type": "execute-snapshot", "data": data}
 
 
 def select(table: TableSource, where: str, *, within: tuple[str, str] = ("(", ")")) -> str:

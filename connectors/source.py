@@ -16,6 +16,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import encrypt_password
 
 from connectors import answering, unreachable
+from connectors.source_catalog import quoted
 from contracts.endpoints import PostgresEndpoint
 from contracts.errors import PlanRefused, ServiceUnavailable
 from contracts.stream import Pipeline, TableSource
@@ -121,8 +122,8 @@ class Access:
     all_tables: bool = False
     partly: frozenset[str] = frozenset()
 
-    def missing(self, tables: list[TableSource]) -> list[str]:
-        """What the script has to bring about, in words; empty if nothing."""
+    def missing(self, tables: list[TableSource], signals: str = "") -> list[str]:
+        """What the script has to bring about, in words; empty if nothing. `signals`: a table that is only published."""
         names = {source.qualified for source in tables}
         found = []
         if self.role is None:
@@ -131,6 +132,7 @@ class Access:
             found.append("the role must be allowed to log in and to replicate")
         if unreadable := sorted(names - self.readable):
             found.append(f"grant SELECT on {', '.join(unreadable)}")
+        names |= {signals} if signals else set()
         if self.published is None:
             found.append(f"publish {', '.join(sorted(names))}")
         else:
@@ -191,15 +193,26 @@ def access(connection: Connection, role: str, publication: str, tables: list[Tab
     return Access(attributes, frozenset(readable), whole, all_kinds, computed, all_tables, partly)
 
 
-def grant(owner: PostgresEndpoint, replicator: PostgresEndpoint, publication: str, tables: list[TableSource]) -> None:
-    """Runs `source_role.sql` in one transaction: all of it holds afterwards, or nothing changed. May be repeated.
+def grant(
+    owner: PostgresEndpoint,
+    replicator: PostgresEndpoint,
+    publication: str,
+    tables: list[TableSource],
+    signals: str = "",
+) -> None:
+    """Runs `source_role.sql`, and publishes `signals`, in one transaction: all of it holds afterwards, or nothing
+    changed. May be repeated.
 
     PlanRefused if the server lets the owner not do it, with the command for somebody whom it lets.
     """
+    # Not one of the tables: the role need not read it.
+    add = f"ALTER PUBLICATION {quoted(publication)} ADD TABLE {quoted(*signals.split('.'))};" if signals else ""
     with connected(owner) as connection:
         try:
             with connection.cursor() as cursor:
                 cursor.execute(role_script(connection, replicator, publication, tables))
+                if signals:
+                    cursor.execute(add)
         except psycopg2.OperationalError:
             raise
         except psycopg2.Error as error:  # of a right, a server that only reads, a policy for passwords
@@ -213,6 +226,7 @@ def grant(owner: PostgresEndpoint, replicator: PostgresEndpoint, publication: st
                     f"let a role that may create roles and owns the tables run: psql -d {owner.database} "
                     f"-v role={replicator.user} -v password= -v publication={publication} -v schemas='{schemas}' "
                     f"-v tables='{names}' -f {ROLE_SCRIPT.name}; then, in psql: \\password {replicator.user}"
+                    + (f"; and {add}" if add else "")
                 ),
             ) from error
 

@@ -57,6 +57,8 @@ def _beside_streams(pipeline: Pipeline) -> list[Topic]:
         # What is told of the tables' DDL is kept as long as the rows between which it stands.
         messages = Topic(debezium.message_topic(postgres), 1, _kept(_longest(postgres)))
         topics += [*_of_connector(postgres), messages]
+        if requests := debezium.signal_rows_topic(postgres):
+            topics.append(Topic(requests, 1, _kept(1)))
     if (mariadb := pipeline.of("mariadb")).cdc_streams:
         # Whoever loses the tables' definitions can read no more of the binlog.
         topics += [*_of_connector(mariadb), Topic(mariadb_connector.history_topic(mariadb), 1, _kept(None))]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from connectors import debezium, overrides, password
+from connectors import debezium, overrides, password, topics
 from contracts.endpoints import PostgresEndpoint
 from contracts.errors import ContractError
 from contracts.stream import Column, Pipeline, Stream, TableSource
@@ -52,6 +52,24 @@ def test_the_guarantees_settings_are_rendered(tmp_path: Path) -> None:
         }.items()
     )
     assert "hunter2" not in json.dumps(config)
+
+
+def test_a_table_for_signals_is_heard_beside_kafka_and_its_rows_have_a_topic(tmp_path: Path) -> None:
+    declared = pipeline(tmp_path)
+    config = render(declared)
+    assert config["signal.enabled.channels"] == "kafka"
+    assert "signal.data.collection" not in config
+    names = {topic.name for topic in topics.declared(declared)}
+    write(tmp_path, '{"signal.data.collection": "headrace_signals.shop"}')
+    config = render(declared)
+    assert config["signal.enabled.channels"] == "source,kafka"
+    assert config["signal.data.collection"] == "headrace_signals.shop"
+    assert config["table.include.list"] == r"sales\.orders"
+    assert {topic.name for topic in topics.declared(declared)} - names == {"shop.headrace_signals.shop"}
+    for name in ("headrace_signals", "Headrace.x", "a.b.c", "", "sales.orders"):
+        write(tmp_path, json.dumps({"signal.data.collection": name}))
+        with pytest.raises(ContractError, match=r"signal_table\.sql"):
+            render(declared)
 
 
 def test_what_only_a_first_read_would_hold_is_excluded_besides_what_the_overrides_exclude(tmp_path: Path) -> None:
