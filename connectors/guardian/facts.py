@@ -57,7 +57,8 @@ class Transaction:
 class Server:
     """The source's server at one moment. `system` is empty where the role may not ask for it. `limit_bytes`:
     max_slot_wal_keep_size, None without a limit. `slot` is None if there is none of that name. `timeline` rises when a
-    replica is promoted or a backup restored; 0 while the server recovers."""
+    replica is promoted or a backup restored; 0 while the server recovers. `misread`: published tables (`schema.table`)
+    of which an enum got a value and a column was dropped in what the slot's reader has not confirmed."""
 
     system: str
     wal_lsn: int
@@ -66,6 +67,7 @@ class Server:
     transactions: tuple[Transaction, ...] = ()
     timeline: int = 0
     disk: Disk = field(default_factory=Disk)
+    misread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,21 @@ class Reader:
     config: Mapping[str, str] | None
     lsn: int | None
 
+
+# By the transactions that wrote these rows of the catalog: what is older than the slot's own was decoded long ago. The
+# values that a type began with came in one transaction with it.
+_MISREAD = """
+SELECT n.nspname || '.' || c.relname
+FROM pg_replication_slots s CROSS JOIN pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE s.slot_name = %(slot)s AND c.oid IN (SELECT prrelid FROM pg_publication_rel)
+  AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attisdropped
+              AND age(a.xmin) BETWEEN 0 AND age(s.catalog_xmin))
+  AND EXISTS (SELECT FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+              JOIN pg_enum e ON e.enumtypid IN (t.oid, t.typelem, t.typbasetype)
+              JOIN pg_type had_it ON had_it.oid = e.enumtypid AND had_it.xmin <> e.xmin
+              WHERE a.attrelid = c.oid AND a.attnum > 0 AND age(e.xmin) BETWEEN 0 AND age(s.catalog_xmin))
+ORDER BY 1
+"""
 
 _LOOK = """
 WITH now AS (SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END AS lsn)
@@ -109,12 +126,14 @@ FROM now
 
 
 def look_at_server(source: PostgresEndpoint, slot: str) -> Server:
-    """Needs no privilege beyond connecting. ServiceUnavailable if the server does not answer."""
+    """Three queries; needs no privilege beyond connecting. ServiceUnavailable if the server does not answer."""
     with connected(source) as connection, connection.cursor() as cursor:
         cursor.execute("SET LOCAL statement_timeout = %s", (_MAY_TAKE_MS,))
         cursor.execute(_LOOK, {"slot": slot})
         row = cursor.fetchone()
         disk = wal_disk.ask(connection)
+        cursor.execute(_MISREAD, {"slot": slot})
+        misread = tuple(name for (name,) in cursor.fetchall())
     assert row is not None
     found = json.loads(row[0])
     limit_mb = found["limit_mb"]
@@ -126,6 +145,7 @@ def look_at_server(source: PostgresEndpoint, slot: str) -> Server:
         transactions=tuple(Transaction(**one) for one in found["open"] or ()),
         timeline=found["timeline"],
         disk=disk,
+        misread=misread,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -29,7 +29,8 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Kept:
     """What outlives the process: the server that is read, whether the slot was ever there, since when (ms) which
-    changes are missing, and how often a connector was restarted."""
+    changes are missing, how often a connector was restarted, and since when (ms) tables may have been read by columns
+    of another time."""
 
     system: str = ""
     timeline: int = 0
@@ -37,6 +38,7 @@ class Kept:
     gap: str = ""
     gap_ms: int = 0
     restarts_total: int = 0
+    misread: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -208,6 +210,11 @@ class Guardian:
             timeline=self._kept.timeline,
             had_slot=self._kept.had_slot,
             gap=self._kept.gap,
+            misread={
+                stream.table_source.qualified: stream.name
+                for stream in self._pipeline.cdc_streams
+                if self._kept.misread.get(stream.table_source.qualified)
+            },
             restarts=self._restarts.in_a_row,
             gave_up=failed and self._restarts.over,
         )
@@ -233,7 +240,17 @@ class Guardian:
             kept["gap_ms"] = kept["gap_ms"] or int(self._wall() * 1000)
         if _is_another(server, kept["system"], kept["timeline"]):
             kept["gap_ms"] = kept["gap_ms"] or int(self._wall() * 1000)
+        kept["misread"] = self._misread(server)
         self._kept = Kept(**kept)
+
+    def _misread(self, server: Server) -> dict[str, int]:
+        """Those of now and of before; 0 for one that was read again while the slot still has what it is told for."""
+        read, found = self._reads.since_ms if self._reads else {}, {}
+        for table in sorted({stream.table_source.qualified for stream in self._pipeline.cdc_streams}):
+            if table in server.misread or self._kept.misread.get(table):
+                since = self._kept.misread.get(table, int(self._wall() * 1000))
+                found[table] = 0 if read.get(table, 0) > since else since
+        return {table: since for table, since in found.items() if since or table in server.misread}
 
     def _read_until_now(self, server: Server) -> dict[str, Any]:
         """The server as it was noted when the connector began, or else as it was seen first."""

@@ -57,7 +57,9 @@ class Seen:
     much WAL was written), `silent_s` (the connector says it runs, and nobody reads the server's log), `first_read_s` (a
     snapshot is under way). `ages`: of open transactions by xid, for servers that hide it. `grows_per_s`: how fast kept
     WAL becomes more. `system`, `timeline`: the server that was read until now. `had_slot`: whether the slot was ever
-    there. `gap`: what was missed, empty if nothing. `restarts`: how often a failed connector was restarted in a row,
+    there. `gap`: what was missed, empty if nothing. `misread`: by table the stream whose values may have been taken for
+    those of other columns.
+    `restarts`: how often a failed connector was restarted in a row,
     `gave_up` whether that was the last time.
     """
 
@@ -79,13 +81,14 @@ class Seen:
     timeline: int = 0
     had_slot: bool = False
     gap: str = ""
+    misread: Mapping[str, str] = field(default_factory=dict)
     restarts: int = 0
     gave_up: bool = False
 
 
 def judge(seen: Seen, watched: Watched) -> list[Concern]:
     """Every concern: the critical ones first, and causes before what they cause."""
-    found = [*_away(seen, watched), *_gaps(seen, watched), *_connector(seen, watched)]
+    found = [*_away(seen, watched), *_gaps(seen, watched), *_misread(seen, watched), *_connector(seen, watched)]
     if seen.server:
         if seen.server.slot:
             found += _slot(seen, seen.server, seen.server.slot, watched)
@@ -256,6 +259,24 @@ def _server(seen: Seen, server: Server, watched: Watched) -> Iterator[Concern]:
             seen.gap,
             "changes between the two were never read; only reading all tables again brings them",
             steps.begin_anew(watched.connector, watched.slot, watched.connect_url, has_slot=bool(server.slot)),
+        )
+
+
+def _misread(seen: Seen, watched: Watched) -> Iterator[Concern]:
+    if seen.misread:
+        yield Concern(
+            "misread",
+            "critical",
+            f"{', '.join(seen.misread)}: an enum got a value and a column was dropped ahead of the connector",
+            "at the first row with a new value of an enum Debezium takes the table's columns as they are now: rows of "
+            "before the drop may have values in other columns, and nothing else says so",
+            (
+                # Who begins anew knows the value, and takes each row by the columns of its time.
+                *steps.start_anew(watched.connector, watched.connect_url),
+                "wait until the lag in `headrace status` is small",
+                f"headrace resnapshot {' '.join(seen.misread.values())}  # --where false, if no row had the value "
+                "before the drop: nothing is wrong then",
+            ),
         )
 
 

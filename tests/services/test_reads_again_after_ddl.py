@@ -7,6 +7,7 @@ their place among them: changes of before must not be among those.
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -18,12 +19,13 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
 from connectors import debezium, source
+from connectors.guardian.guard import Guardian
 from connectors.plan import apply
 from connectors.reread import read_again
 from connectors.unaltered import Unaltered
 from contracts.endpoints import Endpoints, PostgresEndpoint
 from contracts.errors import ServiceUnavailable
-from contracts.settings import Settings
+from contracts.settings import GuardSettings, Settings
 from contracts.stream import Column
 from infra.local.layout import open_layout
 from infra.local.postgres import endpoint
@@ -138,3 +140,28 @@ def test_no_table_can_be_altered_until_the_connector_reads(shop: Shop, administr
         assert cursor.fetchall() == [(True,)]
     shop.run(f"{altering} drop column more")
     assert held.let_go() == [f"{shop.schema}.others"]
+
+
+def test_a_new_value_of_an_enum_ahead_of_a_drop_is_told_and_who_restarts_reads_all_in_its_place(
+    shop: Shop, administrator: PostgresEndpoint, wait_until: WaitUntil
+) -> None:
+    first = 10_001
+    shop.run("create type mood as enum ('calm'); alter table orders add column mood mood default 'calm'")
+    shop.run(rows(first, first))
+    shop.changes("orders")  # so Postgres has sent its columns
+    shop.run("alter type mood add value 'glad'")
+    shop.run(rows(first + 1, first + ROWS))
+    shop.run(f"insert into orders (id, cost, price, mood) values ({first + ROWS + 1}, 0, 0, 'glad')")
+    shop.run(rows(first + ROWS + 2, first + ROWS + 100))
+    sent(shop, administrator, wait_until)
+    shop.run("alter table orders drop column price; alter table orders add column price numeric(10,2)")
+    (told,) = Guardian(shop.pipeline, shop.endpoints, GuardSettings(), patience_s=30).look().concerns
+    assert told.kind == "misread"
+    assert told.what.startswith(f"{shop.schema}.orders: ")
+    assert told.steps[-1].startswith("headrace resnapshot orders  # ")
+    subprocess.run(told.steps[0], shell=True, check=True, timeout=60)
+
+    arrived = [change["after"] for change, _ in shop.changes("orders") if change["after"]["id"] >= first]
+    by_id = {row["id"]: (row["cost"], row["price"], row["mood"]) for row in arrived}
+    expected = {n: (f"-{n}.00", f"{n}.50", "calm") for n in range(first, first + ROWS + 101)}
+    assert by_id == {**expected, first + ROWS + 1: ("0.00", "0.00", "glad")}

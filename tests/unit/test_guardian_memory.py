@@ -187,3 +187,27 @@ def test_a_promotion_that_was_dealt_with_while_nobody_looked_is_no_concern(world
     world.reads = replace(world.reads, since_ms={"s.orders": 2})
     assert kinds(guardian) == []
     assert guardian.look().kept == replace(Kept("1", 2), had_slot=True)
+
+
+def test_a_table_that_may_have_been_read_by_other_columns_is_told_until_it_is_read_again(
+    world: World, tmp_path: Path
+) -> None:
+    guardian = world.guardian(tmp_path)
+    world.server = replace(world.server, misread=("s.elsewhere", "s.orders"))
+    (concern,) = guardian.look().concerns
+    assert (concern.kind, concern.severity) == ("misread", "critical")
+    assert concern.what.startswith("s.orders: ")
+    assert concern.steps[-1].startswith("headrace resnapshot orders  # ")
+
+    # The slot has passed it: the rows are as they came.
+    told, world.server = world.server, replace(world.server, misread=())
+    kept = guardian.look().kept
+    assert kinds(world.guardian(tmp_path, kept)) == ["misread"]
+    world.reads = replace(world.reads, since_ms={"s.orders": kept.misread["s.orders"] + 1})
+    assert kinds(world.guardian(tmp_path, kept)) == []
+    # Or it has not yet: it was read again all the same.
+    world.server = told
+    again = world.guardian(tmp_path, kept)
+    assert [kinds(again), kinds(again)] == [[], []]
+    world.server = replace(world.server, misread=())
+    assert again.look().kept.misread == {}
