@@ -35,24 +35,33 @@ def put(
                 next_step="\n".join(filter(None, (unreachable.worker_step(wrong, config), _PERHAPS_THE_PASSWORD))),
             )
         before()
-        # One that starts for the first time, or over again, reads every table.
-        table_reads.ends_before_read(endpoints.kafka, part)
+        _note_first_read(endpoints, part, connect)
         connect.put(name, config)
         connect.resume(name)
         connect.wait_not_failed(name)
         snapshots.wait_works(endpoints.kafka, part, connect, told=told)
 
 
-def start(endpoints: Endpoints, part: Pipeline, before: Callable[[Connect], None] = lambda _: None) -> None:
-    """Lets a stopped or failed connector go on where it stood; returns when it has told that it works."""
+def start(endpoints: Endpoints, part: Pipeline, first: Callable[[], None] = lambda: None) -> None:
+    """Lets a stopped or failed connector go on where it stood; returns when it has told that it works. `first` is
+    called before if it stands nowhere."""
     name = debezium.connector_name(part)
     told = snapshots.reads(endpoints.kafka, part).told
     with Connect(endpoints.connect_url) as connect:
-        before(connect)
+        if _note_first_read(endpoints, part, connect):
+            first()
         connect.resume(name)
         connect.restart(name)
         connect.wait_not_failed(name)
         snapshots.wait_works(endpoints.kafka, part, connect, told=told)
+
+
+def _note_first_read(endpoints: Endpoints, part: Pipeline, connect: Connect) -> bool:
+    """A connector without a position reads every table: a new one, or one that was made to forget it."""
+    if connect.offsets(debezium.connector_name(part)):
+        return False
+    table_reads.ends_before_read(endpoints.kafka, part)
+    return True
 
 
 def put_postgres(endpoints: Endpoints, pipeline: Pipeline, config: Mapping[str, str], kept_in: Path) -> None:
@@ -69,45 +78,62 @@ def put_postgres(endpoints: Endpoints, pipeline: Pipeline, config: Mapping[str, 
 
 def start_postgres(endpoints: Endpoints, pipeline: Pipeline) -> None:
     """As `start`, and asks for reads that were skipped."""
-
-    def before(connect: Connect) -> None:
-        if not connect.offsets(debezium.connector_name(pipeline)):  # somebody made it forget them: it reads every table
-            table_reads.ends_before_read(endpoints.kafka, pipeline)
-            note_source(endpoints, pipeline)
-
-    start(endpoints, pipeline, before)
+    start(endpoints, pipeline, lambda: note_source(endpoints, pipeline))
     nudge(endpoints)
     _read_what_was_skipped(endpoints, pipeline)
 
 
-def begin_again(
+def begin_again(endpoints: Endpoints, part: Pipeline, config: Mapping[str, str]) -> None:
+    """A read of every table, as if the connector were new; the topics and what is in the lake stay. What the complete
+    read does not find is gone at the source and is deleted in the current state.
+
+    May be repeated after an interruption anywhere: until the position is forgotten, what it needs is lost; from then
+    on it is one without a position.
+    """
+    _forget(endpoints, part, config)
+    put(endpoints, part, config)
+
+
+def begin_again_postgres(
     endpoints: Endpoints, pipeline: Pipeline, config: Mapping[str, str], kept_in: Path, *, timeout_s: float = 60.0
 ) -> None:
-    """A new replication slot and a read of every table, as if the connector were new; the topics and what is in the
-    lake stay. What the complete read does not find is gone at the source and is deleted in the current state.
+    """As `begin_again`, with a new replication slot."""
 
-    May be repeated after an interruption anywhere: until the position is forgotten, the slot is lost.
-    """
-    name = debezium.connector_name(pipeline)
-    with Connect(endpoints.connect_url) as connect:
-        # One that somebody removed has left its offsets, and only a connector can be made to forget them.
-        connect.put_stopped(name, config)
-        connect.stop(name)
-        connect.wait_stopped(name, timeout_s=timeout_s)
+    def drop_slot() -> None:
         deadline = time.monotonic() + timeout_s
         while not source.drop_slot(endpoints.replicator, config["slot.name"]):
             if time.monotonic() > deadline:
                 raise ServiceUnavailable(
                     f"replication slot {config['slot.name']} is still in use",
-                    state=f"Connector {name} is stopped.",
+                    state=f"Connector {debezium.connector_name(pipeline)} is stopped.",
                     next_step="see who reads it in pg_replication_slots, then `headrace apply` again",
                 )
             time.sleep(0.2)
-        # Before it is forgotten: a kill in the first moments of the read would leave nothing that says it is needed.
-        table_reads.all_anew(endpoints.kafka, pipeline)
-        connect.forget(name)
+
+    _forget(endpoints, pipeline, config, drop_slot, timeout_s=timeout_s)
     put_postgres(endpoints, pipeline, config, kept_in)
     _read_what_was_skipped(endpoints, pipeline)
+
+
+def _forget(
+    endpoints: Endpoints,
+    part: Pipeline,
+    config: Mapping[str, str],
+    stopped: Callable[[], None] = lambda: None,
+    *,
+    timeout_s: float = 60.0,
+) -> None:
+    """The connector's position; `stopped` is called while nothing of it runs."""
+    name = debezium.connector_name(part)
+    with Connect(endpoints.connect_url) as connect:
+        # One that somebody removed has left its offsets, and only a connector can be made to forget them.
+        connect.put_stopped(name, config)
+        connect.stop(name)
+        connect.wait_stopped(name, timeout_s=timeout_s)
+        stopped()
+        # Before it is forgotten: a kill in the first moments of the read would leave nothing that says it is needed.
+        table_reads.all_anew(endpoints.kafka, part)
+        connect.forget(name)
 
 
 def _read_what_was_skipped(endpoints: Endpoints, pipeline: Pipeline) -> None:

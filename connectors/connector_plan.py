@@ -59,6 +59,18 @@ def plan_connector(
         found.changes.append(Change("connector", name, str(status or "no status"), "running", start))
 
 
+def begins_again(part: Pipeline, lost: str, make: Callable[[], None], also: str = "") -> Change:
+    """Never by itself: a person should know that changes between two states were not seen."""
+    return Change(
+        "connector",
+        debezium.connector_name(part),
+        f"{lost}: changes since then may never have been sent",
+        f"{also}a read of every table; the lake deletes what the source no longer has, and the history lacks the "
+        "states in between",
+        make,
+    )
+
+
 def plan_first_reads(
     found: Plan,
     part: Pipeline,

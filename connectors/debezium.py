@@ -116,6 +116,11 @@ def signals_topic(pipeline: Pipeline) -> str:
     return f"{pipeline.name}.signals"
 
 
+def signals_group(pipeline: Pipeline) -> str:
+    """The consumer group in whose name the connector notes which signals it has taken up."""
+    return f"headrace-{pipeline.name}-signals"
+
+
 def signal_rows_topic(pipeline: Pipeline) -> str:
     """Where the rows of the table go in which the connector is asked for reads; empty if it is asked over Kafka."""
     name = overrides(pipeline).get(SIGNAL_TABLE)
@@ -191,7 +196,7 @@ def render(
         "table.include.list": ",".join(sorted(re.escape(source.qualified) for source in sources)),
         "signal.kafka.topic": signals_topic(pipeline),
         "signal.kafka.bootstrap.servers": kafka,
-        "signal.kafka.groupId": f"headrace-{pipeline.name}-signals",
+        "signal.kafka.groupId": signals_group(pipeline),
         "notification.sink.topic.name": notifications_topic(pipeline),
         _PLACEHOLDER: placeholder,
         **({_KEYS: keys} if keys else {}),

@@ -105,7 +105,7 @@ def render(
         "schema.history.internal.kafka.bootstrap.servers": kafka,
         "signal.kafka.topic": debezium.signals_topic(part),
         "signal.kafka.bootstrap.servers": kafka,
-        "signal.kafka.groupId": f"headrace-{part.name}-signals",
+        "signal.kafka.groupId": debezium.signals_group(part),
         "notification.sink.topic.name": debezium.notifications_topic(part),
         **overrides(part),
     }

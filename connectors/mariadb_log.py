@@ -57,3 +57,11 @@ def unread(offset: Mapping[str, object], log: Binlog, now_s: float) -> Unread | 
     read_to = offset.get("ts_sec")
     age_s = max(0.0, now_s - int(read_to)) if isinstance(read_to, int | str) else 0.0
     return Unread(file, log.files[0] if log.files else "", gone, age_s, log.kept_s)
+
+
+def dropped(left: Unread, connector: str) -> str:
+    """What happened, in words, if some of it is `gone`."""
+    return (
+        f"the server has dropped a part of its binlog that connector {connector} has not read: it had come to "
+        f"{left.file}, and the oldest that is left is {left.oldest}"
+    )

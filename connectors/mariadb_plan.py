@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from connectors import binlog_disk, debezium, disk_checks, mariadb, mariadb_connector, password, truststore
-from connectors.connector_plan import plan_connector, plan_first_reads, plan_secret
+from connectors import (
+    binlog_disk,
+    connector,
+    debezium,
+    disk_checks,
+    mariadb,
+    mariadb_connector,
+    mariadb_log,
+    mariadb_position,
+    password,
+    snapshots,
+    truststore,
+)
+from connectors.connector_plan import begins_again, plan_connector, plan_first_reads, plan_secret
 from connectors.mariadb_checks import check, unencrypted
 from connectors.plan import Change, Plan
 from connectors.rest import Connect
@@ -30,13 +43,31 @@ def add(found: Plan, pipeline: Pipeline, endpoints: Endpoints, settings: Setting
             password_reference=password.reference(settings.data_dir, part.name),
             truststore=str(truststore.file(settings.data_dir, part.name)),
         )
-        _plan_server(found, part, endpoints, config, running)
+        role = _plan_server(found, part, endpoints, config, running)
         secret = endpoints.mariadb_replicator.password
         plan_secret(found, part, settings, secret, config["database.password"])
         _plan_truststore(found, part, endpoints, settings, config.get(mariadb_connector.TRUSTSTORE))
+        if role.logs and (lost := _lost(part, endpoints, connect)):
+            found.changes.append(begins_again(part, lost, lambda: connector.begin_again(endpoints, part, config)))
+            return
         plan_connector(found, part, endpoints, connect, running, config)
     if running:
-        plan_first_reads(found, part, endpoints, running)
+        plan_first_reads(found, part, endpoints, running, request=lambda tables: _request(endpoints, part, tables))
+
+
+def _lost(part: Pipeline, endpoints: Endpoints, connect: Connect) -> str:
+    """What happened, if the server has dropped what a connector that does not run must read next; else empty."""
+    name = debezium.connector_name(part)
+    status, offset = connect.status(name), connect.source_offset(name)
+    if offset is None or mariadb_position.first_read_runs(offset) or (status and status.running):
+        return ""
+    left = mariadb_log.unread(offset, mariadb_log.look(endpoints.mariadb_replicator), time.time())
+    return mariadb_log.dropped(left, name) if left and left.gone else ""
+
+
+def _request(endpoints: Endpoints, part: Pipeline, tables: list[str]) -> None:
+    snapshots.earlier_taken(endpoints, part)
+    snapshots.begin(endpoints, part, tables)
 
 
 def _plan_truststore(
@@ -62,7 +93,8 @@ def _included(running: Mapping[str, str] | None, what: str) -> set[str]:
 
 def _plan_server(
     found: Plan, part: Pipeline, endpoints: Endpoints, config: Mapping[str, str], running: Mapping[str, str] | None
-) -> None:
+) -> mariadb.Access:
+    """Returns what the role may do by now."""
     with mariadb.connected(endpoints.mariadb) as cursor:
         found.take(check(cursor, part, server_id=config["database.server.id"], captured=_included(running, "table")))
     found.take(unencrypted(config))
@@ -93,3 +125,4 @@ def _plan_server(
             f"{', '.join(left_out)}: the server leaves this database out of the binlog\n"
             "  take it out of binlog_ignore_db, or into binlog_do_db, in the server's configuration; then restart it"
         )
+    return role

@@ -4,10 +4,11 @@ declared."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from connectors import connector, debezium, disk_checks, password, signal_table, snapshots, source
-from connectors.connector_plan import plan_connector, plan_first_reads, plan_secret
+from connectors.connector_plan import begins_again, plan_connector, plan_first_reads, plan_secret
 from connectors.guardian.facts import look_at_server
 from connectors.key_checks import message_keys
 from connectors.plan import Change, Plan, plan_topics
@@ -49,7 +50,8 @@ def plan(pipeline: Pipeline, endpoints: Endpoints, settings: Settings) -> Plan:
         plan_secret(found, part, settings, endpoints.replicator.password, config["database.password"])
         lost = connector.lost(endpoints, part, connect, config["slot.name"], exists=running is not None)
         if lost:
-            _plan_new_slot(found, part, endpoints, lost, config, kept_in)
+            make = partial(connector.begin_again_postgres, endpoints, part, config, kept_in)
+            found.changes.append(begins_again(part, lost, make, "a new replication slot and "))
             return found
         plan_connector(
             found,
@@ -103,22 +105,6 @@ def _plan_source(
             )
         )
     return frozenset(table.qualified for table in tables) - (access.published or frozenset())
-
-
-def _plan_new_slot(
-    found: Plan, pipeline: Pipeline, endpoints: Endpoints, lost: str, config: Mapping[str, str], kept_in: Path
-) -> None:
-    """Never by itself: a person should know that changes between two states were not seen."""
-    found.changes.append(
-        Change(
-            "connector",
-            debezium.connector_name(pipeline),
-            f"{lost}: changes since then may never have been sent",
-            "a new replication slot and a read of every table; the lake deletes what the source no longer has, and "
-            "the history lacks the states in between",
-            lambda: connector.begin_again(endpoints, pipeline, config, kept_in),
-        )
-    )
 
 
 def _placeholder_file(settings: Settings, pipeline: Pipeline) -> Path:

@@ -128,12 +128,7 @@ class _Read:
     def _prepared(self) -> Iterator[None]:
         self._check_connector()
         if snapshots.reads_of(self._notes.all()).under_way:
-            raise Retryable(
-                "the connector reads tables at this moment",
-                state="Nothing was asked for.",
-                next_step="repeat it when that has ended",
-                connector=debezium.connector_name(self._pipeline),
-            )
+            raise snapshots.reads_already(debezium.connector_name(self._pipeline))
         self._progress(0)
         try:
             self._source.prepare(timeout_s=self._begins_within_s)

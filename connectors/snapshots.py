@@ -18,12 +18,15 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
+from kafka import KafkaConsumer, TopicPartition
+
 from connectors import broker, debezium, marker, signal_table, unaltered
+from connectors.guardian import steps
 from connectors.rest import Connect
 from connectors.source import outlast_open_transactions
 from connectors.table_reads import Note, Notes, ends_before_read, is_anew
 from contracts.endpoints import Endpoints
-from contracts.errors import Fatal, ServiceUnavailable
+from contracts.errors import Fatal, Retryable, ServiceUnavailable
 from contracts.stream import Pipeline, TableSource
 
 # A snapshot that an error broke off is begun again by the connector itself.
@@ -130,6 +133,46 @@ def request(endpoints: Endpoints, pipeline: Pipeline, tables: Iterable[str], *, 
             state=f"{', '.join(tables)}: the read goes on.",
             next_step="`headrace resnapshot STREAM` for each of them",
         )
+
+
+def earlier_taken(endpoints: Endpoints, part: Pipeline, *, timeout_s: float = 30.0) -> None:
+    """Returns when the connector has taken up every request of before over Kafka, as it notes every five seconds, and
+    reads nothing.
+
+    Debezium for MariaDB hangs on two requests that wait at once, as after a kill of their callers or of Connect: two
+    of its threads pause for the first, and stay so (seen with 3.5.0).
+
+    Raises:
+        Retryable: it reads tables. ServiceUnavailable: it takes nothing up in time.
+    """
+    name, at = debezium.connector_name(part), TopicPartition(debezium.signals_topic(part), 0)
+    deadline = time.monotonic() + timeout_s
+    with broker.answering(endpoints.kafka, "which requests were taken up is not known", state="Nothing was asked for."):
+        reader = KafkaConsumer(
+            bootstrap_servers=endpoints.kafka, group_id=debezium.signals_group(part), enable_auto_commit=False
+        )
+        with closing(reader):
+            while (end := reader.end_offsets([at])[at]) and (reader.committed(at) or 0) < end:
+                if time.monotonic() > deadline:
+                    raise ServiceUnavailable(
+                        f"connector {name} has not taken up an earlier request to read tables within {timeout_s:.0f} s",
+                        state="That one is kept; nothing else was asked for.",
+                        next_step="`headrace status` says whether it runs; where it does and nothing moves, start it "
+                        f"anew: {steps.start_anew(name, endpoints.connect_url)[0]}",
+                    )
+                time.sleep(0.5)
+    if reads(endpoints.kafka, part).under_way:
+        raise reads_already(name)
+
+
+def reads_already(connector: str) -> Retryable:
+    """The error of whoever asks for a read during one."""
+    return Retryable(
+        "the connector reads tables at this moment",
+        state="Nothing was asked for.",
+        next_step="repeat it when that has ended",
+        connector=connector,
+    )
 
 
 def begin(

@@ -8,7 +8,7 @@ from connectors.binlog_disk import Room
 from connectors.guardian import steps
 from connectors.guardian.disk_judgement import SOON_S
 from connectors.guardian.judgement import Concern, Severity, Watched, amount, duration
-from connectors.mariadb_log import Unread
+from connectors.mariadb_log import Unread, dropped
 
 WARN_AT, CRITICAL_AT = 0.5, 0.8
 SHORTEST_S = 86_400  # an outage of a weekday is survived
@@ -20,10 +20,9 @@ def judge_log(unread: Unread, watched: Watched) -> Iterator[Concern]:
         yield Concern(
             "log lost",
             "critical",
-            f"the server has dropped a part of its binlog that connector {watched.connector} has not read: it had come "
-            f"to {unread.file}, and the oldest that is left is {unread.oldest}",
+            dropped(unread, watched.connector),
             "changes are missing from there on; only reading all tables again brings them",
-            steps.begin_anew(watched.connector, "", watched.connect_url, has_slot=False),
+            steps.read_again(),
         )
     elif unread.kept_s and unread.age_s >= WARN_AT * unread.kept_s:
         yield Concern(
