@@ -76,6 +76,7 @@ def started(folder: Path, *more: str) -> Iterator[Server]:
         "--skip-name-resolve",
         "--default-time-zone=+05:00",  # not Connect's
         "--log-bin=binlog",
+        "--expire-logs-days=10",  # as Debian's; MariaDB's own is for ever
         "--server-id=7",
         "--innodb-buffer-pool-size=32M",
         "--innodb-flush-log-at-trx-commit=2",

@@ -55,10 +55,10 @@ def owner(machine: mariadb_server.Server) -> MariadbEndpoint:
 def role(owner: MariadbEndpoint) -> Iterator[MariadbEndpoint]:
     """As `apply` makes it."""
     found = replace(owner, user="reader", password=SecretStr("another"))
-    run(owner, "CREATE DATABASE shop")
+    run(owner, "SET GLOBAL binlog_expire_logs_seconds = 0;\nCREATE DATABASE shop")
     mariadb.grant(owner, found, ["shop"])
     yield found
-    run(owner, "SET GLOBAL binlog_expire_logs_seconds = 0;\nDROP USER reader;\nDROP DATABASE shop")
+    run(owner, "DROP USER reader;\nDROP DATABASE shop")
 
 
 def client(owner: MariadbEndpoint, arguments: str) -> None:
