@@ -43,9 +43,17 @@ def resnapshot(
     if dry_run:
         show(planned_reads(app, streams, where), as_json=as_json, title="Would be read again")
         return
-    with Bar() as bar:
-        told = partial(bar.show, "reading", unit=ROWS)
-        rows = read_streams_again(app, streams, where, wait_s=wait_s, progress=told)
+    try:
+        with Bar() as bar:
+            told = partial(bar.show, "reading", unit=ROWS)
+            rows = read_streams_again(app, streams, where, wait_s=wait_s, progress=told)
+    except KeyboardInterrupt:
+        click.echo(
+            "Interrupted; no table is held. What was asked for by now is read to its end all the same, as `headrace "
+            "status` shows. Typed again it is read once more, which changes no table.",
+            err=True,
+        )
+        raise
     show(rows, as_json=as_json, title="Read again")
 
 

@@ -7,8 +7,10 @@ import os
 import re
 import signal
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psycopg2
@@ -148,6 +150,90 @@ def test_a_table_that_nobody_hears_is_told_and_put_right(asked_by_table: Shop) -
     shop.run(f"ALTER TABLE {table} DROP COLUMN more")
     assert (shop.plan().refusals, shop.plan().changes) == ([], [])
     assert read(shop, "id = 1") == 1
+
+
+CONTRACT = """
+apiVersion: v3.1.0
+kind: DataContract
+id: {name}.orders
+name: Orders
+version: 1.0.0
+status: active
+customProperties: [{{property: headrace.table, value: {name}.orders}}]
+schema:
+  - name: orders
+    properties:
+      - {{name: id, physicalType: bigint, primaryKey: true, primaryKeyPosition: 1, required: true}}
+      - name: price
+        logicalType: number
+        physicalType: decimal(10,2)
+        customProperties: [{{property: headrace.sourceType, value: "numeric(10,2)"}}]
+      - name: paid_at
+        logicalType: timestamp
+        physicalType: timestamp
+        customProperties: [{{property: headrace.sourceType, value: timestamptz}}]
+"""
+
+
+def test_who_is_interrupted_holds_no_table_and_what_was_asked_for_is_read(
+    asked_by_table: Shop, deployment: Settings, tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    """By the command line: while it holds the tables, and while it waits for the lake, which nobody fills here."""
+    shop, name = asked_by_table, asked_by_table.schema
+    (tmp_path / "contracts").mkdir()
+    (tmp_path / "contracts" / "orders.yaml").write_text(CONTRACT.format(name=name))
+    # Who is started in the background ignores an interrupt, unless somebody says otherwise.
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "headrace", "--pipeline", name]
+    command += ["--pipeline-dir", str(tmp_path), "resnapshot", "orders", "--wait", "300"]
+    environment = {**os.environ, "HEADRACE_DATA_DIR": str(deployment.data_dir)}
+    # The local source would be a database of the pipeline's name.
+    owner, replicator = shop.endpoints.source, shop.endpoints.replicator
+    environment |= {"HEADRACE_SOURCE__HOST": owner.host, "HEADRACE_SOURCE__PORT": str(owner.port)}
+    environment |= {"HEADRACE_SOURCE__DATABASE": owner.database}
+    for part, role in (("SOURCE", owner), ("REPLICATOR", replicator)):
+        environment[f"HEADRACE_{part}__USER"] = role.user
+        environment[f"HEADRACE_{part}__PASSWORD"] = role.password.get_secret_value()
+
+    said = tmp_path / "said"
+
+    @contextmanager
+    def typed() -> Iterator[subprocess.Popen[bytes]]:
+        """Interrupted where the block ends, while it still waits."""
+        with said.open("w") as errors:
+            process = subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=errors)
+        try:
+            yield process
+            assert process.poll() is None, said.read_text()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=30) == 130, said.read_text()
+        finally:
+            process.kill()
+            process.wait(timeout=30)
+        assert "Interrupted; no table is held" in said.read_text()
+        assert "Traceback" not in said.read_text()
+
+    def held() -> bool:
+        with source.connected(shop.endpoints.source) as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT EXISTS (SELECT FROM pg_locks WHERE mode = 'AccessShareLock' AND relation = %s::regclass "
+                "AND pid <> pg_backend_pid())",
+                (f"{name}.orders",),
+            )
+            (found,) = cursor.fetchone() or (False,)
+        return bool(found)
+
+    with closing(Notes(shop.endpoints.kafka, shop.pipeline)) as notes:
+        with typed():
+            wait_until(held, 60, "the tables to be held")
+        wait_until(lambda: not held(), 5, "the tables to be let go")
+
+        before = snapshots.reads_of(notes.all()).told
+        with typed():
+            wait_until(lambda: snapshots.reads_of(notes.all()).told >= before + 5, 90, "the read to end")
+            wait_until(lambda: not held(), 5, "the tables to be let go")
+            time.sleep(2)
+    # Nobody stands in the way of the next.
+    assert read(shop) == len({key for _, key in operations(shop)})
 
 
 @pytest.mark.timeout(800)  # Connect starts again, twice
