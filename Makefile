@@ -86,7 +86,7 @@ down: $(READY) ## stop it; data stay
 bench: $(READY) ## figures and ratios, written to tests/bench/out
 	$(PYTEST) tests/bench -s
 chaos: $(READY) ## kills at more places and with more seeds than the gate
-	$(PYTEST) -m chaos tests/services tests/e2e
+	$(PYTEST) -m chaos tests/services tests/e2e -s
 	HEADRACE_CHAOS_SEEDS=100 $(PYTEST) tests/spark/test_state_any_order.py
 	HEADRACE_CHAOS_SEEDS=50 $(PYTEST) tests/services/test_file_kills.py -k any_byte
 	HEADRACE_CHAOS_SEEDS=50 $(PYTEST) tests/e2e/test_random_kills.py -s

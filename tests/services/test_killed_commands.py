@@ -28,7 +28,7 @@ from infra.local import deployment as local_deployment
 from tests.services.any_server import SLOW, Postgres, SqlSource, kill_part
 from tests.services.test_any_source import SERVERS, new_source, server_of
 
-SEEDS = range(1, 1 + int(os.environ.get("HEADRACE_CHAOS_SEEDS", "10")))
+SEEDS = range(1, 1 + int(os.environ.get("HEADRACE_CHAOS_SEEDS", "5")))
 ROWS = 3000
 STEPS = 6
 CALM_AGAIN_S = 5.0

@@ -16,7 +16,7 @@ import pymysql
 import pytest
 import requests
 
-from connectors import debezium, mariadb, mariadb_log, mariadb_position
+from connectors import debezium, mariadb, mariadb_log, mariadb_position, snapshots
 from connectors.guardian.reader import ReaderGuardian
 from connectors.plan import apply
 from connectors.reread import about_rows
@@ -117,6 +117,7 @@ DELETE FROM {db}.order_lines WHERE line = 2""",
     assert [tuple(row) for row in shop.spark.sql(shown).collect()] == [(1, 1, -10), (1, 2, 20)]
 
     the_connector_is_restarted_while_it_reads(shop, app)
+    a_request_whose_caller_was_killed_comes_first(shop, app)
 
     # Whole, while a transaction is open and others come and go; so much of it that changes fall into the read.
     unseen(shop, "INSERT INTO {db}.order_lines SELECT seq, 3, seq FROM {db}.seq_1_to_20000")
@@ -197,6 +198,29 @@ def the_connector_is_restarted_while_it_reads(shop: Shop, app: App) -> None:
         shop.run("INSERT INTO {db}.order_lines VALUES (5, 5, 5)")
         shop.through()
         assert (connect.source_offset(name) or {})["snapshot"] == "BLOCKING"
+
+
+def a_request_whose_caller_was_killed_comes_first(shop: Shop, app: App) -> None:
+    """Two that wait at once would let the connector hang."""
+    part = shop.pipeline.of("mariadb")
+    name, (stream,) = debezium.connector_name(part), part.streams
+    with Connect(shop.endpoints.connect_url) as connect:
+        connect.stop(name)
+        connect.wait_stopped(name)
+        snapshots.signal(shop.endpoints.kafka, part, [stream.table_source.qualified], "order_id = 1")
+        with pytest.raises(ServiceUnavailable, match="not taken up an earlier request"):
+            snapshots.earlier_taken(shop.endpoints, part, timeout_s=2)
+        connect.resume(name)
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            assert read(app, "order_lines", where="order_id = 2") == 1
+        except Retryable:  # it reads
+            assert time.monotonic() < deadline
+            time.sleep(1)
+        else:
+            break
+    shop.through()
 
 
 def the_log_is_dropped_before_it_was_read(shop: Shop) -> None:
