@@ -34,6 +34,11 @@ _PARSING = {
     "spark.sql.mapKeyDedupPolicy": "EXCEPTION",
 }
 
+_LARGE_BATCHES = {
+    # As a source of the first version Kafka's records are made into rows of objects and back into Spark's own.
+    "spark.sql.sources.useV1SourceList": "avro,csv,json,orc,parquet,text",
+}
+
 _SMALL_BATCHES = {
     "spark.sql.adaptive.enabled": "false",
     # It follows each join's keys down to the file, through every step that makes them, and takes longer than the batch.
@@ -82,6 +87,7 @@ def build_session(
         "spark.sql.shuffle.partitions": str(spark.shuffle_partitions),
         **_DELTA,
         **_PARSING,
+        **_LARGE_BATCHES,
         **_SMALL_BATCHES,
     }
     if not spark.master.startswith("local"):
