@@ -61,9 +61,12 @@ _SMALL_BATCHES = {
     # One batch of one wide stream uses more classes than the default, 100, holds: all of them would be generated and
     # compiled anew in every batch, and forgotten when the JVM has just made them fast.
     "spark.sql.codegen.cache.maxEntries": "2000",
-    # The generated code of a wide stream is above the JVM's 8000-byte limit for compilation.
+    # The generated code of a wide stream is above the JVM's 8000-byte limit for compilation. What plans a batch runs
+    # some thousand times, which the optimising compiler is not worth; what runs per row reaches it soon enough.
     "spark.driver.extraJavaOptions": (
-        f"-XX:-DontCompileHugeMethods -XX:ReservedCodeCacheSize=256m -Dlog4j2.configurationFile={_LOGGING.as_uri()}"
+        "-XX:-DontCompileHugeMethods -XX:ReservedCodeCacheSize=256m -XX:Tier4InvocationThreshold=50000 "
+        "-XX:Tier4MinInvocationThreshold=6000 -XX:Tier4CompileThreshold=150000 "
+        f"-Dlog4j2.configurationFile={_LOGGING.as_uri()}"
     ),
 }
 
