@@ -45,6 +45,8 @@ def read_ranges(
         .option("kafka.isolation.level", "read_committed" if committed else "read_uncommitted")
         .option("kafka.group.id", group)
         .option("kafka.max.partition.fetch.bytes", str(8 << 20))
+        # With each poll Spark also asks the broker where the partition begins and ends.
+        .option("kafka.max.poll.records", "2000")
         .option("failOnDataLoss", "true")
         .option("includeHeaders", str(headers).lower())
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from contracts.endpoints import Endpoints
 from contracts.settings import SparkSettings
 
 _LOGGING = Path(__file__).with_name("log4j2.properties")
+
+_JVM_DEFAULTS = "spark.driver.defaultJavaOptions"
 
 _DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -34,6 +38,15 @@ _PARSING = {
     "spark.sql.mapKeyDedupPolicy": "EXCEPTION",
 }
 
+_LARGE_BATCHES = {
+    # As a source of the first version Kafka's records are made into rows of objects and back into Spark's own.
+    "spark.sql.sources.useV1SourceList": "avro,csv,json,orc,parquet,text",
+    # Digests: a writer would look in vain for two that are equal, in each file anew until its first page is full. Of
+    # the key of a row that changes often the codec finds what is equal.
+    "spark.hadoop.parquet.enable.dictionary#_key": "false",
+    "spark.hadoop.parquet.enable.dictionary#_hash": "false",
+}
+
 _SMALL_BATCHES = {
     "spark.sql.adaptive.enabled": "false",
     # It follows each join's keys down to the file, through every step that makes them, and takes longer than the batch.
@@ -52,9 +65,12 @@ _SMALL_BATCHES = {
     # One batch of one wide stream uses more classes than the default, 100, holds: all of them would be generated and
     # compiled anew in every batch, and forgotten when the JVM has just made them fast.
     "spark.sql.codegen.cache.maxEntries": "2000",
-    # The generated code of a wide stream is above the JVM's 8000-byte limit for compilation.
+    # The generated code of a wide stream is above the JVM's 8000-byte limit for compilation. What plans a batch runs
+    # some thousand times, which the optimising compiler is not worth; what runs per row reaches it soon enough.
     "spark.driver.extraJavaOptions": (
-        f"-XX:-DontCompileHugeMethods -XX:ReservedCodeCacheSize=256m -Dlog4j2.configurationFile={_LOGGING.as_uri()}"
+        "-XX:-DontCompileHugeMethods -XX:ReservedCodeCacheSize=256m -XX:Tier4InvocationThreshold=50000 "
+        "-XX:Tier4MinInvocationThreshold=6000 -XX:Tier4CompileThreshold=150000 "
+        f"-Dlog4j2.configurationFile={_LOGGING.as_uri()}"
     ),
 }
 
@@ -82,6 +98,7 @@ def build_session(
         "spark.sql.shuffle.partitions": str(spark.shuffle_partitions),
         **_DELTA,
         **_PARSING,
+        **_LARGE_BATCHES,
         **_SMALL_BATCHES,
     }
     if not spark.master.startswith("local"):
@@ -99,6 +116,8 @@ def build_session(
         values.setdefault("spark.sql.warehouse.dir", f"{endpoints.hdfs_url}/warehouse")
     values.update(spark.conf)
     values.update(conf or {})
+    if names_no_collector(values):
+        values[_JVM_DEFAULTS] = f"{values.get(_JVM_DEFAULTS, '')} -XX:+UseParallelGC".strip()
     builder = SparkSession.Builder()
     for name, value in values.items():
         builder = builder.config(name, value)
@@ -107,3 +126,11 @@ def build_session(
     # PySpark asks for it with every list of columns; by its full name it is found without a search in every jar.
     java_import(session._jvm, "org.apache.spark.api.python.PythonUtils")
     return session
+
+
+def names_no_collector(values: Mapping[str, str]) -> bool:
+    """Whether the choice is ours: the JVM takes one only. What it chooses itself keeps books on each reference that is
+    written, which costs a batch more than its shorter pauses are worth."""
+    said = [values.get(_JVM_DEFAULTS, ""), values.get("spark.driver.extraJavaOptions", "")]
+    said += [os.environ.get(name, "") for name in ("JDK_JAVA_OPTIONS", "JAVA_TOOL_OPTIONS")]
+    return not any(re.search(r"-XX:\+Use\w*GC\b", one) for one in said)

@@ -59,33 +59,49 @@ def _transaction(stream: Stream) -> str:
 
 @lru_cache(maxsize=256)
 def _steps(stream: Stream, with_headers: bool) -> tuple[tuple[str, ...], ...]:
-    parse = whole_json("_text", _WITH_TRANSACTION if stream.consistent_cut else _ENVELOPE, '{"end":"%s"}')
-    place: tuple[str, ...] = ("_topic", "_partition", "_offset", "_raw")
-    read = (
+    value = "cast(value as string)"
+    parse = whole_json(value, _WITH_TRANSACTION if stream.consistent_cut else _ENVELOPE, '{"end":"%s"}')
+    # `_raw` stands in no expression: where nobody keeps it, Spark does not carry it from step to step. Nor is the text
+    # carried further than it must be, for each step copies what it hands on.
+    place = ("_topic", "_partition", "_offset", "_raw", "_sent_at", "_moved_text")
+    parsed = (
         "topic as _topic",
         "partition as _partition",
         "offset as _offset",
         "value as _raw",
         "timestamp as _sent_at",
-        "cast(value as string) as _text",
         f"cast({_MOVED if with_headers else 'null'} as string) as _moved_text",
+        f"{value} as _text",
+        f"if(is_valid_utf8({value}), {parse}, null) as _parsed",
     )
-    place = (*place, "_sent_at", "_text", "_moved_text")
-    parsed = (*place, f"if(is_valid_utf8(_text), {parse}, null) as _parsed")
-    opened = (*place, f"{sealed_json('_parsed', '.end', '_text')} as _change")
+    unreadable = [
+        ("_text = ''", refusal("json", "", "'the value is empty'")),
+        ("_parsed is null and not is_valid_utf8(_text)", refusal("encoding", "", "'the value is not UTF-8'")),
+    ]
+    # All that is read of the text. Half of a pair has become a question mark there, or stands as an escape still; and
+    # it is much the shorter to search, which Spark does byte by byte.
+    first = "get(_parsed, 0)"
+    sides = [f"map_keys({first}.{side}), map_values({first}.{side})" for side in ("before", "after")]
+    fields = [f"{first}.source.snapshot", *([f"{first}.transaction.id"] if stream.consistent_cut else [])]
+    said = f"concat_ws('', {', '.join((*sides, *fields))})"
+    halved = " or ".join(f"contains({said}, {text(one)})" for one in ("?", chr(92) + "u"))
+    opened = (
+        *place,
+        "_text is null as _tombstone",
+        f"{first_of(unreadable)} as _unreadable",
+        f"{said} as _said",
+        f"({halved}) and {unpaired_surrogate('_text')} as _unpaired",
+        f"{sealed_json('_parsed', '.end', '_text')} as _change",
+    )
     broken = first_of(
         [
-            ("_raw is null", NO_REFUSAL),
-            ("length(_raw) = 0", refusal("json", "", "'the value is empty'")),
-            ("not is_valid_utf8(_text)", refusal("encoding", "", "'the value is not UTF-8'")),
+            ("_tombstone", NO_REFUSAL),
+            ("_unreadable is not null", "_unreadable"),
             (
                 "_change is null",
                 refusal("json", "", "'the value is not one JSON object with nothing before or after it'"),
             ),
-            (
-                unpaired_surrogate("_text"),
-                refusal("encoding", "", "'the value holds half of a surrogate pair'"),
-            ),
+            ("_unpaired", refusal("encoding", "", "'the value holds half of a surrogate pair'")),
             (
                 f"_change.op is null or _change.op not in {_OPERATIONS}",
                 refusal("operation", "", "concat('unknown operation ', coalesce(_change.op, 'NULL'))"),
@@ -113,10 +129,10 @@ def _steps(stream: Stream, with_headers: bool) -> tuple[tuple[str, ...], ...]:
         f"{_unavailable(stream)} as _unavailable",
         "from_json(_moved_text, 'map<string,string>') as _moved",
         "if(_change.op = 'd', _change.before, _change.after) as _fields",
-        "(_raw is null or coalesce(_change.op = 'm', false)) as _no_row",
+        "(_tombstone or coalesce(_change.op = 'm', false)) as _no_row",
         f"{broken} as _refusal",
     )
-    return read, parsed, opened, decoded
+    return parsed, opened, decoded
 
 
 def _unavailable(stream: Stream) -> str:
@@ -131,8 +147,8 @@ def _unavailable(stream: Stream) -> str:
         decoded = f"coalesce(cast(try_to_binary(v, 'base64') as string) rlike {whole}, false)"
         marked = f"if(k in ({_listed(binary)}), startswith(v, {text(MARKER_BASE64)}) and {decoded}, {marked})"
         hints.append(MARKER_BASE64)
-    # Most changes lack nothing, which one look at the text tells.
-    hint = " or ".join(f"contains(_text, {text(one)})" for one in hints)
+    # Most changes lack nothing, which one look at all of it tells.
+    hint = " or ".join(f"contains(_said, {text(one)})" for one in hints)
     possible = "(_change.op = 'u' or _change.op = 'c' and _moved_text is not null)"
     fields = f"map_filter(_change.after, (k, v) -> k in ({_listed(names)}) and {marked})"
     found = f"if({possible} and ({hint}), {_as_declared(columns, f'map_keys({fields})')}, null)"
