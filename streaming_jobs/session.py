@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,8 +12,6 @@ from contracts.endpoints import Endpoints
 from contracts.settings import SparkSettings
 
 _LOGGING = Path(__file__).with_name("log4j2.properties")
-
-_JVM_DEFAULTS = "spark.driver.defaultJavaOptions"
 
 _DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -116,8 +112,6 @@ def build_session(
         values.setdefault("spark.sql.warehouse.dir", f"{endpoints.hdfs_url}/warehouse")
     values.update(spark.conf)
     values.update(conf or {})
-    if names_no_collector(values):
-        values[_JVM_DEFAULTS] = f"{values.get(_JVM_DEFAULTS, '')} -XX:+UseParallelGC".strip()
     builder = SparkSession.Builder()
     for name, value in values.items():
         builder = builder.config(name, value)
@@ -126,11 +120,3 @@ def build_session(
     # PySpark asks for it with every list of columns; by its full name it is found without a search in every jar.
     java_import(session._jvm, "org.apache.spark.api.python.PythonUtils")
     return session
-
-
-def names_no_collector(values: Mapping[str, str]) -> bool:
-    """Whether the choice is ours: the JVM takes one only. What it chooses itself keeps books on each reference that is
-    written, which costs a batch more than its shorter pauses are worth."""
-    said = [values.get(_JVM_DEFAULTS, ""), values.get("spark.driver.extraJavaOptions", "")]
-    said += [os.environ.get(name, "") for name in ("JDK_JAVA_OPTIONS", "JAVA_TOOL_OPTIONS")]
-    return not any(re.search(r"-XX:\+Use\w*GC\b", one) for one in said)
