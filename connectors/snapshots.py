@@ -152,7 +152,8 @@ def earlier_taken(endpoints: Endpoints, part: Pipeline, *, timeout_s: float = 30
             bootstrap_servers=endpoints.kafka, group_id=debezium.signals_group(part), enable_auto_commit=False
         )
         with closing(reader):
-            while (end := reader.end_offsets([at])[at]) and (reader.committed(at) or 0) < end:
+            # What is kept no longer nobody takes up any more.
+            while reader.end_offsets([at])[at] > max(reader.committed(at) or 0, reader.beginning_offsets([at])[at]):
                 if time.monotonic() > deadline:
                     raise ServiceUnavailable(
                         f"connector {name} has not taken up an earlier request to read tables within {timeout_s:.0f} s",
