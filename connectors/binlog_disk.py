@@ -38,6 +38,11 @@ class Room:
         ends += [float(self.limit_bytes)] if self.limit_bytes else []
         return max(0.0, min(ends) - self.held_bytes) if ends else None
 
+    @property
+    def ends_by_size(self) -> bool:
+        """Whether the limit of the size comes before the time."""
+        return bool(self.limit_bytes) and (not self.kept_s or self.limit_bytes < self.kept_s * self.per_s)
+
 
 def look(role: MariadbEndpoint) -> Room | None:
     """Asked as the replication role; None of a server that writes no binlog. Raises as `mariadb.connected`."""

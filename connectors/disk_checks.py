@@ -78,12 +78,17 @@ def check_binlog(room: Room, role: str) -> list[Finding]:
             )
         )
     elif disk.known and to_come > disk.free_bytes:
+        so_much = (
+            "so much is left of max_binlog_total_size"
+            if room.ends_by_size
+            else f"so much is written in the {duration(room.kept_s)} that a file is kept, if it goes on as since the "
+            "server's start"
+        )
         findings.append(
             Finding(
                 "warning",
                 f"the binlog takes {amount(to_come)} more{has}",
-                why=f"so much is written in the {duration(room.kept_s)} that a file is kept, if it goes on as since "
-                "the server's start; a full disk stops every write to the server",
+                why=f"{so_much}; a full disk stops every write to the server",
                 fix="; ".join((*shorter(room), "give that disk room")),
             )
         )

@@ -9,8 +9,7 @@ from typing import Literal
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing about the source: a refusal stops `apply`, a warning is shown, a hint tells by `plan` alone what more
-    could be had. `why` says what would happen; `fix` is
-    SQL or an edit to make."""
+    could be had. `why` says what would happen; `fix` is SQL or an edit to make."""
 
     level: Literal["refusal", "warning", "hint"]
     what: str

@@ -18,7 +18,7 @@ from psycopg2.extras import LogicalReplicationConnection
 
 from connectors import debezium, unreachable
 from connectors.rest import Connect
-from connectors.source import connected
+from connectors.source import connected, outages
 from connectors.table_reads import Source
 from contracts.endpoints import PostgresEndpoint
 from contracts.errors import ServiceUnavailable
@@ -36,7 +36,8 @@ class Slot:
 
 
 def identify(replicator: PostgresEndpoint) -> Source:
-    """The server as the replication protocol names it, which needs no privilege beyond replication."""
+    """The server as the replication protocol names it, which needs no privilege beyond replication. Raises as
+    `connected`."""
     try:
         connection = psycopg2.connect(
             **replicator.dsn(), connect_timeout=10, connection_factory=LogicalReplicationConnection
@@ -52,12 +53,9 @@ def identify(replicator: PostgresEndpoint) -> Source:
             host=f"{replicator.host}:{replicator.port}",
             user=replicator.user,
         ) from error
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("IDENTIFY_SYSTEM")
-            system_identifier, timeline = cursor.fetchone()[:2]
-    finally:
-        connection.close()
+    with outages(connection, replicator), connection.cursor() as cursor:
+        cursor.execute("IDENTIFY_SYSTEM")
+        system_identifier, timeline = cursor.fetchone()[:2]
     return Source(str(system_identifier), int(timeline))
 
 

@@ -177,18 +177,12 @@ def _holds(held: frozenset[str], name: str) -> bool:
 
 
 def access(replicator: MariadbEndpoint) -> Access:
-    """Asks the server as the role itself. ServiceUnavailable if it does not answer at all."""
-    try:
-        connection = _open(replicator)
-    except pymysql.err.OperationalError as error:
-        if error.args[0] == _ACCESS_DENIED:
-            return Access(False)
-        raise _refused(replicator, error) from error
+    """Asks the server as the role itself. Raises as `connected`, but for a user or password that is refused."""
     server: frozenset[str] = frozenset()
     databases: dict[str, frozenset[str]] = {}
     logged = ("", "")
     try:
-        with connection.cursor() as cursor:
+        with connected(replicator) as cursor:
             cursor.execute("SHOW GRANTS")
             for (line,) in cursor.fetchall():
                 if found := _GRANT.match(line):
@@ -202,8 +196,10 @@ def access(replicator: MariadbEndpoint) -> Access:
                 cursor.execute("SHOW MASTER STATUS")
                 row = cursor.fetchone()
                 logged = (str(row[2]), str(row[3])) if row else logged
-    finally:
-        connection.close()
+    except ServiceUnavailable as error:
+        if isinstance(error.__cause__, pymysql.MySQLError) and error.__cause__.args[0] == _ACCESS_DENIED:
+            return Access(False)
+        raise
     return Access(True, server, tuple(sorted(databases.items())), logged)
 
 

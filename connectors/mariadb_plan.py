@@ -56,13 +56,16 @@ def add(found: Plan, pipeline: Pipeline, endpoints: Endpoints, settings: Setting
 
 
 def _lost(part: Pipeline, endpoints: Endpoints, connect: Connect) -> str:
-    """What happened, if the server has dropped what a connector that does not run must read next; else empty."""
+    """What happened, if the server has dropped what a connector that does not run must read next, or was set back; else
+    empty."""
     name = debezium.connector_name(part)
     status, offset = connect.status(name), connect.source_offset(name)
-    if offset is None or mariadb_position.first_read_runs(offset) or (status and status.running):
+    if offset is None or mariadb_position.first_read_runs(offset):
         return ""
     left = mariadb_log.unread(offset, mariadb_log.look(endpoints.mariadb_replicator), time.time())
-    return mariadb_log.dropped(left, name) if left and left.gone else ""
+    # What a connector that runs has still to read is not dropped: its position is noted after it has read on.
+    lost = left is not None and (left.set_back or (left.gone and not (status and status.running)))
+    return mariadb_log.dropped(left, name) if left and lost else ""
 
 
 def _request(endpoints: Endpoints, part: Pipeline, tables: list[str]) -> None:

@@ -8,6 +8,7 @@ that the read did not begin. Not obeyed: a row of a first read, and what later b
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 
 import psycopg2
@@ -36,7 +37,8 @@ def check(connection: Connection, name: str, role: str) -> list[Finding]:
     """Whether the table is there, has Debezium's columns and lets the role add to it. That it is published is
     `source.access`'s."""
     schema, table = name.split(".")
-    made = f"psql -d {connection.info.dbname} -v role={role} -v table={table} -f signal_table.sql"
+    where = f"-d {shlex.quote(connection.info.dbname)} -v role={shlex.quote(role)}"
+    made = f"psql {where} -v table={table} -f signal_table.sql"
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT a.attname, format_type(a.atttypid, a.atttypmod), c.relkind = 'r' AND c.relpersistence = 'p', "
@@ -48,7 +50,9 @@ def check(connection: Connection, name: str, role: str) -> list[Finding]:
         )
         rows = cursor.fetchall()
         if not rows:
-            how = made if schema == "headrace_signals" else f"{made}  -- with this schema's name in the script"
+            how = (
+                made if schema == "headrace_signals" else f"{made}  # with {schema} for headrace_signals in the script"
+            )
             why = f"{debezium.SIGNAL_TABLE} in postgres.json names it, and requests to read tables are written there"
             return [Finding("refusal", "the table for signals does not exist", table=name, why=why, fix=how)]
         found = {column: kind for column, kind, *_ in rows}

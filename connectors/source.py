@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,16 +33,10 @@ _VARIABLE = re.compile(r""":"(?P<identifier>\w+)"|:'(?P<literal>\w+)'|(?<!:):(?P
 def connected(endpoint: PostgresEndpoint, *, autocommit: bool = False) -> Iterator[Connection]:
     """A connection that commits if the block ends well, rolls back if it raises, and is closed either way.
 
-    ServiceUnavailable if the server does not answer, is not the one that the settings trust, or refuses the role; or if
-    it ends the connection within the block or answers nobody any more, or somebody keeps what a statement waits for
-    locked.
+    ServiceUnavailable if the server does not answer, is not the one that the settings trust, or refuses the role; or as
+    `outages`.
     """
-    where = {"host": f"{endpoint.host}:{endpoint.port}", "database": endpoint.database}
     dsn: dict[str, Any] = endpoint.dsn()
-
-    def let_in(answer_s: float) -> None:
-        psycopg2.connect(**dsn, connect_timeout=int(answer_s), application_name="headrace").close()
-
     try:
         connection = psycopg2.connect(**dsn, connect_timeout=10, application_name="headrace")
     except psycopg2.OperationalError as error:
@@ -51,24 +45,40 @@ def connected(endpoint: PostgresEndpoint, *, autocommit: bool = False) -> Iterat
             f"Postgres did not accept the connection: {why}",
             next_step=unreachable.next_step(why, endpoint)
             or "see that the server runs there and lets this user in, or correct the settings",
-            **where,
+            **_where(endpoint),
             user=endpoint.user,
         ) from error
-    with answering.watched(connection.fileno(), let_in) as silence:
+    with outages(connection, endpoint):
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('lock_timeout', %s, false)", (f"{LOCK_WAIT_S}s",))
+        connection.autocommit = autocommit
+        yield connection
+        if not autocommit:
+            connection.commit()
+
+
+@contextmanager
+def outages(connection: Connection, endpoint: PostgresEndpoint) -> Iterator[None]:
+    """Closes the connection at the end of the block.
+
+    ServiceUnavailable if the server ends it within the block or answers nobody any more, or somebody keeps what a
+    statement waits for locked.
+    """
+
+    def let_in(answer_s: float) -> None:
+        dsn: dict[str, Any] = endpoint.dsn()
+        psycopg2.connect(**dsn, connect_timeout=int(answer_s), application_name="headrace").close()
+
+    with closing(connection), answering.watched(connection.fileno(), let_in) as silence:
         try:
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT set_config('lock_timeout', %s, false)", (f"{LOCK_WAIT_S}s",))
-            connection.autocommit = autocommit
-            yield connection
-            if not autocommit:
-                connection.commit()
+            yield
         except psycopg2.errors.LockNotAvailable as error:
             raise ServiceUnavailable(
                 f"what Postgres was asked for is locked by somebody else: {str(error).strip()}",
                 next_step="wait for what changes, empties or rewrites a table there (see pg_locks), or end it; "
                 "then again",
-                **where,
+                **_where(endpoint),
             ) from error
         except psycopg2.OperationalError as error:
             if error.pgcode and error.pgcode[:2] not in _OUTAGES:
@@ -76,10 +86,12 @@ def connected(endpoint: PostgresEndpoint, *, autocommit: bool = False) -> Iterat
             raise ServiceUnavailable(
                 f"Postgres broke off: {answering.said(silence, error)}",
                 next_step="see that the server runs there, and what its log says; then again",
-                **where,
+                **_where(endpoint),
             ) from error
-        finally:
-            connection.close()
+
+
+def _where(endpoint: PostgresEndpoint) -> dict[str, str]:
+    return {"host": f"{endpoint.host}:{endpoint.port}", "database": endpoint.database}
 
 
 def outlast_open_transactions(endpoint: PostgresEndpoint, *, timeout_s: float) -> None:

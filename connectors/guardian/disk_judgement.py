@@ -27,7 +27,7 @@ def judge_disk(seen: Seen, watched: Watched) -> Iterator[Concern]:
     if not disk.known or slot is None or slot.wal_status == "lost":
         return
     kept, allowed, limit = slot.kept_bytes or 0, budget(watched, server), server.limit_bytes
-    if kept < allowed:
+    if kept < allowed and limit != 0:
         more, until = allowed - kept, f"before its budget of {amount(allowed)} is reached"
     elif limit is not None:
         more, until = max(0, limit - kept), "before the server gives it up"

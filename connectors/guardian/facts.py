@@ -81,17 +81,22 @@ class Reader:
 
 
 # By the transactions that wrote these rows of the catalog: what is older than the slot's own was decoded long ago. The
-# values that a type began with came in one transaction with it.
+# values that a type began with came in one transaction with it; what is altered of it later (its owner) writes its
+# own row anew. Before the end of a transaction that adds a value and drops a column no row can have the value.
 _MISREAD = """
 SELECT n.nspname || '.' || c.relname
 FROM pg_replication_slots s CROSS JOIN pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE s.slot_name = %(slot)s AND c.oid IN (SELECT prrelid FROM pg_publication_rel)
-  AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attisdropped
-              AND age(a.xmin) BETWEEN 0 AND age(s.catalog_xmin))
-  AND EXISTS (SELECT FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+  AND EXISTS (SELECT FROM pg_attribute gone
+              JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+              JOIN pg_type t ON t.oid = a.atttypid
               JOIN pg_enum e ON e.enumtypid IN (t.oid, t.typelem, t.typbasetype)
-              JOIN pg_type had_it ON had_it.oid = e.enumtypid AND had_it.xmin <> e.xmin
-              WHERE a.attrelid = c.oid AND a.attnum > 0 AND age(e.xmin) BETWEEN 0 AND age(s.catalog_xmin))
+              JOIN pg_type had_it ON had_it.oid = e.enumtypid
+              WHERE gone.attrelid = c.oid AND gone.attisdropped AND gone.xmin <> e.xmin
+              AND age(gone.xmin) BETWEEN 0 AND age(s.catalog_xmin)
+              AND age(e.xmin) BETWEEN 0 AND age(s.catalog_xmin)
+              AND (age(had_it.xmin) > age(e.xmin)
+                   OR EXISTS (SELECT FROM pg_enum o WHERE o.enumtypid = e.enumtypid AND o.xmin <> e.xmin)))
 ORDER BY 1
 """
 

@@ -274,8 +274,8 @@ def _misread(seen: Seen, watched: Watched) -> Iterator[Concern]:
                 # Who begins anew knows the value, and takes each row by the columns of its time.
                 *steps.start_anew(watched.connector, watched.connect_url),
                 "wait until the lag in `headrace status` is small",
-                f"headrace resnapshot {' '.join(seen.misread.values())}  # --where false, if no row had the value "
-                "before the drop: nothing is wrong then",
+                f"headrace resnapshot {' '.join(seen.misread.values())}  # --where false, if before the "
+                "drop all was read or no row had the value: nothing is wrong then",
             ),
         )
 

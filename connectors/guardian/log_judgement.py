@@ -61,7 +61,8 @@ def judge_room(room: Room, watched: Watched, read_to: str) -> Iterator[Concern]:
         "disk short",
         severity,
         f"{amount(disk.free_bytes)} of {amount(disk.total_bytes)} are free on the disk of the binlog, which has "
-        f"{amount(room.held_bytes)} and {more}: full in {duration(full_in_s)} as written since the server's start",
+        f"{amount(room.held_bytes)} and {more}"
+        + (f": full in {duration(full_in_s)} as written since the server's start" if full_in_s else ""),
         "a full disk stops every write to the server",
         (
             *((purge,) if read_to else ()),

@@ -64,8 +64,10 @@ class ReaderGuardian:
             read, server_error = answer(self._is_read) if self._is_read else (None, "")
             offset, _ = answer(lambda: connect.source_offset(watched.connector))
             # Before its first read is over nobody reads the log, nor needs it.
-            unread_from = offset if offset and not first_read_runs(offset) and read is not True else None
+            unread_from = offset if offset and not first_read_runs(offset) else None
             waits, _ = answer(lambda: self._waits(unread_from)) if unread_from and not server_error else (None, "")
+            if waits and read is True and not waits.set_back:
+                waits = None  # nothing is dropped that somebody reads
             room, _ = answer(self._room) if self._room and not server_error else (None, "")
             self._restarts.runs_for(since.s("runs", runs, now))
             seen = Seen(

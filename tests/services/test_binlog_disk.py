@@ -16,7 +16,7 @@ import pymysql
 import pytest
 from pydantic import SecretStr
 
-from connectors import binlog_disk, disk_checks, mariadb
+from connectors import binlog_disk, disk_checks, mariadb, mariadb_log
 from connectors.binlog_disk import Room
 from connectors.finding import Finding
 from connectors.guardian.guard import Report
@@ -191,8 +191,23 @@ def test_a_plugin_that_is_taken_away_is_told_and_hides_nothing_else(
     assert report.disk_bytes is None
 
 
+def test_a_binlog_that_was_made_anew_does_not_come_to_what_was_read(
+    owner: MariadbEndpoint, role: MariadbEndpoint
+) -> None:
+    ((file, *_),) = asked(owner, "SHOW MASTER STATUS")
+    ((gtids,),) = asked(owner, "SELECT @@gtid_binlog_pos")
+    read_to = {"file": file, "gtids": gtids}
+    assert mariadb_log.unread(read_to, mariadb_log.look(role), 0) is None
+    for statement in ("RESET MASTER", "CREATE TABLE shop.t (id int)"):
+        run(owner, statement)
+        left = mariadb_log.unread(read_to, mariadb_log.look(role), 0)
+        assert left
+        assert (left.gone, left.set_back) == (True, True)
+
+
 def test_of_a_server_without_a_binlog_nothing_is_told(machine: mariadb_server.Server, role: MariadbEndpoint) -> None:
     machine.kill()
     machine.start("--skip-log-bin")
     assert binlog_disk.look(role) is None
+    assert mariadb_log.look(role).files == ()
     assert [one.kind for one in guarded(role).concerns] == ["connect away"]

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
-from connectors import answering, mariadb, source
+from connectors import answering, lost_slot, mariadb, source
 from contracts.endpoints import PostgresEndpoint
 from contracts.errors import ServiceUnavailable
+from infra.local.layout import LOOPBACK
 from tests.services.mariadb_server import Server
 from tests.services.test_guardian_limits import running
 
 
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[PostgresEndpoint, int]]:
-    """Who owns the database, and the server's process."""
+    """Who may do everything in the database, and the server's process."""
     folder = tmp_path_factory.mktemp("still")
-    with running(folder) as (found, _):
+    with running(folder) as (_, administrator):
         (pid, *_) = (folder / "postgres" / "data" / "postmaster.pid").read_text(encoding="utf-8").splitlines()
-        yield found.source, int(pid)
+        yield administrator, int(pid)
 
 
 @pytest.fixture(autouse=True)
@@ -100,6 +104,57 @@ def test_mariadb(mariadb_process: Server) -> None:
     with frozen(mariadb_process.child.pid):
         ends(lambda: wait(900))
     wait(0)
+
+
+@contextmanager
+def silent_at(port: int, statement: bytes) -> Iterator[int]:
+    """A port before the server's, of a network that is gone from the moment at which this statement is sent."""
+    gone, held = threading.Event(), list[socket.socket]()
+
+    def carry(come: socket.socket, on: socket.socket) -> None:
+        with suppress(OSError):
+            while part := come.recv(65_536):
+                if statement in part:
+                    gone.set()
+                if gone.is_set():
+                    return
+                on.sendall(part)
+            on.shutdown(socket.SHUT_WR)
+
+    def serve() -> None:
+        with suppress(OSError):  # closed: the end
+            while True:
+                near, _ = listener.accept()
+                held.append(near)
+                if not gone.is_set():
+                    far = socket.create_connection((LOOPBACK, port))
+                    held.append(far)
+                    for pair in ((near, far), (far, near)):
+                        threading.Thread(target=carry, args=pair, daemon=True).start()
+
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            for one in held:
+                one.close()
+
+
+def test_who_asks_which_server_it_is_is_not_held_up(postgres: tuple[PostgresEndpoint, int]) -> None:
+    owner, _ = postgres
+    with silent_at(owner.port, b"IDENTIFY_SYSTEM") as port:
+        ends(lambda: lost_slot.identify(replace(owner, port=port)))
+    assert lost_slot.identify(owner).timeline == 1
+
+
+def test_who_asks_what_a_role_may_do_is_not_held_up(mariadb_process: Server) -> None:
+    owner = mariadb_process.owner
+    with silent_at(owner.port, b"SHOW GRANTS") as port:
+        ends(lambda: mariadb.access(replace(owner, port=port)))
+    assert mariadb.access(owner).known
+    assert not mariadb.access(replace(owner, password=SecretStr("another"))).known
 
 
 def test_no_thread_and_no_socket_is_left(postgres: tuple[PostgresEndpoint, int]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from infra.local.postgres import bin_dir, endpoint
 from tests.conftest import WaitUntil
 from tests.services.any_server import kill_part
 from tests.services.test_connectors_plan import Shop, new_shop, remove_shop
+from tests.services.test_guardian_limits import running
 
 SCRIPT = Path(signal_table.__file__).with_name("signal_table.sql")
 
@@ -281,3 +283,11 @@ def test_a_request_outlives_a_kill_of_the_connector_before_it_and_is_not_obeyed_
         assert operations(shop) == [*seen, ("r", 2), ("r", 3), ("c", 6)]
         assert begun() == before + 2
         assert read(shop, "id = 6") == 1
+
+
+@pytest.mark.parametrize("schema", ["headrace_signals", "own"])
+def test_what_is_to_be_typed_passes_a_shell(tmp_path: Path, schema: str) -> None:
+    with running(tmp_path) as (_, superuser), source.connected(superuser) as connection:
+        (absent,) = signal_table.check(connection, f"{schema}.sales", "o'neill")
+    typed = shlex.split(absent.fix, comments=True)
+    assert typed == ["psql", "-d", "narrow", "-v", "role=o'neill", "-v", "table=sales", "-f", "signal_table.sql"]

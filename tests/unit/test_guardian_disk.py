@@ -48,6 +48,7 @@ def seen(*, free: int, kept: int = 2 * GIB, limit: int | None = None, grows: flo
         (seen(free=4 * GIB, kept=6 * GIB, limit=10 * GIB), "", ""),
         (seen(free=3 * GIB, kept=6 * GIB, limit=10 * GIB), "critical", "4.0 GiB more before the server gives it up"),
         (seen(free=15 * GIB, kept=11 * GIB), "warn", "headrace_shop may take all of it"),
+        (seen(free=GIB, kept=2**24, limit=0), "", ""),  # the server gives the slot up at once
         (seen(free=0, wal_status="lost"), "", ""),
         (replace(seen(free=0), server=replace(SERVER, slot=None)), "", ""),
         (replace(seen(free=0), server=replace(SERVER, disk=Disk())), "", ""),
@@ -109,6 +110,7 @@ def free(size: int, **values: Any) -> Room:
         (free(3 * GIB - 1, limit_bytes=5 * GIB, kept_s=0), "warn", "takes 3.0 GiB more"),
         (free(2 * GIB, kept_s=0), "", ""),
         (free(2 * GIB - 1, kept_s=0), "warn", "has 2.0 GiB and is kept for ever"),
+        (free(GIB + 1, kept_s=0, per_s=0), "warn", "has 2.0 GiB and is kept for ever"),
         (replace(ROOM, disk=Disk(), kept_s=0), "", ""),
         (replace(ROOM, disk=Disk("failed", error="no DISKS")), "warn", "no DISKS"),
     ],
@@ -118,6 +120,7 @@ def test_a_disk_without_room_for_the_binlog_is_told(room: Room, expected: str, s
     assert [one.severity for one in found] == ([expected] if expected else [])
     for one in found:
         assert says in one.what
+        assert "full in 0" not in one.what
         if one.kind == "disk short":
             assert one.steps[0].startswith("PURGE BINARY LOGS TO 'b.7';")
             assert "PURGE" not in str(list(judge_room(room, WATCHED, "")))
@@ -137,6 +140,20 @@ def test_a_shorter_time_is_proposed_only_where_a_day_fits() -> None:
     (one,) = check_binlog(free(6 * GIB), "reader")
     assert f"= {5 * DAY};" in one.fix, "two days that are held, and half of six"
     assert said(free(6 * GIB, per_s=6 * GIB / DAY))[2] is False
+
+
+@pytest.mark.parametrize(
+    ("room", "by_size"),
+    [
+        (free(6 * GIB), False),
+        (free(6 * GIB, limit_bytes=11 * GIB), False),
+        (free(6 * GIB, limit_bytes=9 * GIB), True),
+        (free(6 * GIB, limit_bytes=9 * GIB, kept_s=0), True),
+    ],
+)
+def test_it_is_told_which_of_its_two_ends_the_binlog_comes_to(room: Room, by_size: bool) -> None:
+    (one,) = check_binlog(room, "reader")
+    assert ("max_binlog_total_size" in one.why, "in the 10 d that a file is kept" in one.why) == (by_size, not by_size)
 
 
 def test_a_binlog_that_is_kept_for_ever_is_told_also_where_the_disk_is_not() -> None:

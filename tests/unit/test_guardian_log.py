@@ -18,7 +18,7 @@ from contracts.settings import GuardSettings, Settings
 from infra.local.deployment import endpoints
 
 WATCHED = Watched("shop", "shop.mariadb", "", "", "http://me:hidden@connect:8083", 0, 3600)
-LOG = Binlog(("b.3", "b.4", "b.5"), "0-7-100,1-7-5", 1000)
+LOG = Binlog(("b.3", "b.4", "b.5"), "0-7-100,1-7-5", 1000, "0-8-119,0-7-120,1-7-5")
 WAITS = Unread("b.4", "b.3", False, 0, 1000)
 
 
@@ -40,6 +40,29 @@ def test_the_file_that_is_written_is_in_no_danger() -> None:
 )
 def test_what_the_server_has_dropped_is_known_by_its_transactions(file: str, gtids: str, gone: bool) -> None:
     assert unread({"file": file, "gtids": gtids, "ts_sec": 400}, LOG, 1000) == Unread(file, "b.3", gone, 600, 1000)
+
+
+@pytest.mark.parametrize(
+    ("ends", "gtids", "set_back"),
+    [
+        ("0-7-119", "0-7-120,1-7-5", True),
+        ("", "0-7-120", True),  # RESET MASTER
+        ("", "", False),  # of a server that has written nothing yet
+        ("0-9-120,0-7-3", "0-7-120", False),  # another has written since
+        ("0-7-120", "0-7-120,1-7-5", False),  # a domain that was taken out of the binlog
+    ],
+)
+def test_a_server_that_does_not_have_what_was_read_was_set_back(ends: str, gtids: str, set_back: bool) -> None:
+    """Its file may be called as the one that was read."""
+    found = unread({"file": "b.5", "gtids": gtids}, replace(LOG, begins="", ends=ends), 1000)
+    assert found == (Unread("b.5", "b.3", True, 0, 1000, True) if set_back else None)
+    if found:
+        (concern,) = judge_log(found, WATCHED)
+        assert (concern.kind, "RESET MASTER" in concern.what) == ("log lost", True)
+
+
+def test_of_a_server_without_a_binlog_nothing_waits() -> None:
+    assert unread({"file": "b.5", "gtids": "0-7-120"}, Binlog((), "", 0.0), 1000) is None
 
 
 @pytest.mark.parametrize(
