@@ -15,6 +15,7 @@ from contracts.endpoints import MariadbEndpoint
 SCRIPT = Path(__file__).parent / "binlog_disk.sql"
 # What a server that has just started has written says little: as if it had been an hour.
 _AT_LEAST_S = 3600.0
+_DAY_S = 86_400.0
 _OF_THE_CONNECTION = 2000
 
 
@@ -33,10 +34,11 @@ class Room:
 
     @property
     def to_come_bytes(self) -> float | None:
-        """What it takes beyond what it has, if writing goes on as since the server's start; None: without an end."""
+        """What it takes beyond what it has, if writing goes on as since the server's start; None: without an end. At
+        least a file, before the oldest goes, or what is written in a day."""
         ends = [self.kept_s * self.per_s] if self.kept_s else []
         ends += [float(self.limit_bytes)] if self.limit_bytes else []
-        return max(0.0, min(ends) - self.held_bytes) if ends else None
+        return max(min(self.file_bytes, self.per_s * _DAY_S), min(ends) - self.held_bytes) if ends else None
 
     @property
     def ends_by_size(self) -> bool:

@@ -104,7 +104,11 @@ def free(size: int, **values: Any) -> Room:
         (free(GIB), "critical", "1.0 GiB of 20.0 GiB are free on the disk of the binlog"),
         (free(60 * GIB, per_s=60 * GIB / 3599), "critical", "full in 60 min"),
         (free(60 * GIB, per_s=60 * GIB / 3601), "warn", "full in 60 min"),
-        (free(0, held_bytes=10 * GIB), "", ""),  # it goes on as large as it is
+        (free(GIB, held_bytes=10 * GIB), "", ""),  # it goes on as large as it is
+        # But for the file that is written before the oldest goes, or a day's where files last longer.
+        (free(GIB - 1, held_bytes=10 * GIB), "critical", "takes 1.0 GiB more"),
+        (free(GIB // 2, held_bytes=10 * GIB, per_s=GIB / 3 / DAY), "", ""),
+        (free(0, held_bytes=10 * GIB, per_s=GIB / 3 / DAY), "critical", "0 B of 20.0 GiB are free"),
         (free(3 * GIB, limit_bytes=5 * GIB), "", ""),
         (free(3 * GIB - 1, limit_bytes=5 * GIB), "warn", "takes 3.0 GiB more"),
         (free(3 * GIB - 1, limit_bytes=5 * GIB, kept_s=0), "warn", "takes 3.0 GiB more"),
