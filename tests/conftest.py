@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import NoReturn, Protocol, TypeVar
 
@@ -17,6 +18,7 @@ from contracts.errors import HeadraceError
 from contracts.settings import Settings, SparkSettings
 from infra.jars import spark_jars
 from infra.local import deployment as local_deployment
+from infra.local import process
 from infra.preflight import preflight
 from streaming_jobs.session import build_session
 
@@ -30,6 +32,11 @@ SESSION_JVM = {
 }
 HOW_TO_START = f"run `make up`, or set {DATA_DIR_VARIABLE} to the data_dir of a running deployment"
 
+
+# What Connect writes whenever somebody asks it for offsets.
+LOG_NOISE = re.compile(r" (KafkaBasedLog|KafkaOffsetBackingStore): ")
+STARTED: list[Settings] = []
+"""Of the deployment that this session runs on."""
 
 T = TypeVar("T")
 
@@ -64,6 +71,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.timeout(TIERS[tier]))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails on a deployment shows what Connect wrote last: the deployment is gone when somebody looks."""
+    report = yield
+    if report.failed and report.when == "call":
+        for settings in STARTED:
+            log = process.log_file(settings.data_dir, "connect")
+            lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+            told = [line[:300] for line in lines[-20_000:] if not LOG_NOISE.search(line)]
+            report.sections.append(("the end of Connect's log", "\n".join(told[-60:])))
+    return report
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """One line with the number of tests per tier."""
     passed = terminalreporter.getreports("passed")
@@ -95,7 +117,9 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         if not kept:
             local_deployment.down(settings)
         missing_service(str(error))
+    STARTED.append(settings)
     yield settings
+    STARTED.remove(settings)
     if not kept:
         local_deployment.down(settings)
 
