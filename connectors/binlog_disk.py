@@ -10,6 +10,7 @@ from pymysql.cursors import Cursor
 
 from connectors.disk import Disk
 from connectors.mariadb import connected, variables
+from connectors.mariadb_log import kept_s
 from contracts.endpoints import MariadbEndpoint
 
 SCRIPT = Path(__file__).parent / "binlog_disk.sql"
@@ -59,13 +60,12 @@ def look(role: MariadbEndpoint) -> Room | None:
             cursor, "binlog_expire_logs_seconds", "expire_logs_days", "max_binlog_total_size", "max_binlog_size"
         )
         disk = _ask(cursor)
-    # Before 10.6 only days; later both say the same. A limit of the size is there from 11.4 on.
-    kept_s = said.get("binlog_expire_logs_seconds") or float(said.get("expire_logs_days") or 0) * 86_400
+    # A limit of the size is there from 11.4 on.
     return Room(
         disk,
         held,
         status.get("binlog_bytes_written", 0.0) / max(_AT_LEAST_S, status.get("uptime", 0.0)),
-        float(kept_s),
+        kept_s(said),
         int(said.get("max_binlog_total_size") or 0),
         int(said.get("max_binlog_size") or 0),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from connectors.mariadb import connected, variables
 from connectors.mariadb_position import reached, sequence_numbers
@@ -46,9 +47,14 @@ def look(role: MariadbEndpoint) -> Binlog:
         files = tuple(str(row[0]) for row in cursor.fetchall())
         cursor.execute("SELECT BINLOG_GTID_POS(%s, 4)", (files[0] if files else "",))
         row = cursor.fetchone()
+    begins, ends = str(row[0] or "") if row else "", str(said.get("gtid_binlog_state") or "")
+    return Binlog(files, begins, kept_s(said), ends)
+
+
+def kept_s(said: Mapping[str, Any]) -> float:
+    """How long the server keeps a file that is full, by its variables; 0: for ever."""
     # Before 10.6 only days; later both say the same.
-    kept_s = said.get("binlog_expire_logs_seconds") or float(said.get("expire_logs_days") or 0) * 86_400
-    return Binlog(files, str(row[0] or "") if row else "", float(kept_s), str(said.get("gtid_binlog_state") or ""))
+    return float(said.get("binlog_expire_logs_seconds") or float(said.get("expire_logs_days") or 0) * 86_400)
 
 
 def unread(offset: Mapping[str, object], log: Binlog, now_s: float) -> Unread | None:

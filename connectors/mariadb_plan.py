@@ -64,8 +64,9 @@ def _lost(part: Pipeline, endpoints: Endpoints, connect: Connect) -> str:
         return ""
     left = mariadb_log.unread(offset, mariadb_log.look(endpoints.mariadb_replicator), time.time())
     # What a connector that runs has still to read is not dropped: its position is noted after it has read on.
-    lost = left is not None and (left.set_back or (left.gone and not (status and status.running)))
-    return mariadb_log.dropped(left, name) if left and lost else ""
+    if left and (left.set_back or (left.gone and not (status and status.running))):
+        return mariadb_log.dropped(left, name)
+    return ""
 
 
 def _request(endpoints: Endpoints, part: Pipeline, tables: list[str]) -> None:
@@ -107,8 +108,8 @@ def _plan_server(
             f"{', '.join(added)}: the connector runs and knows no table of this database\n"
             "  declare its tables in a pipeline of their own"
         )
-    role = mariadb.access(endpoints.mariadb_replicator)
     who = endpoints.mariadb_replicator
+    role = mariadb.access(who)
     if role.logs and (room := binlog_disk.look(who)):
         found.take(disk_checks.check_binlog(room, who.user))
     if missing := role.missing(databases):
