@@ -102,7 +102,8 @@ def slow_source(
     kind = request.param
     with new_source(kind, spark, endpoints, deployment, tmp_path, server_of(kind, request)) as made:
         assert isinstance(made, SqlSource)
-        (tmp_path / made.file).write_text(json.dumps(SLOW))
+        settings = tmp_path / made.file
+        settings.write_text(json.dumps({**SLOW, **(json.loads(settings.read_text()) if settings.exists() else {})}))
         yield made
 
 

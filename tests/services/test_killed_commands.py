@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import time
-from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from random import Random
 
 import psycopg2
 import pytest
-from pyspark.sql import SparkSession
 
 from connectors import debezium, mariadb_plan
 from connectors.plan import apply
@@ -25,8 +21,10 @@ from contracts.errors import HeadraceError
 from contracts.settings import Settings
 from contracts.stream import Pipeline, System
 from infra.local import deployment as local_deployment
-from tests.services.any_server import SLOW, Postgres, SqlSource, kill_part
-from tests.services.test_any_source import SERVERS, new_source, server_of
+from tests.services.any_server import Postgres, SqlSource, kill_part
+from tests.services.test_any_source import SERVERS, slow_source
+
+__all__ = ["slow_source"]
 
 SEEDS = range(1, 1 + int(os.environ.get("HEADRACE_CHAOS_SEEDS", "5")))
 ROWS = 3000
@@ -171,24 +169,12 @@ class Chaos:
             assert not lost + more, f"{stream.name}: not there {lost[:5]}, too many {more[:5]}\n" + "\n".join(self.done)
 
 
-@pytest.fixture
-def source(
-    request: pytest.FixtureRequest, spark: SparkSession, endpoints: Endpoints, deployment: Settings, tmp_path: Path
-) -> Iterator[SqlSource]:
-    kind = request.param
-    with new_source(kind, spark, endpoints, deployment, tmp_path, server_of(kind, request)) as made:
-        assert isinstance(made, SqlSource)
-        kept = tmp_path / made.file
-        more = json.loads(kept.read_text()) if kept.exists() else {}
-        kept.write_text(json.dumps({**SLOW, **more}))
-        yield made
-
-
 @pytest.mark.chaos
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("source", SERVERS, indirect=True)
-def test_a_killed_command_that_is_repeated_leaves_the_lake_as_the_source_is(source: SqlSource, seed: int) -> None:
+@pytest.mark.parametrize("slow_source", SERVERS, indirect=True)
+def test_a_killed_command_that_is_repeated_leaves_the_lake_as_the_source_is(slow_source: SqlSource, seed: int) -> None:
+    source = slow_source
     source.run(f"INSERT INTO {{db}}.orders SELECT n, n FROM {source.numbers(1, ROWS)}")
     chaos = Chaos(source, seed)
     chaos.step("apply")
