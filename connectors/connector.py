@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from connectors import debezium, lost_slot, marker, password, snapshots, source, table_reads, unreachable
+from connectors import debezium, lost_slot, marker, password, snapshots, source, table_reads
 from connectors.rest import Connect
+from contracts import unreachable
 from contracts.endpoints import Endpoints
 from contracts.errors import PlanRefused, ServiceUnavailable
 from contracts.stream import Pipeline

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 import psycopg2
 from psycopg2.extras import LogicalReplicationConnection
 
-from connectors import debezium, unreachable
+from connectors import debezium
 from connectors.rest import Connect
 from connectors.source import connected, outages
 from connectors.table_reads import Source
+from contracts import unreachable
 from contracts.endpoints import PostgresEndpoint
 from contracts.errors import ServiceUnavailable
 from contracts.stream import Pipeline

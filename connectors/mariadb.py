@@ -14,7 +14,8 @@ from typing import Any
 import pymysql
 from pymysql.cursors import Cursor
 
-from connectors import answering, unreachable
+from connectors import answering
+from contracts import unreachable
 from contracts.endpoints import MariadbEndpoint
 from contracts.errors import Fatal, PlanRefused, ServiceUnavailable
 from contracts.stream import Pipeline

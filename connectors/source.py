@@ -15,8 +15,9 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import encrypt_password
 
-from connectors import answering, unreachable
+from connectors import answering
 from connectors.source_catalog import quoted
+from contracts import unreachable
 from contracts.endpoints import PostgresEndpoint
 from contracts.errors import PlanRefused, ServiceUnavailable
 from contracts.stream import Pipeline, TableSource

@@ -17,6 +17,7 @@ from typing import Any, Self
 import psycopg2
 import psycopg2.extensions
 
+from contracts import unreachable
 from contracts.endpoints import PostgresEndpoint
 from contracts.errors import LeaseHeld, ServiceUnavailable
 
@@ -59,10 +60,11 @@ class Lease:
             connection.autocommit = True
             self._take(connection)
         except psycopg2.OperationalError as error:
+            why = str(error).strip()
             raise ServiceUnavailable(
-                f"the warehouse's Postgres, which holds the lease, did not answer: {error}".strip(),
+                f"the warehouse's Postgres, which holds the lease, did not answer: {why}",
                 state="Nothing was started.",
-                next_step="headrace status",
+                next_step=unreachable.next_step(why, self._warehouse) or "headrace status",
             ) from error
         self._connection = connection
 

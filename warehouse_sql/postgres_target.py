@@ -17,6 +17,7 @@ from psycopg2 import errors, sql
 from psycopg2.extras import execute_values
 from pyspark.sql import DataFrame, SparkSession
 
+from contracts import unreachable
 from contracts.endpoints import PostgresEndpoint
 from contracts.errors import Conflict, Fatal, ServiceUnavailable
 from contracts.failpoints import failpoint
@@ -61,8 +62,14 @@ def transaction(endpoint: PostgresEndpoint, schema: str) -> Iterator[Any]:
             f"another publisher works on these tables: {error}", state="Nothing was written.", **where
         ) from error
     except psycopg2.OperationalError as error:
+        why = str(error).strip()
         raise ServiceUnavailable(
-            f"Postgres does not answer: {error}", state="The transaction was rolled back.", **where
+            f"Postgres does not answer: {why}",
+            state="The transaction was rolled back.",
+            next_step=unreachable.next_step(why, endpoint)
+            or "see that the server runs there and lets this user in, or correct the settings",
+            **where,
+            user=endpoint.user,
         ) from error
     except psycopg2.Error as error:
         raise Fatal(

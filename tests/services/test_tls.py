@@ -1,4 +1,5 @@
-"""TLS to a server that lets nobody in without: it is the one that the settings trust, or nothing is said to it.
+"""TLS to a source or a warehouse that lets nobody in without: it is the server that the settings trust, or nothing is
+said to it.
 
 That Debezium streams over such a connection is shown by `test_types.py`, whose connector reads the same server.
 """
@@ -18,8 +19,10 @@ from connectors.rest import Connect
 from contracts.endpoints import Endpoints, PostgresEndpoint
 from contracts.errors import PlanRefused, ServiceUnavailable
 from contracts.settings import Settings
+from headrace.lease import Lease
 from tests.services.certificates import authority
 from tests.services.test_connectors_plan import new_shop, remove_shop
+from warehouse_sql import postgres_target
 
 ANOTHER_AUTHORITY, ANOTHER_NAME = {"sslrootcert": "foreign.pem"}, {"host": "127.0.0.1"}
 
@@ -51,6 +54,18 @@ def test_headrace_talks_to_its_server_encrypted(
         cursor.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
         assert cursor.fetchall() == [(True,)]
     assert lost_slot.identify(endpoint).timeline == 1
+    # As a warehouse, and with a lease, which is a session there for as long as it is held.
+    lease = Lease(endpoint, "encrypted run")
+    lease.acquire()
+    try:
+        with postgres_target.transaction(endpoint, "public") as cursor:
+            cursor.execute(
+                "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) "
+                "WHERE pid = pg_backend_pid() OR application_name LIKE 'headrace encrypted run %'"
+            )
+            assert cursor.fetchall() == [(True,), (True,)]
+    finally:
+        lease.release()
 
 
 @pytest.mark.parametrize(
@@ -74,6 +89,14 @@ def test_any_other_is_refused_with_what_to_do(
     if "user" not in told:
         with pytest.raises(ServiceUnavailable, match=f"(?s){what}.*\nNext: .*{next_step}"):
             lost_slot.identify(wrong)
+    with (
+        pytest.raises(ServiceUnavailable, match=f"(?s){what}.*\nNext: .*{next_step}"),
+        postgres_target.transaction(wrong, "public"),
+    ):
+        pass
+    advice = "headrace status" if "user" in told else next_step
+    with pytest.raises(ServiceUnavailable, match=f"(?s){what}.*\nNext: .*{advice}"):
+        Lease(wrong, "encrypted run").acquire()
 
 
 def test_a_server_without_tls_is_not_spoken_to_when_the_settings_want_it(
