@@ -22,7 +22,7 @@ _FULL = "a disk that is full of WAL stops the whole server, before anybody takes
 
 def check_wal(server: Server, source: PostgresEndpoint, guard: GuardSettings) -> list[Finding]:
     """What more the slot may keep, by the server's limit or else by the guardian's budget, against what is free. Where
-    the source does not tell, what stands for it."""
+    the source does not tell, what stands for it, unless somebody has set both."""
     disk, limit = server.disk, server.limit_bytes
     if disk.answer == "failed":
         return [
@@ -34,7 +34,8 @@ def check_wal(server: Server, source: PostgresEndpoint, guard: GuardSettings) ->
             )
         ]
     if not disk.known:
-        return [_not_told(server, source)]
+        chosen = limit is not None and "retained_wal_bytes" in guard.model_fields_set
+        return [] if chosen else [_not_told(server, source)]
     kept = server.slot.kept_bytes or 0 if server.slot else 0
     room = f"{amount(disk.free_bytes)} of {amount(disk.total_bytes)} are free on the disk of the WAL"
     if limit is not None and limit - kept > disk.free_bytes:
@@ -124,7 +125,10 @@ def fitting_limit(server: Server) -> str:
 
 
 def _not_told(server: Server, source: PostgresEndpoint) -> Finding:
-    instead = "max_slot_wal_keep_size and guard.retained_wal_bytes stand for it: set both to what it has room for"
+    instead = (
+        "max_slot_wal_keep_size and guard.retained_wal_bytes stand for it: set both to what it has room for, and this "
+        "is no longer said"
+    )
     if server.disk.answer == "closed":
         role = quoted(source.user)
         return Finding(

@@ -6,14 +6,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from connectors.binlog_disk import Room
 from connectors.disk import Disk
-from connectors.disk_checks import check_binlog
+from connectors.disk_checks import check_binlog, check_wal
 from connectors.guardian.disk_judgement import judge_disk
 from connectors.guardian.facts import Server, Slot
 from connectors.guardian.judgement import Seen, Watched
 from connectors.guardian.log_judgement import judge_room
+from contracts.endpoints import PostgresEndpoint
+from contracts.settings import GuardSettings
 
 GIB = 2**30
 WATCHED = Watched("shop", "shop", "headrace_shop", "replicator", "http://me:hidden@connect:8083", 10 * GIB, 3600)
@@ -166,3 +169,14 @@ def test_a_binlog_that_is_kept_for_ever_is_told_also_where_the_disk_is_not() -> 
     assert (hint.level, "reader" in hint.fix) == ("hint", True)
     (failed,) = check_binlog(replace(ROOM, disk=Disk("failed", error="no DISKS")), "reader")
     assert (failed.level, "no DISKS" in failed.what) == ("warning", True)
+
+
+@pytest.mark.parametrize("answer", ["absent", "closed"])
+def test_whoever_has_set_what_stands_for_the_disk_is_not_told_of_it_again(answer: Any) -> None:
+    source = PostgresEndpoint("db", 5432, "shop", "owner", SecretStr(""))
+    bounded = replace(SERVER, disk=Disk(answer), limit_bytes=20 * GIB)
+    chosen = GuardSettings(retained_wal_bytes=GIB)
+    assert check_wal(bounded, source, chosen) == []
+    for server, guard in ((bounded, GuardSettings()), (replace(bounded, limit_bytes=None), chosen)):
+        (hint,) = check_wal(server, source, guard)
+        assert (hint.level, "is no longer said" in hint.why) == ("hint", True)
