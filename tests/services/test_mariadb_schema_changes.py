@@ -191,8 +191,12 @@ def test_every_row_around_a_schema_change_is_where_the_policy_puts_it(shop: Chan
     assert shop.ingest(mended, shop.through()[stop.topic, 0]) == Counts(accepted=1)
     assert shop.current(mended) == {**ARRIVED, **LARGE, 20: ("1.00", "new", None)}
 
-    # Another type stops a stream in front of the first value that does not fit.
+    # An odd value of a table that is as declared stops nothing: no text in the lake holds U+0000.
     stopping = replace(mended, evolution="stop", file=Path("stop.yaml"))
+    shop.run("INSERT INTO {db}.to_stop VALUES (30, 1.00, CONCAT('odd', CHAR(0)), 1), (31, 1.00, 'even', 1)")
+    assert shop.ingest(stopping, shop.through()[stop.topic, 0]) == Counts(accepted=1, quarantined=1)
+
+    # Another type stops a stream in front of the first value that does not fit.
     shop.run(
         "ALTER TABLE {db}.to_stop MODIFY COLUMN size bigint;\n"
         "INSERT INTO {db}.to_stop VALUES (21, 1.00, 'fits', 5), (22, 1.00, 'large', 5000000000), (23, 1.00, 'after', 7)"
@@ -201,7 +205,7 @@ def test_every_row_around_a_schema_change_is_where_the_policy_puts_it(shop: Chan
     wider = r"to_stop\.size: int cannot hold every value \(declared int, found bigint.*physicalType: bigint"
     with pytest.raises(FieldsChanged, match=f"(?s){wider}"):
         shop.ingest(stopping, end)
-    assert shop.current(mended).keys() == {*ARRIVED, 7, 20, 21}
+    assert shop.current(mended).keys() == {*ARRIVED, 7, 20, 21, 31}
     following = replace(stopping, columns=(*mended.columns[:3], replace(mended.columns[3], spark_type="bigint")))
     assert shop.ingest(shop.declared(following), end) == Counts(accepted=2)
     refresh_ledger(shop.spark, shop.pipeline, shop.lake_url)
