@@ -19,7 +19,7 @@ help: ## show this list
 
 .PHONY: setup
 setup: $(READY) ## install all that is needed: Python packages, jars; checks Java (JAVA_INSTALL=1 installs it)
-	$(if $(JAVA_INSTALL)$(MARIADB_INSTALL)$(POSTGRES_INSTALL),@$(RUN) -m infra.preflight)
+	$(if $(JAVA_INSTALL)$(MARIADB_INSTALL)$(POSTGRES_INSTALL)$(MONGODB_INSTALL),@$(RUN) -m infra.preflight)
 
 $(READY): pyproject.toml uv.lock infra/jars.xml infra/jars.lock
 	@python=$$(for name in $(PYTHONS); do \

@@ -13,7 +13,7 @@ from typing import Literal
 
 import psutil
 
-from infra import contrib_postgres, mariadb
+from infra import contrib_postgres, mariadb, mongodb
 from infra.jars import missing_jars, pyspark_jars, read_lock
 from infra.java import NEWEST_JAVA, OLDEST_JAVA, candidates, find_java, install_hint, java, may_install
 
@@ -127,6 +127,8 @@ def main() -> int:
         mariadb.server()  # for the tests; nothing else starts one
     if contrib_postgres.may_install():
         contrib_postgres.programs()  # likewise
+    if mongodb.may_install():
+        mongodb.server()  # likewise
     findings = preflight(Path(os.environ.get("HEADRACE_DATA_DIR", ".headrace")))
     for finding in findings:
         sys.stderr.write(f"{'error' if finding.stops else 'warning'}: {finding.what}\n  Next: {finding.do}\n")
