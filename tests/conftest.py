@@ -48,8 +48,9 @@ class WaitUntil(Protocol):
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Most JVMs of a test live for minutes: on two cores the optimising compiler costs them more than it gives.
-    os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+    # Most JVMs of a test live for minutes: on two cores the optimising compiler costs them more than it gives, and so
+    # do a collector's threads.
+    os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
