@@ -21,6 +21,7 @@ from infra.local import deployment as local_deployment
 from infra.local import process
 from infra.preflight import preflight
 from streaming_jobs.session import build_session
+from tests.class_archive import share_classes
 
 TIERS = {"unit": 30, "spark": 300, "services": 420, "e2e": 900, "bench": 3600}  # seconds a test may take
 DATA_DIR_VARIABLE = "HEADRACE_TEST_DATA_DIR"
@@ -48,8 +49,9 @@ class WaitUntil(Protocol):
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Most JVMs of a test live for minutes: on two cores the optimising compiler costs them more than it gives.
-    os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+    # Most JVMs of a test live for minutes: on two cores the optimising compiler costs them more than it gives, and so
+    # do a collector's threads.
+    os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -63,6 +65,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             config.hook.pytest_deselected(items=left_out)
             items[:] = [item for item in items if item not in left_out]
     here = Path(__file__).parent
+    if {item.path.relative_to(here).parts[0] for item in items} & {"spark", "services", "e2e"}:
+        share_classes()
     for item in items:
         tier = item.path.relative_to(here).parts[0]
         if tier in TIERS:

@@ -29,6 +29,7 @@ def as_in_production() -> Iterator[None]:
     """What is measured runs for long: with the JVM's optimising compiler, which the other tiers leave out."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("JDK_JAVA_OPTIONS", raising=False)
+        patch.delenv("SPARK_SUBMIT_OPTS", raising=False)
         yield
 
 
