@@ -98,6 +98,7 @@ class Rows:
             return self
         if not self._text:
             return Rows(self.format, self._lines[start:end], self.values[start:end])
+        end = max(start, end)  # a split at most -1 times is one without end
         text = self._text.split(b"\n", start)[-1]
         if end < len(self):
             text = text[: len(text) - len(text.split(b"\n", end - start)[-1])]

@@ -82,6 +82,7 @@ def events(batches: object) -> list[tuple[str, int, bytes]]:
 
 @settings(max_examples=80, deadline=None)
 @given(TEXT, st.booleans(), READS, st.integers(0, 9), st.integers(0, 9))
+@example(b'""\n""\n', False, 3, 1, 0)
 def test_rows_kept_as_text_are_the_rows(content: bytes, is_json: bool, chunk_bytes: int, start: int, end: int) -> None:
     def split() -> list[Rows]:
         source = io.BytesIO(content)
