@@ -61,6 +61,7 @@ def _note_first_read(endpoints: Endpoints, part: Pipeline, connect: Connect) -> 
     """A connector without a position reads every table: a new one, or one that was made to forget it."""
     if connect.offsets(debezium.connector_name(part)):
         return False
+    snapshots.never_to_be_obeyed(endpoints.kafka, part)
     table_reads.ends_before_read(endpoints.kafka, part)
     return True
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaTimeoutError
@@ -18,6 +18,7 @@ from connectors.broker import answering
 from contracts.stream import Pipeline
 
 _PATIENCE_S = 30
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,11 @@ class Told:
         """`schema.table`."""
         return f"{self.schema}.{self.table}"
 
+    @property
+    def place(self) -> str:
+        """In the WAL, as Postgres writes it."""
+        return f"{self.lsn >> 32:X}/{self.lsn & 0xFFFFFFFF:X}"
+
 
 def told(kafka: str, pipeline: Pipeline) -> list[Told]:
     """Every message that Kafka has of the schemas of the pipeline's tables, in the order of the WAL; empty if there is
@@ -48,30 +54,47 @@ def told(kafka: str, pipeline: Pipeline) -> list[Told]:
 
     ServiceUnavailable if the broker does not answer.
     """
-    place = TopicPartition(debezium.message_topic(pipeline), 0)
     # A message knows no publication: those of another pipeline's tables come, too.
     schemas = {stream.table_source.schema for stream in pipeline.cdc_streams}
-    found: list[Told] = []
+
+    def read(value: bytes | None, offset: int) -> list[Told]:
+        one = _read(value, offset)
+        return [one] if one and one.schema in schemas else []
+
+    return collected(kafka, debezium.message_topic(pipeline), read)
+
+
+def collected(
+    kafka: str, topic: str, read: Callable[[bytes | None, int], Iterable[_T]], *, at_most: int | None = None
+) -> list[_T]:
+    """What `read` makes of value and offset of each record of a topic with one partition, or of those in its last
+    `at_most` offsets; empty if there is none of that name.
+
+    ServiceUnavailable if the broker does not answer.
+    """
+    place = TopicPartition(topic, 0)
+    found: list[_T] = []
     what = "Kafka did not say which DDL the source told of"
-    with answering(kafka, what, state="Nothing was changed.", topic=place.topic):
+    with answering(kafka, what, state="Nothing was changed.", topic=topic):
         consumer = KafkaConsumer(
             bootstrap_servers=kafka, isolation_level="read_committed", enable_auto_commit=False, group_id=None
         )
         try:
             # Asking for a topic by name might make it.
-            if place.topic not in consumer.topics():
+            if topic not in consumer.topics():
                 return []
             consumer.assign([place])
-            consumer.seek_to_beginning(place)
             end = consumer.end_offsets([place])[place]
+            first = consumer.beginning_offsets([place])[place]
+            consumer.seek(place, max(first, end - at_most) if at_most else first)
             # The position also passes the control records at the end, which poll never returns.
             deadline = time.monotonic() + _PATIENCE_S
             while consumer.position(place) < end:
                 if time.monotonic() > deadline:
                     raise KafkaTimeoutError(f"not read to its end within {_PATIENCE_S} s")
                 for records in consumer.poll(timeout_ms=500).values():
-                    read = (_read(record.value, record.offset) for record in records)
-                    found += [one for one in read if one and one.schema in schemas]
+                    for record in records:
+                        found += read(record.value, record.offset)
         finally:
             consumer.close()
     return found

@@ -47,7 +47,7 @@ class Table(Protocol):
         takes longer, and nothing is held."""
 
     def wake(self) -> None:
-        """Called now and then until the connector begins: what makes it take the request up where nothing changes."""
+        """Called now and then until the connector begins: what makes it take requests up where nothing changes."""
 
     def begun(self) -> None:
         """Called as soon as the connector reads, and in any case in the end: what `prepare` holds is given back."""
@@ -131,6 +131,7 @@ class _Read:
             raise snapshots.reads_already(debezium.connector_name(self._pipeline))
         self._progress(0)
         try:
+            snapshots.earlier_taken(self._endpoints, self._pipeline, meanwhile=self._source.wake)
             self._source.prepare(timeout_s=self._begins_within_s)
             yield
         finally:

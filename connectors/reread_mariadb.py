@@ -52,7 +52,6 @@ class MariadbTable:
         The connector takes the table's definition up when it reads. Changes of before another definition would be read
         by the new one: so all of them are read first, and `changed` looks whether it stayed.
         """
-        snapshots.earlier_taken(self._endpoints, self._part)
         self._definition = self._shown()
         mariadb_position.quiesced(self._part, self._endpoints, timeout_s=timeout_s)
         try_lock(self._endpoints.mariadb_replicator)

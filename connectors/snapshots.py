@@ -18,7 +18,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 
 from connectors import broker, debezium, marker, signal_table, unaltered
 from connectors.guardian import steps
@@ -118,6 +118,7 @@ def request(endpoints: Endpoints, pipeline: Pipeline, tables: Iterable[str], *, 
     """Asks the connector of Postgres for a blocking snapshot of `tables`, see `begin`. ServiceUnavailable also if a
     transaction from before the tables were published stays open, or the connector does not come to the end of the
     changes (`unaltered`)."""
+    earlier_taken(endpoints, pipeline, meanwhile=lambda: marker.emit(endpoints.source))
     outlast_open_transactions(endpoints.source, timeout_s=timeout_s)
     tables, held = list(tables), unaltered.Unaltered(endpoints, pipeline)
     try:
@@ -135,35 +136,60 @@ def request(endpoints: Endpoints, pipeline: Pipeline, tables: Iterable[str], *, 
         )
 
 
-def earlier_taken(endpoints: Endpoints, part: Pipeline, *, timeout_s: float = 30.0) -> None:
-    """Returns when the connector has taken up every request of before over Kafka, as it notes every five seconds, and
-    reads nothing.
+def earlier_taken(
+    endpoints: Endpoints, part: Pipeline, *, meanwhile: Callable[[], object] = lambda: None, timeout_s: float = 30.0
+) -> None:
+    """Returns when the connector has noted in Kafka, as it does every five seconds, that it has taken up every request
+    of before, and reads nothing. `meanwhile` is called now and then until it has.
 
-    Debezium for MariaDB hangs on two requests that wait at once, as after a kill of their callers or of Connect: two
-    of its threads pause for the first, and stay so (seen with 3.5.0).
+    What it has noted it never obeys again. Otherwise a part of a table that a kill lets it read once more would come
+    behind what is noted of the next read, and pass for that. And Debezium for MariaDB hangs on two requests that wait
+    at once, as after a kill of their callers or of Connect: two of its threads pause for the first, and stay so (seen
+    with 3.5.0).
 
     Raises:
         Retryable: it reads tables. ServiceUnavailable: it takes nothing up in time.
     """
     name, at = debezium.connector_name(part), TopicPartition(debezium.signals_topic(part), 0)
     deadline = time.monotonic() + timeout_s
-    with broker.answering(endpoints.kafka, "which requests were taken up is not known", state="Nothing was asked for."):
-        reader = KafkaConsumer(
-            bootstrap_servers=endpoints.kafka, group_id=debezium.signals_group(part), enable_auto_commit=False
-        )
-        with closing(reader):
-            # What is kept no longer nobody takes up any more.
-            while reader.end_offsets([at])[at] > max(reader.committed(at) or 0, reader.beginning_offsets([at])[at]):
-                if time.monotonic() > deadline:
-                    raise ServiceUnavailable(
-                        f"connector {name} has not taken up an earlier request to read tables within {timeout_s:.0f} s",
-                        state="That one is kept; nothing else was asked for.",
-                        next_step="`headrace status` says whether it runs; where it does and nothing moves, start it "
-                        f"anew: {steps.start_anew(name, endpoints.connect_url)[0]}",
-                    )
-                time.sleep(0.5)
-    if reads(endpoints.kafka, part).under_way:
-        raise reads_already(name)
+    with (
+        broker.answering(endpoints.kafka, "which requests were taken up is not known", state="Nothing was asked for."),
+        _in_its_name(endpoints.kafka, part) as reader,
+    ):
+        # What is kept no longer nobody takes up any more.
+        while reader.end_offsets([at])[at] > max(reader.committed(at) or 0, reader.beginning_offsets([at])[at]):
+            meanwhile()
+            if time.monotonic() > deadline:
+                raise ServiceUnavailable(
+                    f"connector {name} has not taken up an earlier request to read tables within {timeout_s:.0f} s",
+                    state="That one is kept; nothing else was asked for.",
+                    next_step="`headrace status` says whether it runs; where it does and nothing moves, start it "
+                    f"anew: {steps.start_anew(name, endpoints.connect_url)[0]}",
+                )
+            time.sleep(0.5)
+    while reads(endpoints.kafka, part).under_way:
+        if time.monotonic() > deadline:
+            raise reads_already(name)
+        time.sleep(0.5)
+
+
+def never_to_be_obeyed(kafka: str, part: Pipeline) -> None:
+    """Notes, for a connector that is stopped, that it has taken up every request of before. One without a position
+    reads every table by itself; a part of one that it was asked for before would come behind that and pass for a read
+    of the whole. ServiceUnavailable if Kafka does not take it."""
+    at = TopicPartition(debezium.signals_topic(part), 0)
+    with (
+        broker.answering(kafka, "requests of before still stand", state="The connector was not started."),
+        _in_its_name(kafka, part) as writer,
+    ):
+        if end := writer.end_offsets([at])[at]:
+            writer.commit({at: OffsetAndMetadata(end, "", -1)})
+
+
+def _in_its_name(kafka: str, part: Pipeline) -> closing[KafkaConsumer]:
+    """Sees and moves which signals the connector has taken up."""
+    group = debezium.signals_group(part)
+    return closing(KafkaConsumer(bootstrap_servers=kafka, group_id=group, enable_auto_commit=False))
 
 
 def reads_already(connector: str) -> Retryable:

@@ -34,7 +34,8 @@ not told to leave it out. From 18 on STORED ones are sent, because our publicati
 class SourceColumn:
     """One column. `type` is Postgres' own spelling, of a domain that of its base type; `kind` is pg_type.typtype of it
     or, of an array, of its elements, whose domains are not looked through. `key`: its place in the table's key, from
-    1, or 0. `virtual`: computed when it is read. `unsent`: why no change ever holds it, empty if they do."""
+    1, or 0. `virtual`: computed when it is read. `unsent`: why no change ever holds it, empty if they do. `domain`: its
+    name, if its type is one."""
 
     name: str
     type: str
@@ -44,6 +45,7 @@ class SourceColumn:
     virtual: bool
     unsent: str
     description: str
+    domain: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,8 @@ _COLUMNS = f"""
                        AND array_position(i.indkey::int2[], a.attnum) - array_lower(i.indkey::int2[], 1)
                            < i.indnkeyatts
                        AND CASE WHEN %(identity)s = 'i' THEN i.indisreplident ELSE i.indisprimary END), 0),
-           a.attgenerated = 'v', {UNSENT}, coalesce(col_description(a.attrelid, a.attnum), '')
+           a.attgenerated = 'v', {UNSENT}, coalesce(col_description(a.attrelid, a.attnum), ''),
+           CASE WHEN a.atttypid <> base.oid THEN format_type(a.atttypid, NULL) ELSE '' END
     FROM pg_attribute a, {BASE_TYPE} JOIN pg_type t ON t.oid = base.oid
          LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
     WHERE a.attrelid = %(oid)s AND a.attnum > 0 AND NOT a.attisdropped

@@ -15,7 +15,7 @@ from connectors.server_checks import check_role, check_server
 from connectors.source import cdc_tables
 from connectors.source_catalog import BASE_TYPE, UNSENT, SourceTable, alike, quoted
 from connectors.source_types import fits, same_type
-from connectors.type_checks import check_computed, check_rows, check_types
+from connectors.type_checks import check_computed, check_domains, check_rows, check_types
 from contracts.stream import Pipeline, Stream
 
 # Postgres' types whose unchanged large value Debezium writes as our marker: those it sends as text, and bytea. Of any
@@ -92,6 +92,7 @@ def check_table(
         *compare(stream, table, overrides.left_out(config, table.name, table.columns)),
         *check_types(stream, found),
         *check_computed(found),
+        *check_domains(found),
         *check_key(stream, found),
     ]
 

@@ -6,7 +6,8 @@ Two things follow from that which no row can say: a read that found no row, or o
 condition are a part of the table.
 
 A signal may be obeyed twice: Debezium stores its place in the topic of signals every few seconds, so a kill lets it
-read a part once more that has long ended. So whatever comes is of a part, until the whole table is asked for.
+read a part once more that has long ended. So whatever comes is of a part, until the whole table is asked for; and that
+is done once the place is stored (`snapshots.earlier_taken`, `snapshots.never_to_be_obeyed`).
 """
 
 from __future__ import annotations

@@ -36,6 +36,23 @@ def check_types(stream: Stream, table: SourceTable) -> Iterator[Finding]:
         yield Finding("refusal", what, table.qualified, column.name, column.spark_type, found.type, fix)
 
 
+def check_domains(table: SourceTable) -> Iterator[Finding]:
+    """Debezium takes each value of a domain over an enum for one that the enum got just now; of all columns, not of the
+    declared ones alone."""
+    for column in table.columns:
+        if column.domain and column.kind == "e" and not column.type.endswith("[]"):
+            name = quoted(table.schema, table.name)
+            yield Finding(
+                "warning",
+                f"its type {column.domain} is a domain over an enum",
+                table.qualified,
+                column.name,
+                why="at each row with a value Debezium asks for the table's columns and takes them as they are then, "
+                "which is slow; where one is dropped or renamed, rows on their way arrive in other columns, or stop it",
+                fix=f"ALTER TABLE {name} ALTER COLUMN {quoted(column.name)} TYPE {column.type};",
+            )
+
+
 def check_computed(table: SourceTable) -> Iterator[Finding]:
     """Postgres refuses the UPDATEs and DELETEs of a published table whose identity it cannot publish."""
     computed = [column.name for column in table.columns if column.virtual]

@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from connectors import ddl_messages, mariadb, mariadb_checks, source_checks
+from connectors import ddl_messages, mariadb, mariadb_checks, mariadb_ddl, source_checks
 from connectors.finding import Finding
 from connectors.source import connected
 from contracts.endpoints import Endpoints
@@ -104,22 +104,24 @@ def table_changes(endpoints: Endpoints, stream: Stream) -> list[TableChange]:
 
 
 def definitions(app: App) -> list[dict[str, Any]]:
-    """One row per table of which the source told a DDL command, with the last one. Empty where `ddl_capture.sql` is not
-    installed, nothing was altered since, or Kafka does not answer."""
-    postgres = app.pipeline.of("postgres")
-    if not postgres.cdc_streams or not kafka_listens(app.endpoints.kafka):
+    """One row per table of which the source told a DDL command, with the last one. Of Postgres empty where
+    `ddl_capture.sql` is not installed; empty where nothing was altered since, or Kafka does not answer."""
+    postgres, of_mariadb, kafka = app.pipeline.of("postgres"), app.pipeline.of("mariadb"), app.endpoints.kafka
+    if not (postgres.cdc_streams or of_mariadb.cdc_streams) or not kafka_listens(kafka):
         return []
-    try:
-        found = ddl_messages.newest(ddl_messages.told(app.endpoints.kafka, postgres))
-    except HeadraceError:
-        return []
+    found: list[ddl_messages.Told | mariadb_ddl.Told] = []
+    with suppress(HeadraceError):
+        if postgres.cdc_streams:
+            found += ddl_messages.newest(ddl_messages.told(kafka, postgres))
+        if of_mariadb.cdc_streams:
+            found += mariadb_ddl.newest(mariadb_ddl.told(kafka, of_mariadb))
     return [
         {
             "table": one.qualified,
             "command": one.command,
             "columns": ", ".join(" ".join(column) for column in one.columns) or None,
             "at": _short(one.at),
-            "lsn": f"{one.lsn >> 32:X}/{one.lsn & 0xFFFFFFFF:X}",
+            "place": one.place,
             "offset": one.offset,
         }
         for one in found

@@ -58,7 +58,8 @@ class Server:
     """The source's server at one moment. `system` is empty where the role may not ask for it. `limit_bytes`:
     max_slot_wal_keep_size, None without a limit. `slot` is None if there is none of that name. `timeline` rises when a
     replica is promoted or a backup restored; 0 while the server recovers. `misread`: published tables (`schema.table`)
-    of which an enum got a value and a column was dropped in what the slot's reader has not confirmed."""
+    of which a column was dropped in what the slot's reader has not confirmed, and an enum got a value or a domain is
+    over one."""
 
     system: str
     wal_lsn: int
@@ -83,20 +84,23 @@ class Reader:
 # By the transactions that wrote these rows of the catalog: what is older than the slot's own was decoded long ago. The
 # values that a type began with came in one transaction with it; what is altered of it later (its owner) writes its
 # own row anew. Before the end of a transaction that adds a value and drops a column no row can have the value.
+# Debezium 3.7 takes for an enum what the catalog puts among them (PostgresChangeRecordEmitter.refreshStaleEnumTypes):
+# a domain over one too, of which it knows no value, so that each row has a new one; what arrays hold it never looks up.
 _MISREAD = """
 SELECT n.nspname || '.' || c.relname
 FROM pg_replication_slots s CROSS JOIN pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE s.slot_name = %(slot)s AND c.oid IN (SELECT prrelid FROM pg_publication_rel)
   AND EXISTS (SELECT FROM pg_attribute gone
               JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
-              JOIN pg_type t ON t.oid = a.atttypid
-              JOIN pg_enum e ON e.enumtypid IN (t.oid, t.typelem, t.typbasetype)
-              JOIN pg_type had_it ON had_it.oid = e.enumtypid
-              WHERE gone.attrelid = c.oid AND gone.attisdropped AND gone.xmin <> e.xmin
+              JOIN pg_type t ON t.oid = a.atttypid AND t.typcategory = 'E'
+              WHERE gone.attrelid = c.oid AND gone.attisdropped
               AND age(gone.xmin) BETWEEN 0 AND age(s.catalog_xmin)
-              AND age(e.xmin) BETWEEN 0 AND age(s.catalog_xmin)
-              AND (age(had_it.xmin) > age(e.xmin)
-                   OR EXISTS (SELECT FROM pg_enum o WHERE o.enumtypid = e.enumtypid AND o.xmin <> e.xmin)))
+              AND (t.typtype = 'd' OR EXISTS (
+                  SELECT FROM pg_enum e
+                  WHERE e.enumtypid = t.oid AND e.xmin <> gone.xmin
+                  AND age(e.xmin) BETWEEN 0 AND age(s.catalog_xmin)
+                  AND (age(t.xmin) > age(e.xmin)
+                       OR EXISTS (SELECT FROM pg_enum o WHERE o.enumtypid = t.oid AND o.xmin <> e.xmin)))))
 ORDER BY 1
 """
 

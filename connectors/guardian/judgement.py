@@ -267,11 +267,14 @@ def _misread(seen: Seen, watched: Watched) -> Iterator[Concern]:
         yield Concern(
             "misread",
             "critical",
-            f"{', '.join(seen.misread)}: an enum got a value and a column was dropped ahead of the connector",
-            "at the first row with a new value of an enum Debezium takes the table's columns as they are now: rows of "
-            "before the drop may have values in other columns, and nothing else says so",
+            f"{', '.join(seen.misread)}: a column was dropped ahead of the connector, and an enum got a value or a "
+            "domain is over one",
+            "at the first row with a new value of an enum, and at each with a value of a domain over one, Debezium "
+            "takes the table's columns as they are now: rows of before the drop may have values in other columns, and "
+            "nothing else says so",
             (
-                # Who begins anew knows the value, and takes each row by the columns of its time.
+                # Who begins anew knows an enum's value, and takes each row by the columns of its time; of a domain over
+                # one it knows none, and only reading again helps.
                 *steps.start_anew(watched.connector, watched.connect_url),
                 "wait until the lag in `headrace status` is small",
                 f"headrace resnapshot {' '.join(seen.misread.values())}  # --where false, if before the "

@@ -9,6 +9,8 @@ import pytest
 
 from connectors import source
 from connectors.guardian.facts import look_at_server
+from connectors.source_catalog import read_tables
+from connectors.type_checks import check_domains
 from contracts.endpoints import PostgresEndpoint
 from tests.services.test_guardian_limits import running
 
@@ -70,7 +72,7 @@ def site(server: Site) -> Iterator[Site]:
     )
     server.read()
     yield server
-    server.each("DROP TABLE t", "DROP TYPE kind")
+    server.each("DROP TABLE t", "DROP TYPE kind CASCADE")
     server.read()
 
 
@@ -91,6 +93,26 @@ def test_a_value_and_then_a_dropped_column_are_told_until_both_were_read(site: S
     site.do(DROP)
     assert site.misread == ("public.t",)
     site.read()
+    assert site.misread == ()
+
+
+def test_what_is_over_an_enum_is_told_as_debezium_takes_it(site: Site) -> None:
+    """It knows no values of a domain over an enum, so each row has a new one; those in an array it never looks up."""
+    site.each("CREATE DOMAIN kinds AS kind", "CREATE DOMAIN deep AS kinds", "ALTER TABLE t ADD COLUMN of_domain deep")
+    site.do("ALTER TABLE t DROP COLUMN kind")
+    assert site.misread == ("public.t",)
+    with source.connected(site.superuser) as connection:
+        (table,) = read_tables(connection, names=["t"])
+    (found,) = check_domains(table)
+    assert found.headline == "public.t.of_domain: its type deep is a domain over an enum"
+    site.do(found.fix)
+    with source.connected(site.superuser) as connection:
+        (table,) = read_tables(connection, names=["t"])
+    assert list(check_domains(table)) == []
+    site.read()
+    assert site.misread == ()
+    site.each("ALTER TABLE t DROP COLUMN of_domain, ADD COLUMN kinds kind[]", "DROP DOMAIN deep", "DROP DOMAIN kinds")
+    site.each("ALTER TYPE kind ADD VALUE 'c'", DROP)
     assert site.misread == ()
 
 

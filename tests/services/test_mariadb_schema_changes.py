@@ -3,7 +3,9 @@ contract's policy says, none is lost, and both the plan and the status announce 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -13,10 +15,11 @@ from typing import Any, cast
 from uuid import uuid4
 
 import pytest
+from kafka import KafkaConsumer, TopicPartition
 from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
-from connectors import mariadb_plan
+from connectors import mariadb_ddl, mariadb_plan
 from connectors.plan import Plan, apply
 from connectors.postgres_plan import plan
 from connectors.removal import remove
@@ -24,7 +27,7 @@ from contracts.endpoints import Endpoints, MariadbEndpoint
 from contracts.settings import Settings
 from contracts.stream import Column, Pipeline, Stream
 from headrace.app import App
-from headrace.evolution import source_changes, table_changes
+from headrace.evolution import definitions, source_changes, table_changes
 from streaming_jobs.counts import Counts
 from streaming_jobs.ingest import ingest
 from streaming_jobs.lake import create_derived
@@ -120,6 +123,33 @@ def shop(
     spark.sql(f"drop schema if exists {name}_lake cascade")
 
 
+def told_between_the_rows(shop: Changing, stream: Stream, end: int) -> None:
+    """By their places in the binlog."""
+    place, rows = TopicPartition(stream.topic, 0), list[tuple[tuple[str, int], str]]()
+    with closing(KafkaConsumer(bootstrap_servers=shop.endpoints.kafka, isolation_level="read_committed")) as consumer:
+        consumer.assign([place])
+        consumer.seek_to_beginning(place)
+        while consumer.position(place) < end:
+            for records in consumer.poll(timeout_ms=500).values():
+                for change in (json.loads(record.value) for record in records):
+                    at, row = change["source"], change["after"] or change["before"]
+                    rows.append(((at["file"], at["pos"]), f"{change['op']} {row['id']}"))
+    told = mariadb_ddl.told(shop.endpoints.kafka, shop.pipeline.of("mariadb"))
+    commands = [
+        ((one.file, one.position), one.command) for one in told if one.qualified == stream.table_source.qualified
+    ]
+    altered = "ALTER TABLE"
+    assert [what for _, what in sorted(rows + commands)] == (
+        ["c 1", "c 2", altered, "c 3", altered, "c 4", altered, "c 5", altered, "c 6", "c 7", "u 1", "d 2"]
+    )
+    assert [place for place, _ in commands] == sorted(place for place, _ in commands)
+
+
+def last_told(app: App) -> dict[str, tuple[str, str | None]]:
+    """By table, as the status shows it."""
+    return {row["table"].split(".")[1]: (row["command"], row["columns"]) for row in definitions(app)}
+
+
 def test_every_row_around_a_schema_change_is_where_the_policy_puts_it(shop: Changing) -> None:
     app = cast(App, SimpleNamespace(pipeline=shop.pipeline, endpoints=shop.endpoints))
     evolve, quarantine, stop = shop.pipeline.streams
@@ -131,6 +161,7 @@ def test_every_row_around_a_schema_change_is_where_the_policy_puts_it(shop: Chan
     at_once(lambda step: step(), (lambda: apply(shop.plan()), create))
     shop.through()  # the first read is over
     assert source_changes(app) == []
+    assert definitions(app) == [], "how the tables were at the first read is no DDL"
     for policy in POLICIES:
         shop.run(CHANGES.format(t=f"{shop.pipeline.name}.to_{policy}"))
 
@@ -173,10 +204,13 @@ def test_every_row_around_a_schema_change_is_where_the_policy_puts_it(shop: Chan
     assert shop.current(mended) == {**ARRIVED, **LARGE}
     refresh_ledger(shop.spark, shop.pipeline, shop.lake_url)
     assert [one.findings for one in balance(shop.spark, shop.pipeline)] == [()] * 3
+    told_between_the_rows(shop, evolve, ends[evolve.topic])
 
     # A dropped table is announced, and the others go on.
     shop.run("DROP TABLE {db}.to_stop;\nINSERT INTO {db}.to_evolve VALUES (10, NULL, 10.00, 'j')")
     gone_table = f"{shop.pipeline.name}.to_stop: the table does not exist"
+    shop.through()
+    assert last_told(app)["to_stop"] == ("DROP TABLE", None)
     for texts in (shop.looked().refusals, source_changes(app)):
         assert [text.split(" (")[0] for text in texts if text.startswith(f"{shop.pipeline.name}.to_stop")] == [
             gone_table
@@ -206,7 +240,18 @@ def test_every_row_around_a_schema_change_is_where_the_policy_puts_it(shop: Chan
     with pytest.raises(FieldsChanged, match=f"(?s){wider}"):
         shop.ingest(stopping, end)
     assert shop.current(mended).keys() == {*ARRIVED, 7, 20, 21, 31}
+    assert last_told(app)["to_stop"] == ("ALTER TABLE", "id bigint, price decimal(5,2), note text, size bigint")
     following = replace(stopping, columns=(*mended.columns[:3], replace(mended.columns[3], spark_type="bigint")))
     assert shop.ingest(shop.declared(following), end) == Counts(accepted=2)
     refresh_ledger(shop.spark, shop.pipeline, shop.lake_url)
     assert [one.findings for one in balance(shop.spark, shop.pipeline)] == [()] * 3
+
+    # What has another name is told under that alone.
+    shop.run("RENAME TABLE {db}.to_quarantine TO {db}.renamed")
+    shop.through()
+    altered = "id bigint, discount decimal(5,3), price decimal(12,2), remark text"
+    assert last_told(app) == {
+        "renamed": ("ALTER TABLE", altered),
+        "to_evolve": ("ALTER TABLE", altered),
+        "to_stop": ("ALTER TABLE", "id bigint, price decimal(5,2), note text, size bigint"),
+    }

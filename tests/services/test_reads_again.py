@@ -8,14 +8,15 @@ from typing import Any
 
 import psycopg2
 import pytest
+from psycopg2.errors import ObjectInUse
 
-from connectors import debezium, lost_slot
+from connectors import debezium, lost_slot, topics
 from connectors.plan import apply
 from connectors.reread import _outcome, about_rows, read_again
 from connectors.rest import Connect
-from connectors.snapshots import signal
+from connectors.snapshots import earlier_taken, signal
 from connectors.table_reads import Notes, part_requested
-from contracts.errors import Fatal
+from contracts.errors import Fatal, ServiceUnavailable
 from infra.local import deployment as local_deployment
 from tests.services.any_server import kill_part
 from tests.services.test_cdc_order import Shop, shop
@@ -91,6 +92,41 @@ def test_a_part_that_a_killed_connector_reads_once_more_deletes_nothing(shop: Sh
     assert shop.current() == shop.source()
 
 
+@pytest.mark.timeout(900)  # Connect starts again, twice
+def test_a_part_that_is_obeyed_again_never_passes_for_a_read_of_the_whole(shop: Shop, wait_until: Any) -> None:
+    """The whole was asked for right behind it, and a kill took whoever asked, or the source is another."""
+    shop.run("insert into orders select n, n from generate_series(1, 6) as n")
+    apply(shop.plan())
+    signals = debezium.signals_topic(shop.pipeline)
+
+    def killed_and_started() -> None:
+        kill_part(shop.settings, "connect")
+        local_deployment.up(shop.settings)
+
+    def nothing_is_missing() -> None:
+        shop.run("update orders set price = -price where id = 1")
+        earlier_taken(shop.endpoints, shop.pipeline)  # what was to be obeyed again has been
+        assert shop.current() == shop.source()
+        assert len(shop.source()) == 6
+
+    assert read(shop, "id in (3, 4)") == 2
+    # As if whoever asks were killed when what is to be known of the read is noted: Kafka takes no request.
+    topics.configure(shop.endpoints.kafka, topics.Topic(signals, 1, {"max.message.bytes": "1"}))
+    with pytest.raises(ServiceUnavailable, match="did not take the request"):
+        read(shop)
+    killed_and_started()
+    topics.configure(shop.endpoints.kafka, topics.Topic(signals, 1, {"max.message.bytes": "100000"}))
+    nothing_is_missing()
+
+    # All is read anew while it is known to nobody how far the connector was with its requests.
+    assert read(shop, "id in (3, 4)") == 2
+    kill_part(shop.settings, "connect")
+    wait_until(lambda: drop_slot(shop), 60, "nobody to read from the slot")
+    local_deployment.up(shop.settings)
+    apply(shop.plan())
+    nothing_is_missing()
+
+
 def test_a_condition_that_postgres_refuses_is_not_asked_for(shop: Shop) -> None:
     table = shop.stream.table_source.qualified
     assert about_rows(shop.endpoints, shop.pipeline, table, "price > 3") > 0
@@ -110,12 +146,17 @@ def slot_of(shop: Shop) -> str:
     return debezium.default_name(shop.pipeline)
 
 
-def drop_slot(shop: Shop, *, and_make_it_again: bool = False) -> None:
+def drop_slot(shop: Shop, *, and_make_it_again: bool = False) -> bool:
+    """Whether it is gone: one that somebody reads from stays."""
     with closing(psycopg2.connect(**shop.endpoints.replicator.dsn())) as connection, connection.cursor() as cursor:
-        cursor.execute("select pg_drop_replication_slot(%s)", (slot_of(shop),))
+        try:
+            cursor.execute("select pg_drop_replication_slot(%s)", (slot_of(shop),))
+        except ObjectInUse:
+            return False
         if and_make_it_again:
             cursor.execute("select pg_create_logical_replication_slot(%s, 'pgoutput')", (slot_of(shop),))
         connection.commit()
+    return True
 
 
 @pytest.mark.timeout(800)
@@ -128,7 +169,7 @@ def test_a_lost_slot_is_never_silent_and_all_is_read_again(shop: Shop, wait_unti
     with Connect(shop.endpoints.connect_url) as connect:
         connect.stop(name)
         connect.wait_stopped(name)
-        drop_slot(shop)
+        assert drop_slot(shop)
         shop.run("update orders set price = 20 where id = 2; delete from orders where id in (3, 6)")
         shop.run("insert into orders values (8, 8)")
         connect.resume(name)
@@ -148,7 +189,7 @@ def test_a_lost_slot_is_never_silent_and_all_is_read_again(shop: Shop, wait_unti
         connect.stop(name)
         connect.wait_stopped(name)
         shop.run("delete from orders where id < 8")
-        drop_slot(shop, and_make_it_again=True)
+        assert drop_slot(shop, and_make_it_again=True)
         shop.run("delete from orders")
         planned = shop.plan()
         assert "somebody else read from replication slot" in planned.changes[0].before

@@ -142,6 +142,50 @@ def test_no_table_can_be_altered_until_the_connector_reads(shop: Shop, administr
     assert held.let_go() == [f"{shop.schema}.others"]
 
 
+def test_each_row_with_a_domain_over_an_enum_is_taken_for_a_new_value_and_none_with_an_array_of_one(
+    shop: Shop, administrator: PostgresEndpoint, wait_until: WaitUntil
+) -> None:
+    guardian = Guardian(shop.pipeline, shop.endpoints, GuardSettings(), patience_s=30)
+
+    kinds: list[list[str]] = []
+
+    def arrived(first: int) -> dict[int, tuple[str | None, str | None]]:
+        """Cost and price, as each row came last."""
+        newest = {change["after"]["id"]: change["after"] for change, _ in shop.changes("orders")}
+        return {n: (row["cost"], row["price"]) for n, row in newest.items() if n >= first}
+
+    def lagging(first: int) -> dict[int, tuple[str | None, str | None]]:
+        """Rows that are read behind a drop that came while all but the first were on their way."""
+        shop.run(rows(first, first))
+        shop.changes("orders")  # so Postgres has sent its columns
+        shop.run(rows(first + 1, first + ROWS))
+        sent(shop, administrator, wait_until)
+        shop.run("alter table orders drop column cost; alter table orders add column cost numeric(10,2)")
+        dropped = time.time()
+        kinds.append([concern.kind for concern in guardian.look().concerns])
+        streamed = shop.changes("orders")[-1][0]["ts_ms"] / 1000
+        assert streamed - dropped > 2, "the connector was not behind, so nothing is tested"
+        return arrived(first)
+
+    def in_their_places(first: int) -> dict[int, tuple[str | None, str | None]]:
+        return {n: (f"-{n}.00", f"{n}.50") for n in range(first, first + ROWS + 1)}
+
+    shop.run("create type tint as enum ('dim'); alter table orders add column tints tint[] default '{dim}'")
+    shop.run("alter type tint add value 'red'")
+    shop.run("alter table orders alter column tints set default '{red}'")
+    assert lagging(20_001) == in_their_places(20_001)
+
+    shop.run(
+        "create domain tone as tint; create domain deep as tone; alter table orders add column tone deep default 'dim'"
+    )
+    shop.run("alter table orders drop column cost, drop column price, add cost numeric(10,2), add price numeric(10,2)")
+    assert lagging(30_001) != in_their_places(30_001)
+    assert kinds == [[], ["misread"]]
+    read_again(shop.endpoints, shop.pipeline, f"{shop.schema}.orders", begins_within_s=90)
+    assert arrived(30_001) == {n: (None, f"{n}.50") for n in range(30_001, 30_001 + ROWS + 1)}
+    shop.run("alter table orders drop column tone")
+
+
 def test_a_new_value_of_an_enum_ahead_of_a_drop_is_told_and_who_restarts_reads_all_in_its_place(
     shop: Shop, administrator: PostgresEndpoint, wait_until: WaitUntil
 ) -> None:
