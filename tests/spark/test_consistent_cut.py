@@ -19,6 +19,7 @@ from streaming_jobs.delta_commit import TableTransaction
 from tests.conftest import WaitUntil
 from tests.spark.cut_bank import Bank
 
+pytestmark = pytest.mark.usefixtures("interpreted")
 REFUSED = (PySparkException, Py4JJavaError)
 
 
@@ -269,6 +270,7 @@ STEP = st.one_of(
 )
 
 
+@pytest.mark.compiled
 @settings(
     max_examples=2,
     deadline=None,
@@ -318,6 +320,7 @@ def _whole(bank: Bank) -> None:
     assert shown[0] == shown[1]
 
 
+@pytest.mark.compiled
 def test_a_reader_beside_the_rounds_never_sees_half(bank: Bank, wait_until: WaitUntil) -> None:
     bank.move("0", 0)
     for name in ("left", "right"):
