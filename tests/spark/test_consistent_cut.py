@@ -320,7 +320,6 @@ def _whole(bank: Bank) -> None:
     assert shown[0] == shown[1]
 
 
-@pytest.mark.compiled
 def test_a_reader_beside_the_rounds_never_sees_half(bank: Bank, wait_until: WaitUntil) -> None:
     bank.move("0", 0)
     for name in ("left", "right"):
