@@ -20,6 +20,7 @@ from infra.jars import pyspark_jars, spark_jars
 from infra.java import java
 from streaming_jobs.session import build_session
 
+NAME = "headrace-spark-"
 MADE_WITHIN_S = 300
 # Where an archive does not fit a JVM (another class path, another Java), it goes on without, and need not say so.
 OPTIONS = "-XX:SharedArchiveFile={} -Xlog:cds*=off"
@@ -38,7 +39,7 @@ def share_classes() -> None:
 
 def _archive() -> Path:
     what = (sys.prefix, str(pyspark_jars()), *map(str, spark_jars()), *map(str, (java(), java().stat().st_mtime_ns)))
-    archive = Path(sys.prefix) / f"headrace-spark-{sha256('|'.join(what).encode()).hexdigest()[:16]}.jsa"
+    archive = Path(sys.prefix) / f"{NAME}{sha256('|'.join(what).encode()).hexdigest()[:16]}.jsa"
     with FileLock(archive.with_suffix(".lock")):
         if not archive.exists():
             with tempfile.TemporaryDirectory() as folder:
@@ -47,6 +48,8 @@ def _archive() -> Path:
                 # It ends when the JVM does, which writes the archive last.
                 subprocess.run(command, capture_output=True, timeout=MADE_WITHIN_S, check=False)
                 if made.exists():
+                    for older in archive.parent.glob(f"{NAME}*.jsa"):
+                        older.unlink()
                     shutil.move(made, archive)
     return archive
 

@@ -129,9 +129,9 @@ class Bank:
         """Kafka keeps nothing of the topic of transactions, read or not."""
         self.kept_from = len(self.told)
 
-    def look(self) -> Look:
-        """Kafka as it is now, in the order in which `transactions.look` asks."""
-        known = self.known()
+    def look(self, known: int | None = None) -> Look:
+        """Kafka as it is now, in the order in which `transactions.look` asks. `known`: how far the cut has read it."""
+        known = self.known() if known is None else known
         ends = [at for at, (status, _) in enumerate(self.told) if status == "END" and at >= max(known, self.kept_from)]
         written = {name: (name, len(topic.records)) for name, topic in self.topics.items()}
         unread = Unread(self.kept_from, written) if self.kept_from > known else None
@@ -141,8 +141,9 @@ class Bank:
         return min((place.read_to for place in self.cut().values()), default=0)
 
     def advance(self, seen: Look | None = None) -> bool:
-        seen = seen or self.look()
-        first = max(self.known(), self.kept_from)
+        known = self.known()
+        seen = seen or self.look(known)
+        first = max(known, self.kept_from)
         told = [(at, *note) for at, note in enumerate(self.told) if at >= first]
         frame = self.spark.createDataFrame(told, TOLD)
         return advance(self.spark, self.pipeline, "postgres", self.lake_url, seen, frame)
