@@ -60,5 +60,7 @@ def mariadb_owner(mariadb_process: mariadb_server.Server) -> MariadbEndpoint:
 @pytest.fixture(scope="session")
 def mongodb_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[mongodb_server.Server]:
     """A server of this session's own that speaks MongoDB's protocol."""
+    if not mongodb_server.PROGRAM.exists():
+        missing_service("SecantusDB is not installed: its package is for Linux only, and comes with `make setup`")
     with mongodb_server.started(tmp_path_factory.mktemp("mongodb")) as started:
         yield started

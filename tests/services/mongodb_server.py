@@ -25,6 +25,7 @@ from contracts.endpoints import MongodbEndpoint
 from infra.local.layout import LOOPBACK, is_free
 
 REPLICA_SET = "secantus"
+PROGRAM = Path(sys.executable).with_name("secantusd-py")
 _FIRST_PORT = 19_900
 _OWNER, _OWNER_PASSWORD = "shop_owner", "its own"
 # What a change stream of the whole deployment needs, and the first read.
@@ -62,7 +63,6 @@ def started(folder: Path) -> Iterator[Server]:
     """A new server, until the end of the block."""
     port = next(port for port in range(_FIRST_PORT, _FIRST_PORT + 500) if is_free(port))
     url, log = f"mongodb://{LOOPBACK}:{port}/?replicaSet={REPLICA_SET}", folder / "mongodb.log"
-    program = str(Path(sys.executable).with_name("secantusd-py"))
     settings = (
         "--host",
         LOOPBACK,
@@ -75,7 +75,7 @@ def started(folder: Path) -> Iterator[Server]:
         "--sync-on-commit",
     )
     reader = MongodbEndpoint(url, "debezium", SecretStr("reads"))
-    child = _start([program, *settings], log)
+    child = _start([str(PROGRAM), *settings], log)
     try:
         # Users are made while it lets everybody in.
         _wait(url, child, log)
@@ -86,7 +86,7 @@ def started(folder: Path) -> Iterator[Server]:
     finally:
         child.terminate()
         child.wait(timeout=60)
-    command = [program, *settings, "--auth"]
+    command = [str(PROGRAM), *settings, "--auth"]
     one = Server(reader, command, log, _start(command, log))
     try:
         _wait(url, one.child, log)
