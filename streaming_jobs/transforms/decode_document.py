@@ -26,6 +26,9 @@ _WRAPPED = (
     r'\{\s*"\$(?:oid|numberLong|numberInt|numberDouble|numberDecimal|symbol|uuid)"\s*:\s*'
     r'("(?:[^"\\]|\\.)*+")\s*\}'
 )
+# Doubles for which JSON has no word; Debezium writes them bare. What stands before one, from the end of the one before,
+# is taken whole, and strings with it: the same letters in a string are not met.
+_BARE = r'\G((?:[^"NI-]++|-(?!I)|"(?:[^"\\]|\\.)*+")*+)(-?(?:NaN|Infinity))'
 _ROW_OPS, _OTHER_OPS = "('r', 'c', 'u', 'd')", "('t', 'm')"
 
 
@@ -41,7 +44,9 @@ def decode_document(frame: DataFrame) -> DataFrame:
 
 
 def _plain(json: str) -> str:
-    return f"regexp_replace({json}, {text(_WRAPPED)}, '$1')"
+    quoted = f"""regexp_replace({json}, {text(_BARE)}, '$1"$2"')"""
+    worded = f"if(contains({json}, 'NaN') or contains({json}, 'Infinity'), {quoted}, {json})"
+    return f"regexp_replace({worded}, {text(_WRAPPED)}, '$1')"
 
 
 @cache

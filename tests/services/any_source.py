@@ -20,6 +20,7 @@ from contracts.endpoints import Endpoints
 from contracts.settings import Settings
 from contracts.stream import Column, Pipeline, Stream, System, TableSource, captured_as
 from contracts.table_reads import NO_READS
+from streaming_jobs.counts import Counts
 from streaming_jobs.ingest import ingest
 from streaming_jobs.lake import create_derived
 from streaming_jobs.positions import describe
@@ -109,17 +110,24 @@ class Source(ABC):
 
     def lake(self, table: str = "orders") -> list[Row]:
         """Everything committed at the source into the lake and its state; then what the current view shows, by id."""
+        self.take(table)
+        (stream,) = [one for one in self.streams if one.name == table]
+        shown = self.spark.table(f"{stream.history}_current").select("id", "price").orderBy("id").collect()
+        return [(row["id"], row["price"]) for row in shown]
+
+    def take(self, table: str) -> Counts:
+        """Everything committed at the source into the lake and its state."""
         ends, (stream,) = self.through(), [one for one in self.streams if one.name == table]
         topic = describe(self.endpoints.kafka, [stream.topic])[stream.topic]
         first, now = self.taken.get(table, 0), datetime.now(UTC)
         batch = Range(topic.name, topic.topic_id, 0, first, ends[stream.topic, 0])
-        ingest(self.spark, stream, [batch], self.lake_url, self.endpoints.kafka, "run", f"from {first}", now)
+        at = (self.lake_url, self.endpoints.kafka)
+        done = ingest(self.spark, stream, [batch], *at, "run", f"from {first}", now)
         self.taken[table] = batch.next
         with closing(Notes(self.endpoints.kafka, self.part)) as notes:
             told = notes.table_reads().get(stream.table_source.qualified, NO_READS)
         merge_state(self.spark, stream, self.lake_url, lambda _: told)
-        shown = self.spark.table(f"{stream.history}_current").select("id", "price").orderBy("id").collect()
-        return [(row["id"], row["price"]) for row in shown]
+        return done.counts
 
     def committed(self) -> int:
         """The end of the topic of orders as it is; 0 before there is a topic."""

@@ -16,7 +16,7 @@ from infra.local.deployment import spark_conf
 from infra.mariadb import server
 from streaming_jobs.session import build_session
 from tests.conftest import SESSION_JVM, missing_service
-from tests.services import contrib_server, mariadb_server
+from tests.services import contrib_server, mariadb_server, mongodb_server
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +55,12 @@ def mariadb_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[mariad
 def mariadb_owner(mariadb_process: mariadb_server.Server) -> MariadbEndpoint:
     """Who owns everything in it."""
     return mariadb_process.owner
+
+
+@pytest.fixture(scope="session")
+def mongodb_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[mongodb_server.Server]:
+    """A server of this session's own that speaks MongoDB's protocol."""
+    if not mongodb_server.PROGRAM.exists():
+        missing_service("SecantusDB is not installed: its package is for Linux only, and comes with `make setup`")
+    with mongodb_server.started(tmp_path_factory.mktemp("mongodb")) as started:
+        yield started

@@ -34,14 +34,13 @@ from tests.conftest import WaitUntil
 from tests.services.any_documents import Mongodb
 from tests.services.any_server import SLOW, Mariadb, Postgres, SqlSource, kill_part
 from tests.services.any_source import Source
-from tests.services.mariadb_server import Server
 
 SERVERS = ("postgres", "mariadb")
 with_a_server = pytest.mark.parametrize("source", SERVERS, indirect=True)
 
 
 def server_of(kind: str, request: pytest.FixtureRequest) -> Any:
-    return request.getfixturevalue("mariadb_process") if kind == "mariadb" else None
+    return request.getfixturevalue(f"{kind}_process") if kind != "postgres" else None
 
 
 def everything_in(topic: str, kafka: str) -> Iterator[bytes]:
@@ -57,19 +56,21 @@ def everything_in(topic: str, kafka: str) -> Iterator[bytes]:
 
 @contextmanager
 def new_source(
-    kind: str, spark: SparkSession, endpoints: Endpoints, settings: Settings, folder: Path, server: Server | None
+    kind: str, spark: SparkSession, endpoints: Endpoints, settings: Settings, folder: Path, server: Any
 ) -> Iterator[Source]:
     """One of this kind, its table made, its lake too; removed at the end with all that is its."""
     name = f"any_{uuid4().hex[:8]}"
     given = (spark, endpoints, settings, folder, name)
     source: Source
     if kind == "mariadb":
-        assert server
         role = replace(server.owner, user=f"reader_{name}", password=SecretStr(f"reads {uuid4().hex}"))
         reached = replace(endpoints, mariadb=server.owner, mariadb_replicator=role)
         source = Mariadb(spark, reached, settings, folder, name, server=server)
+    elif kind == "mongodb":
+        reached = replace(endpoints, mongodb=server.reader)
+        source = Mongodb(spark, reached, settings, folder, name, server=server)
     else:
-        source = Postgres(*given) if kind == "postgres" else Mongodb(*given)
+        source = Postgres(*given)
     try:
         source.make()
         source.create_lake()

@@ -1,6 +1,6 @@
 """Changes of MongoDB's documents as Debezium 3.5 writes them, by its documentation and its JSON writer.
 
-No MongoDB server was at hand: these are recorded formats, not records of a run.
+`tests/services/test_mongodb.py` has those of a run.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ COLUMNS = (
     Column("tags", "array<string>"),
     Column("attributes", "map<string,string>"),
     Column("updated_at", "timestamp"),
+    Column("ratio", "double"),
 )
 SOURCE = TableSource("shop", "products", system="mongodb")
 STREAM = Stream("p", "products", "p.mongodb.shop.products", SOURCE, COLUMNS, ("product_id",))
@@ -77,11 +78,28 @@ def test_a_delete_is_known_by_the_key_of_its_record_and_a_field_left_out_is_null
     assert (sparse["_refusal"], sparse["price"], sparse["size"]) == (None, None, None)
 
 
+def test_doubles_that_json_has_no_word_for(spark: SparkSession) -> None:
+    """Debezium writes them bare; in a text the same letters stay as they are."""
+    spoken = 'of NaN: NaN, -Infinity \\" : NaN,'
+    documents = [
+        f'{{"_id" : {OID},"productName" : "{spoken}","ratio" : {ratio},"sold" : -7,"tags" : [{ratio}]}}'
+        for ratio in ("NaN", "Infinity", "-Infinity", "-1.5")
+    ]
+    rows = decoded(spark, *(("c", document, OID) for document in documents), ("d", None, "NaN"))
+    assert [row["_refusal"] for row in rows] == [None] * 5
+    *kept, deleted = rows
+    assert [repr(row["ratio"]) for row in kept] == ["nan", "inf", "-inf", "-1.5"]
+    assert {(row["product_name"], row["sold"]) for row in kept} == {(json.loads(f'"{spoken}"'), -7)}
+    assert [row["tags"] for row in kept] == [["NaN"], ["Infinity"], ["-Infinity"], ["-1.5"]]
+    assert deleted["product_id"] == "NaN"
+
+
 def test_what_does_not_fit_is_refused(spark: SparkSession) -> None:
     wrong = [
         (None, "operation"),
         ("{", "json"),
         ('{"_id" : 1} 2', "json"),
+        ('{"_id" : 1,"sold" : Nan}', "json"),
         (f'{{"_id" : {OID},"colour" : 1}}', "undeclared_field"),
         (f'{{"_id" : {OID},"productName" : "a","product_name" : "b"}}', "undeclared_field"),
         (f'{{"_id" : {OID},"productName" : {{"a" : 1}}}}', "type"),

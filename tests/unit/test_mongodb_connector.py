@@ -1,4 +1,4 @@
-"""The MongoDB connector's config, and what a contract of documents says. It was not run against a server."""
+"""The MongoDB connector's config, and what a contract of documents says; `tests/services/test_mongodb.py` runs both."""
 
 from __future__ import annotations
 
