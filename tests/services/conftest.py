@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 from contracts.endpoints import Endpoints, MariadbEndpoint, PostgresEndpoint
 from contracts.errors import HeadraceError
 from contracts.settings import Settings, SparkSettings
+from infra import mongodb
 from infra.contrib_postgres import programs
 from infra.jars import spark_jars
 from infra.local.deployment import spark_conf
@@ -60,7 +61,9 @@ def mariadb_owner(mariadb_process: mariadb_server.Server) -> MariadbEndpoint:
 @pytest.fixture(scope="session")
 def mongodb_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[mongodb_server.Server]:
     """A server of this session's own that speaks MongoDB's protocol."""
-    if not mongodb_server.PROGRAM.exists():
-        missing_service("SecantusDB is not installed: its package is for Linux only, and comes with `make setup`")
+    try:
+        mongodb.server()
+    except HeadraceError as error:
+        missing_service(str(error))
     with mongodb_server.started(tmp_path_factory.mktemp("mongodb")) as started:
         yield started

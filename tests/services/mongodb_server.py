@@ -9,7 +9,6 @@ is the document as it is when the change is read, not as that change left it.
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,10 +21,10 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from contracts.endpoints import MongodbEndpoint
+from infra import mongodb
 from infra.local.layout import LOOPBACK, is_free
 
 REPLICA_SET = "secantus"
-PROGRAM = Path(sys.executable).with_name("secantusd-py")
 _FIRST_PORT = 19_900
 _OWNER, _OWNER_PASSWORD = "shop_owner", "its own"
 # What a change stream of the whole deployment needs, and the first read.
@@ -74,8 +73,8 @@ def started(folder: Path) -> Iterator[Server]:
         "64M",
         "--sync-on-commit",
     )
-    reader = MongodbEndpoint(url, "debezium", SecretStr("reads"))
-    child = _start([str(PROGRAM), *settings], log)
+    reader, program = MongodbEndpoint(url, "debezium", SecretStr("reads")), mongodb.server()
+    child = _start([str(program), *settings], log)
     try:
         # Users are made while it lets everybody in.
         _wait(url, child, log)
@@ -86,7 +85,7 @@ def started(folder: Path) -> Iterator[Server]:
     finally:
         child.terminate()
         child.wait(timeout=60)
-    command = [str(PROGRAM), *settings, "--auth"]
+    command = [str(program), *settings, "--auth"]
     one = Server(reader, command, log, _start(command, log))
     try:
         _wait(url, one.child, log)
