@@ -19,7 +19,6 @@ from streaming_jobs.delta_commit import TableTransaction
 from tests.conftest import WaitUntil
 from tests.spark.cut_bank import Bank
 
-pytestmark = pytest.mark.usefixtures("interpreted")
 REFUSED = (PySparkException, Py4JJavaError)
 
 
@@ -270,7 +269,6 @@ STEP = st.one_of(
 )
 
 
-@pytest.mark.compiled
 @settings(
     max_examples=2,
     deadline=None,

@@ -23,11 +23,7 @@ from streaming_jobs.lake import create_table, ddl, state_columns, table_path
 from streaming_jobs.state import merge_state
 
 EXAMPLES = int(os.environ.get("HEADRACE_CHAOS_SEEDS", "8"))
-pytestmark = [
-    pytest.mark.spark,
-    pytest.mark.timeout(max(600, 30 * EXAMPLES)),
-    pytest.mark.usefixtures("interpreted"),
-]
+pytestmark = [pytest.mark.spark, pytest.mark.timeout(max(600, 30 * EXAMPLES))]
 EPOCH = 10**15
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 COLUMNS = (Column("id", "bigint"), Column("n", "int"), Column("note", "string"), Column("data", "binary"))
@@ -173,7 +169,6 @@ DEED = st.one_of(
 )
 
 
-@pytest.mark.compiled
 @settings(
     max_examples=EXAMPLES,
     deadline=None,

@@ -20,7 +20,7 @@ from streaming_jobs.delta_commit import TableTransaction
 from streaming_jobs.lake import create_derived, create_table, ddl, state_columns, table_path
 from streaming_jobs.state import Snapshot, complete_snapshot, create_views, merge_state
 
-pytestmark = [pytest.mark.spark, pytest.mark.timeout(400), pytest.mark.usefixtures("interpreted")]
+pytestmark = [pytest.mark.spark, pytest.mark.timeout(400)]
 EPOCH = 10**15
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 Change = tuple[int, str, int | None, str | None, str | None]
@@ -114,7 +114,6 @@ def test_a_column_gets_wider_under_the_rows_that_are_there(spark: SparkSession, 
     assert spark.table(f"{table.stream.history}_current").schema["id"].dataType.simpleString() == "bigint"
 
 
-@pytest.mark.compiled
 @pytest.mark.parametrize("seed", [1])
 def test_any_order_and_split_gives_the_same_state(spark: SparkSession, tmp_path: Path, seed: int) -> None:
     choose = random.Random(seed)
