@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from connectors import debezium, lost_slot, marker, password, snapshots, source, table_reads
+from connectors import debezium, password
+from connectors.postgres import lost_slot, marker, source
+from connectors.reads import snapshots, table_reads
 from connectors.rest import Connect
 from contracts import unreachable
 from contracts.endpoints import Endpoints

@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Mapping
 
 from pydantic import SecretStr
 
-from connectors import connector, debezium, overrides, password, snapshots, topics
+from connectors import connector, debezium, overrides, password, topics
 from connectors.plan import Change, Plan
+from connectors.reads import snapshots
 from connectors.rest import Connect
 from contracts.endpoints import Endpoints
 from contracts.settings import Settings

@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import shlex
 
-from connectors import binlog_disk
-from connectors.binlog_disk import Room
 from connectors.finding import Finding
 from connectors.guardian.facts import Server
 from connectors.guardian.judgement import amount, duration
 from connectors.guardian.log_judgement import shorter
 from connectors.guardian.steps import megabytes
-from connectors.source_catalog import quoted
-from connectors.wal_disk import SCRIPT
+from connectors.mariadb import binlog_disk
+from connectors.mariadb.binlog_disk import Room
+from connectors.postgres.catalog import quoted
+from connectors.postgres.wal_disk import SCRIPT
 from contracts.endpoints import PostgresEndpoint
 from contracts.settings import GuardSettings
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from connectors import debezium, source, topics
+from connectors import debezium, topics
+from connectors.postgres import source
 from connectors.rest import Connect
 from contracts.endpoints import Endpoints
 from contracts.errors import ServiceUnavailable

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from kafka.admin import AlterConfigOp, ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
-from connectors import debezium, mariadb_connector
+from connectors import debezium
+from connectors.mariadb import connector as mariadb_connector
 from contracts.errors import ContractError, ServiceUnavailable
 from contracts.stream import Pipeline, Stream
 

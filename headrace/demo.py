@@ -17,8 +17,8 @@ import psutil
 import psycopg2
 from rich.markup import escape
 
-from connectors.load import load, run_sql_file
 from connectors.plan import apply
+from connectors.postgres.load import load, run_sql_file
 from contracts.errors import Fatal, Retryable
 from headrace.app import App
 from headrace.background import RUN, processes

@@ -8,9 +8,13 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from connectors import ddl_messages, mariadb, mariadb_checks, mariadb_ddl, source_checks
 from connectors.finding import Finding
-from connectors.source import connected
+from connectors.mariadb import checks as mariadb_checks
+from connectors.mariadb import ddl as mariadb_ddl
+from connectors.mariadb import source as mariadb
+from connectors.postgres import checks as source_checks
+from connectors.postgres import ddl_messages
+from connectors.postgres.source import connected
 from contracts.endpoints import Endpoints
 from contracts.errors import HeadraceError, ServiceUnavailable
 from contracts.stream import Stream

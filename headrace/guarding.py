@@ -10,10 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
-from connectors import binlog_disk, mariadb, mariadb_log
 from connectors.guardian.guard import Guardian, Kept, Report, report_of
 from connectors.guardian.judgement import Concern
 from connectors.guardian.reader import ReaderGuardian
+from connectors.mariadb import binlog_disk
+from connectors.mariadb import log as mariadb_log
+from connectors.mariadb import source as mariadb
 from contracts.errors import HeadraceError
 from contracts.settings import Settings
 from contracts.stream import Pipeline, System

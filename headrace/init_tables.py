@@ -13,10 +13,11 @@ from psycopg2 import ProgrammingError
 from psycopg2.extensions import parse_dsn
 from pydantic import SecretStr
 
-from connectors import debezium, source
+from connectors import debezium
 from connectors.finding import Finding
-from connectors.source_catalog import SourceTable, read_tables
-from connectors.source_checks import check_table
+from connectors.postgres import source
+from connectors.postgres.catalog import SourceTable, read_tables
+from connectors.postgres.checks import check_table
 from contracts.endpoints import PostgresEndpoint
 from contracts.errors import ContractError, Fatal
 from contracts.loader import load_stream

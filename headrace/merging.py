@@ -11,7 +11,7 @@ from typing import get_args
 
 from pyspark.sql import SparkSession
 
-from connectors.table_reads import Notes
+from connectors.reads.table_reads import Notes
 from contracts.errors import Conflict, LedgerMismatch
 from contracts.stream import Stream, System
 from contracts.table_reads import NO_READS, TableReads

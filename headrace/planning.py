@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from itertools import takewhile
 
-from connectors import mariadb_plan, mongodb_plan
+from connectors.mariadb import plan as mariadb_plan
+from connectors.mongodb import plan as mongodb_plan
 from connectors.plan import Change, Plan
-from connectors.postgres_plan import plan
+from connectors.postgres.plan import plan
 from contracts.errors import Fatal
 from contracts.spark_types import history_columns, parse_type, widens
 from contracts.stream import Stream

@@ -16,10 +16,10 @@ import psycopg2
 import pymysql
 from psycopg2 import sql
 
-from connectors import mariadb_position
 from connectors.broker import answering
-from connectors.marker import quiesced
-from connectors.source import connected
+from connectors.mariadb import position as mariadb_position
+from connectors.postgres.marker import quiesced
+from connectors.postgres.source import connected
 from contracts.canonical import table_fingerprint_postgres, table_fingerprint_spark
 from contracts.endpoints import PostgresEndpoint
 from contracts.errors import ServiceUnavailable
@@ -47,7 +47,7 @@ _OTHER_TABLE = (
 
 def source_equals_lake(app: App) -> Iterator[Finding]:
     """Each source table against the current view of its stream, by the contract's columns alone. A race while the
-    source is written to: stop the writers, let a marker through (`connectors.marker.quiesced`), then compare."""
+    source is written to: stop the writers, let a marker through (`marker.quiesced`), then compare."""
     for stream in app.pipeline.cdc_streams:
         source = stream.table_source
         if source.system == "mongodb":

@@ -12,8 +12,8 @@ from decimal import Decimal
 
 from pymysql.cursors import SSCursor
 
-from connectors import mariadb
-from connectors.mariadb_checks import quoted, quoted_name
+from connectors.mariadb import source as mariadb
+from connectors.mariadb.checks import quoted, quoted_name
 from contracts.canonical import fingerprint_python, hash_python
 from contracts.endpoints import MariadbEndpoint
 from contracts.spark_types import SparkType, parse_type

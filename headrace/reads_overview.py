@@ -6,8 +6,8 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
-from connectors.read_progress import TableRead, reads_under_way
-from connectors.reread import about_rows
+from connectors.reads.progress import TableRead, reads_under_way
+from connectors.reads.reread import about_rows
 from contracts.errors import HeadraceError
 from contracts.stream import Pipeline, System
 from headrace.app import App

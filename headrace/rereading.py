@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from connectors import connector, debezium
-from connectors.reread import Reread, about_rows, read_again
+from connectors.reads.reread import Reread, about_rows, read_again
 from connectors.rest import Connect
 from contracts.errors import Fatal, ServiceUnavailable
 from contracts.stream import Stream, System

@@ -16,7 +16,7 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from connectors import debezium
-from connectors.marker import emit
+from connectors.postgres.marker import emit
 from contracts.errors import Conflict, HeadraceError, Retryable
 from contracts.settings import Settings
 from headrace.app import App

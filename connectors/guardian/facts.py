@@ -8,12 +8,12 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-from connectors import wal_disk
 from connectors.disk import Disk
+from connectors.postgres import wal_disk
+from connectors.postgres.source import connected
+from connectors.reads.snapshots import Reads, reads_of
+from connectors.reads.table_reads import Notes, Source, known_source
 from connectors.rest import Connect, ConnectorStatus
-from connectors.snapshots import Reads, reads_of
-from connectors.source import connected
-from connectors.table_reads import Notes, Source, known_source
 from contracts.endpoints import PostgresEndpoint
 from contracts.stream import Pipeline
 

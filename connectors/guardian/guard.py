@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
-from connectors import debezium, snapshots
+from connectors import debezium
 from connectors.guardian.disk_judgement import judge_disk
 from connectors.guardian.facts import Reader, Server, Slot, look_at_notes, look_at_reader, look_at_server
 from connectors.guardian.judgement import Concern, Seen, Watched, amount, budget, judge, oldest_s, starts_behind_a_gap
 from connectors.guardian.restarts import Restarts
+from connectors.reads import snapshots
+from connectors.reads.table_reads import Source
 from connectors.rest import Connect
-from connectors.table_reads import Source
 from contracts.endpoints import Endpoints
 from contracts.errors import HeadraceError
 from contracts.settings import GuardSettings

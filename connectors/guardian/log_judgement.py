@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from connectors.binlog_disk import Room
 from connectors.guardian import steps
 from connectors.guardian.disk_judgement import SOON_S
 from connectors.guardian.judgement import Concern, Severity, Watched, amount, duration
-from connectors.mariadb_log import Unread, dropped
+from connectors.mariadb.binlog_disk import Room
+from connectors.mariadb.log import Unread, dropped
 
 WARN_AT, CRITICAL_AT = 0.5, 0.8
 SHORTEST_S = 86_400  # an outage of a weekday is survived

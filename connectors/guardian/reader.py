@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable, Mapping
 
 from connectors import debezium
-from connectors.binlog_disk import Room
 from connectors.guardian.facts import look_at_reader
 from connectors.guardian.guard import Kept, Report, Since, answer
 from connectors.guardian.judgement import Seen, Watched, judge
 from connectors.guardian.log_judgement import judge_log, judge_room
 from connectors.guardian.restarts import Restarts
-from connectors.mariadb_log import Binlog, Unread, unread
-from connectors.mariadb_position import first_read_runs
+from connectors.mariadb.binlog_disk import Room
+from connectors.mariadb.log import Binlog, Unread, unread
+from connectors.mariadb.position import first_read_runs
 from connectors.rest import Connect
 from contracts.endpoints import Endpoints
 from contracts.settings import GuardSettings

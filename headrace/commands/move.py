@@ -80,7 +80,7 @@ def apply(context: click.Context, dry_run: bool) -> None:
 @pass_app
 def load(app: App, file: Path, table: str, dry_run: bool) -> None:
     """Fill a source table from a CSV FILE with COPY, or run a .sql FILE there: all of it or nothing."""
-    from connectors import load as loading
+    from connectors.postgres import load as loading
 
     if file.suffix.lower() == ".sql":
         if table:

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from connectors import overrides
-from connectors.declared_types import Declared, NotCarried, declare
-from connectors.source_catalog import SourceColumn, SourceTable, alike, quoted
+from connectors.postgres.catalog import SourceColumn, SourceTable, alike, quoted
+from connectors.postgres.declared_types import Declared, NotCarried, declare
 from contracts.canonical import UNFIT_FOR_KEYS
 from contracts.columns import COLUMN_NAME
 from contracts.spark_types import parse_type

@@ -11,9 +11,9 @@ import psutil
 import pytest
 
 from connectors.plan import apply
-from connectors.postgres_plan import plan
+from connectors.postgres.plan import plan
+from connectors.postgres.source import connected
 from connectors.removal import remove
-from connectors.source import connected
 from contracts.endpoints import Endpoints
 from contracts.settings import Settings
 from contracts.stream import Pipeline

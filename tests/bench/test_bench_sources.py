@@ -11,11 +11,13 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from connectors import debezium, marker, snapshots
-from connectors.postgres_plan import plan
+from connectors import debezium
+from connectors.postgres import marker
+from connectors.postgres.plan import plan
+from connectors.postgres.source import connected
+from connectors.reads import snapshots
 from connectors.removal import remove
 from connectors.rest import Connect
-from connectors.source import connected
 from contracts.endpoints import Endpoints
 from contracts.settings import Settings
 from contracts.stream import Pipeline

@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 import yaml
 
-from connectors.load import run_sql_file
+from connectors.postgres.load import run_sql_file
 from headrace.demo import Demo
 from producers.generator.answer import Answer
 from tests.e2e.shell import README, Shell

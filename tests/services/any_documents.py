@@ -16,10 +16,10 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from pymongo.collection import Collection
 from pymongo.database import Database
 
-from connectors import mongodb_plan
-from connectors.marker import Offsets
+from connectors.mongodb import plan as mongodb_plan
 from connectors.plan import Plan, apply
-from connectors.postgres_plan import plan
+from connectors.postgres.marker import Offsets
+from connectors.postgres.plan import plan
 from contracts.stream import Stream
 from tests.services.any_source import COLUMNS, Row, Source
 from tests.services.mongodb_server import Server

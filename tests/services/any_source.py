@@ -13,9 +13,9 @@ from typing import ClassVar
 from confluent_kafka import Consumer, TopicPartition
 from pyspark.sql import SparkSession
 
-from connectors.marker import Offsets
+from connectors.postgres.marker import Offsets
+from connectors.reads.table_reads import Notes
 from connectors.removal import remove
-from connectors.table_reads import Notes
 from contracts.endpoints import Endpoints
 from contracts.settings import Settings
 from contracts.stream import Column, Pipeline, Stream, System, TableSource, captured_as

@@ -13,12 +13,12 @@ from uuid import uuid4
 import psycopg2
 from pyspark.sql import SparkSession
 
-from connectors import marker
 from connectors.plan import Plan, apply
-from connectors.postgres_plan import plan
+from connectors.postgres import marker
+from connectors.postgres.catalog import read_tables
+from connectors.postgres.plan import plan
+from connectors.reads.table_reads import Notes
 from connectors.removal import remove
-from connectors.source_catalog import read_tables
-from connectors.table_reads import Notes
 from contracts.canonical import content_text_postgres, content_text_spark
 from contracts.endpoints import Endpoints
 from contracts.loader import load_pipeline

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from connectors import mariadb
+from connectors.mariadb import source as mariadb
 from contracts.endpoints import MariadbEndpoint
 from contracts.errors import ServiceUnavailable
 from infra.local.layout import LOOPBACK, is_free

@@ -22,7 +22,7 @@ from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
 from connectors import debezium, password
-from connectors.reread import read_again
+from connectors.reads.reread import read_again
 from contracts.canonical import table_fingerprint_spark
 from contracts.endpoints import Endpoints
 from contracts.errors import HeadraceError

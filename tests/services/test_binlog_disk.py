@@ -16,11 +16,14 @@ import pymysql
 import pytest
 from pydantic import SecretStr
 
-from connectors import binlog_disk, disk_checks, mariadb, mariadb_log
-from connectors.binlog_disk import Room
+from connectors import disk_checks
 from connectors.finding import Finding
 from connectors.guardian.guard import Report
 from connectors.guardian.reader import ReaderGuardian
+from connectors.mariadb import binlog_disk
+from connectors.mariadb import log as mariadb_log
+from connectors.mariadb import source as mariadb
+from connectors.mariadb.binlog_disk import Room
 from contracts.endpoints import MariadbEndpoint
 from contracts.errors import HeadraceError
 from contracts.loader import load_pipeline

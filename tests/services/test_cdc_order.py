@@ -20,11 +20,12 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from psycopg2.extensions import connection as PostgresConnection
 from pyspark.sql import SparkSession
 
-from connectors import debezium, marker
+from connectors import debezium
 from connectors.plan import Plan, apply
-from connectors.postgres_plan import plan
+from connectors.postgres import marker
+from connectors.postgres.plan import plan
+from connectors.reads.table_reads import Notes
 from connectors.removal import remove
-from connectors.table_reads import Notes
 from contracts.endpoints import Endpoints
 from contracts.settings import Settings
 from contracts.stream import Column, Pipeline, Stream, TableSource

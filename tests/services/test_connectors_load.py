@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import pytest
 
-from connectors.load import load, run_sql_file
-from connectors.source import connected
+from connectors.postgres.load import load, run_sql_file
+from connectors.postgres.source import connected
 from contracts.endpoints import Endpoints
 from contracts.errors import Fatal
 

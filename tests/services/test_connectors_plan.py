@@ -14,9 +14,10 @@ from uuid import uuid4
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
-from connectors import debezium, marker, source, topics
+from connectors import debezium, topics
 from connectors.plan import Plan, apply, plan_topics
-from connectors.postgres_plan import plan
+from connectors.postgres import marker, source
+from connectors.postgres.plan import plan
 from connectors.removal import remove
 from connectors.rest import Connect
 from contracts.endpoints import Endpoints

@@ -20,9 +20,9 @@ import psycopg2
 import pytest
 from pyspark.sql import SparkSession
 
-from connectors import marker
 from connectors.plan import apply
-from connectors.postgres_plan import plan
+from connectors.postgres import marker
+from connectors.postgres.plan import plan
 from connectors.removal import remove
 from contracts.endpoints import Endpoints
 from contracts.settings import Settings

@@ -15,8 +15,9 @@ from typing import cast
 import psycopg2
 from kafka import KafkaConsumer, TopicPartition
 
-from connectors import ddl_messages, debezium
+from connectors import debezium
 from connectors.plan import apply
+from connectors.postgres import ddl_messages
 from contracts.endpoints import PostgresEndpoint
 from headrace.app import App
 from headrace.evolution import definitions

@@ -14,12 +14,13 @@ from uuid import uuid4
 import pytest
 from pyspark.sql import SparkSession
 
-from connectors import debezium, source
+from connectors import debezium
 from connectors.guardian.guard import Guardian, Kept, Report
 from connectors.plan import apply
+from connectors.postgres import source
+from connectors.postgres.server_checks import check_server
 from connectors.removal import remove
 from connectors.rest import Connect, ConnectorStatus
-from connectors.server_checks import check_server
 from contracts.endpoints import Endpoints
 from contracts.settings import GuardSettings, Settings
 from contracts.stream import Pipeline, Stream, TableSource

@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from connectors import debezium, source
+from connectors import debezium
 from connectors.guardian.guard import Guardian
 from connectors.plan import apply
-from connectors.read_progress import TableRead, reads_under_way
+from connectors.postgres import source
+from connectors.reads.progress import TableRead, reads_under_way
 from connectors.rest import Connect
 from contracts.endpoints import Endpoints, PostgresEndpoint
 from contracts.settings import GuardSettings, Settings

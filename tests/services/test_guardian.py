@@ -13,12 +13,13 @@ from typing import Any
 import psycopg2
 import pytest
 
-from connectors import debezium, lost_slot, marker, source
+from connectors import debezium
 from connectors.guardian.facts import look_at_server
 from connectors.guardian.guard import Guardian, Kept, Report, report_of
 from connectors.plan import apply
+from connectors.postgres import lost_slot, marker, source
+from connectors.reads.table_reads import Source, source_is
 from connectors.rest import Connect
-from connectors.table_reads import Source, source_is
 from contracts.endpoints import Endpoints, PostgresEndpoint
 from contracts.settings import GuardSettings, Settings
 from infra.local.layout import open_layout

@@ -11,10 +11,11 @@ import psycopg2
 import pytest
 from psycopg2.extras import PhysicalReplicationConnection
 
-from connectors import debezium, source
+from connectors import debezium
 from connectors.finding import Finding
 from connectors.guardian.guard import Guardian
-from connectors.server_checks import check_role, check_server
+from connectors.postgres import source
+from connectors.postgres.server_checks import check_role, check_server
 from contracts.endpoints import Endpoints, PostgresEndpoint
 from contracts.settings import GuardSettings, Settings
 from contracts.stream import Column, Pipeline, Stream, TableSource

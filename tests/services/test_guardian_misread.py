@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from connectors import source
 from connectors.guardian.facts import look_at_server
-from connectors.source_catalog import read_tables
-from connectors.type_checks import check_domains
+from connectors.postgres import source
+from connectors.postgres.catalog import read_tables
+from connectors.postgres.type_checks import check_domains
 from contracts.endpoints import PostgresEndpoint
 from tests.services.test_guardian_limits import running
 

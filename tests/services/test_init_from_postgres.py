@@ -10,8 +10,8 @@ from uuid import uuid4
 import pytest
 from click.testing import CliRunner, Result
 
-from connectors import source
-from connectors.postgres_plan import plan
+from connectors.postgres import source
+from connectors.postgres.plan import plan
 from contracts.endpoints import Endpoints
 from contracts.loader import load_pipeline
 from contracts.settings import PostgresSettings, Settings

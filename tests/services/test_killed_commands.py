@@ -11,10 +11,11 @@ from random import Random
 import psycopg2
 import pytest
 
-from connectors import debezium, mariadb_plan
+from connectors import debezium
+from connectors.mariadb import plan as mariadb_plan
 from connectors.plan import apply
-from connectors.postgres_plan import plan
-from connectors.reread import read_again
+from connectors.postgres.plan import plan
+from connectors.reads.reread import read_again
 from connectors.rest import Connect
 from contracts.endpoints import Endpoints
 from contracts.errors import HeadraceError

@@ -16,11 +16,11 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from pyspark.sql import SparkSession
 
-from connectors import marker
 from connectors.plan import apply
-from connectors.postgres_plan import plan
+from connectors.postgres import marker
+from connectors.postgres.plan import plan
+from connectors.reads.snapshots import signal
 from connectors.removal import remove
-from connectors.snapshots import signal
 from contracts.canonical import table_fingerprint_postgres, table_fingerprint_spark
 from contracts.endpoints import Endpoints
 from contracts.settings import Settings

@@ -15,15 +15,19 @@ import pytest
 from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
-from connectors import debezium, mariadb, mariadb_connector, mariadb_plan, mariadb_position
+from connectors import debezium
 from connectors.guardian.guard import Kept
 from connectors.guardian.reader import ReaderGuardian
-from connectors.marker import Offsets
+from connectors.mariadb import connector as mariadb_connector
+from connectors.mariadb import plan as mariadb_plan
+from connectors.mariadb import position as mariadb_position
+from connectors.mariadb import source as mariadb
 from connectors.plan import Plan, apply
-from connectors.postgres_plan import plan
+from connectors.postgres.marker import Offsets
+from connectors.postgres.plan import plan
+from connectors.reads.table_reads import Notes
 from connectors.removal import remove
 from connectors.rest import Connect
-from connectors.table_reads import Notes
 from connectors.topics import admin
 from contracts.canonical import table_fingerprint_spark
 from contracts.endpoints import Endpoints, MariadbEndpoint

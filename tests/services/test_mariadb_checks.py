@@ -16,9 +16,9 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
-from connectors import mariadb
 from connectors.finding import Finding
-from connectors.mariadb_checks import changed, check
+from connectors.mariadb import source as mariadb
+from connectors.mariadb.checks import changed, check
 from contracts.endpoints import MariadbEndpoint
 from contracts.errors import PlanRefused, ServiceUnavailable
 from contracts.stream import Column, Pipeline, Stream, TableSource

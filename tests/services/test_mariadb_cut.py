@@ -17,9 +17,10 @@ from kafka import TopicPartition
 from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
-from connectors import mariadb_position, topics
-from connectors.marker import Offsets
+from connectors import topics
+from connectors.mariadb import position as mariadb_position
 from connectors.plan import apply
+from connectors.postgres.marker import Offsets
 from connectors.removal import remove
 from contracts.endpoints import Endpoints, MariadbEndpoint
 from contracts.settings import Settings

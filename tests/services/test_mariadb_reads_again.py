@@ -16,13 +16,17 @@ import pymysql
 import pytest
 import requests
 
-from connectors import debezium, mariadb, mariadb_log, mariadb_position, snapshots
+from connectors import debezium
 from connectors.guardian.reader import ReaderGuardian
+from connectors.mariadb import log as mariadb_log
+from connectors.mariadb import position as mariadb_position
+from connectors.mariadb import source as mariadb
+from connectors.mariadb.reread import MariadbTable, try_lock
 from connectors.plan import apply
-from connectors.reread import about_rows
-from connectors.reread_mariadb import MariadbTable, try_lock
+from connectors.reads import snapshots
+from connectors.reads.reread import about_rows
+from connectors.reads.table_reads import Notes
 from connectors.rest import Connect
-from connectors.table_reads import Notes
 from contracts.endpoints import Endpoints, MariadbEndpoint
 from contracts.errors import Fatal, Retryable, ServiceUnavailable
 from contracts.settings import GuardSettings

@@ -19,9 +19,10 @@ from kafka import KafkaConsumer, TopicPartition
 from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
-from connectors import mariadb_ddl, mariadb_plan
+from connectors.mariadb import ddl as mariadb_ddl
+from connectors.mariadb import plan as mariadb_plan
 from connectors.plan import Plan, apply
-from connectors.postgres_plan import plan
+from connectors.postgres.plan import plan
 from connectors.removal import remove
 from contracts.endpoints import Endpoints, MariadbEndpoint
 from contracts.settings import Settings

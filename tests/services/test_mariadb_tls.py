@@ -14,10 +14,12 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
-from connectors import debezium, mariadb, mariadb_plan, truststore
-from connectors.mariadb_position import quiesced
+from connectors import debezium, truststore
+from connectors.mariadb import plan as mariadb_plan
+from connectors.mariadb import source as mariadb
+from connectors.mariadb.position import quiesced
 from connectors.plan import Plan, apply
-from connectors.postgres_plan import plan
+from connectors.postgres.plan import plan
 from connectors.removal import remove
 from connectors.rest import Connect
 from contracts.endpoints import Endpoints, MariadbEndpoint

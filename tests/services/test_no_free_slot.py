@@ -14,8 +14,9 @@ import psycopg2
 import pytest
 from psycopg2.extras import PhysicalReplicationConnection
 
-from connectors import debezium, password, source, topics
+from connectors import debezium, password, topics
 from connectors.plan import apply
+from connectors.postgres import source
 from connectors.rest import Connect
 from contracts.endpoints import Endpoints, PostgresEndpoint
 from contracts.errors import HeadraceError, PlanRefused, ServiceUnavailable

@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import pytest
 
-from connectors import source
 from connectors.plan import apply
+from connectors.postgres import source
 from contracts.endpoints import Endpoints
 from contracts.settings import Settings
 from contracts.stream import Column, Pipeline

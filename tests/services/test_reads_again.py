@@ -10,12 +10,13 @@ import psycopg2
 import pytest
 from psycopg2.errors import ObjectInUse
 
-from connectors import debezium, lost_slot, topics
+from connectors import debezium, topics
 from connectors.plan import apply
-from connectors.reread import _outcome, about_rows, read_again
+from connectors.postgres import lost_slot
+from connectors.reads.reread import _outcome, about_rows, read_again
+from connectors.reads.snapshots import earlier_taken, signal
+from connectors.reads.table_reads import Notes, part_requested
 from connectors.rest import Connect
-from connectors.snapshots import earlier_taken, signal
-from connectors.table_reads import Notes, part_requested
 from contracts.errors import Fatal, ServiceUnavailable
 from infra.local import deployment as local_deployment
 from tests.services.any_server import kill_part

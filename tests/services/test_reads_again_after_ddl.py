@@ -18,11 +18,12 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
-from connectors import debezium, source
+from connectors import debezium
 from connectors.guardian.guard import Guardian
 from connectors.plan import apply
-from connectors.reread import read_again
-from connectors.unaltered import Unaltered
+from connectors.postgres import source
+from connectors.postgres.unaltered import Unaltered
+from connectors.reads.reread import read_again
 from contracts.endpoints import Endpoints, PostgresEndpoint
 from contracts.errors import ServiceUnavailable
 from contracts.settings import GuardSettings, Settings

@@ -17,9 +17,10 @@ from uuid import uuid4
 import pytest
 from pyspark.sql import SparkSession
 
-from connectors import marker, snapshots, source
 from connectors.plan import Plan, apply
-from connectors.postgres_plan import plan
+from connectors.postgres import marker, source
+from connectors.postgres.plan import plan
+from connectors.reads import snapshots
 from connectors.removal import remove
 from contracts.endpoints import Endpoints
 from contracts.errors import ServiceUnavailable

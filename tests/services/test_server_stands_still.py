@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from connectors import answering, lost_slot, mariadb, source
+from connectors import answering
+from connectors.mariadb import source as mariadb
+from connectors.postgres import lost_slot, source
 from contracts.endpoints import PostgresEndpoint
 from contracts.errors import ServiceUnavailable
 from infra.local.layout import LOOPBACK

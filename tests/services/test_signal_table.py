@@ -19,11 +19,13 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 from psycopg2.errors import InsufficientPrivilege
 
-from connectors import debezium, signal_table, snapshots, source
+from connectors import debezium
 from connectors.plan import apply
-from connectors.reread import read_again
+from connectors.postgres import signal_table, source
+from connectors.reads import snapshots
+from connectors.reads.reread import read_again
+from connectors.reads.table_reads import Notes
 from connectors.rest import Connect
-from connectors.table_reads import Notes
 from contracts.endpoints import Endpoints, PostgresEndpoint
 from contracts.errors import Fatal
 from contracts.settings import Settings

@@ -14,8 +14,8 @@ import pymysql
 import pytest
 from pydantic import SecretStr
 
-from connectors import mariadb
-from connectors.mariadb_checks import check
+from connectors.mariadb import source as mariadb
+from connectors.mariadb.checks import check
 from contracts.endpoints import MariadbEndpoint
 from contracts.loader import load_pipeline
 from headrace.proof_mariadb import mariadb_side

@@ -15,11 +15,12 @@ import pytest
 from psycopg2.errors import InsufficientPrivilege
 from pydantic import SecretStr
 
-from connectors import source, source_rows
 from connectors.plan import Plan, apply
-from connectors.postgres_plan import _plan_source
-from connectors.source_catalog import read_tables
-from connectors.source_checks import Finding, check
+from connectors.postgres import rows as source_rows
+from connectors.postgres import source
+from connectors.postgres.catalog import read_tables
+from connectors.postgres.checks import Finding, check
+from connectors.postgres.plan import _plan_source
 from contracts.endpoints import Endpoints, PostgresEndpoint
 from contracts.errors import PlanRefused, ServiceUnavailable
 from contracts.settings import GuardSettings, Settings

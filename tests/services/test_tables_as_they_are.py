@@ -12,8 +12,8 @@ from psycopg2 import errors
 from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
-from connectors import marker
-from connectors.reread import read_again
+from connectors.postgres import marker
+from connectors.reads.reread import read_again
 from contracts.endpoints import Endpoints, PostgresEndpoint
 from contracts.settings import Settings
 from contracts.stream import Column, Stream, TableSource

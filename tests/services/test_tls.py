@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from connectors import lost_slot, source
 from connectors.plan import apply
+from connectors.postgres import lost_slot, source
 from connectors.rest import Connect
 from contracts.endpoints import Endpoints, PostgresEndpoint
 from contracts.errors import PlanRefused, ServiceUnavailable

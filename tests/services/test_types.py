@@ -14,9 +14,10 @@ import pytest
 from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
-from connectors import debezium, source
-from connectors.declared_types import Declared, NotCarried, declare
-from connectors.postgres_plan import plan
+from connectors import debezium
+from connectors.postgres import source
+from connectors.postgres.declared_types import Declared, NotCarried, declare
+from connectors.postgres.plan import plan
 from contracts.endpoints import Endpoints
 from contracts.settings import Settings
 from contracts.spark_types import parse_type

@@ -17,12 +17,13 @@ from tempfile import mkdtemp
 import psycopg2
 import pytest
 
-from connectors import debezium, disk_checks, source, wal_disk
+from connectors import debezium, disk_checks
 from connectors.finding import Finding
 from connectors.guardian.facts import look_at_server
 from connectors.guardian.guard import Guardian
 from connectors.guardian.judgement import Concern
-from connectors.server_checks import check_server
+from connectors.postgres import source, wal_disk
+from connectors.postgres.server_checks import check_server
 from contracts.endpoints import Endpoints, PostgresEndpoint
 from contracts.settings import GuardSettings, Settings
 from contracts.stream import Column, Pipeline, Stream, TableSource

@@ -18,11 +18,11 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from psycopg2.extensions import connection as PostgresConnection
 from pyspark.sql import Row, SparkSession
 
-from connectors import marker, source
 from connectors.plan import apply
-from connectors.postgres_plan import plan
+from connectors.postgres import marker, source
+from connectors.postgres.catalog import SourceColumn, read_tables
+from connectors.postgres.plan import plan
 from connectors.removal import remove
-from connectors.source_catalog import SourceColumn, read_tables
 from contracts.canonical import content_text_postgres, content_text_spark
 from contracts.endpoints import Endpoints, PostgresEndpoint
 from contracts.loader import load_pipeline

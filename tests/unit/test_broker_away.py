@@ -11,7 +11,9 @@ from kafka import KafkaConsumer, KafkaProducer
 from kafka.admin import KafkaAdminClient
 from pydantic import SecretStr
 
-from connectors import broker, marker, snapshots, table_reads, topics
+from connectors import broker, topics
+from connectors.postgres import marker
+from connectors.reads import snapshots, table_reads
 from contracts.endpoints import PostgresEndpoint
 from contracts.errors import ServiceUnavailable
 from contracts.settings import KafkaSettings, Settings

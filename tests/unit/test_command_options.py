@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from connectors.load import header, run_sql_file
+from connectors.postgres.load import header, run_sql_file
 from contracts.endpoints import PostgresEndpoint
 from contracts.errors import Fatal, ServiceUnavailable
 from contracts.settings import PostgresSettings, Settings

@@ -10,8 +10,8 @@ import pytest
 from connectors import topics
 from connectors.connector_plan import plan_connector
 from connectors.plan import Change, Plan, apply, other_partitions
+from connectors.reads.snapshots import Reads, missing
 from connectors.rest import Connect
-from connectors.snapshots import Reads, missing
 from contracts.errors import ContractError, PlanRefused
 from contracts.settings import Settings
 from contracts.stream import Column, FileSource, Pipeline, Stream, TableSource

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from connectors.source_checks import CatalogColumn, CatalogTable, Finding, compare
-from connectors.source_types import fits, same_type
+from connectors.postgres.checks import CatalogColumn, CatalogTable, Finding, compare
+from connectors.postgres.types import fits, same_type
 from contracts.stream import Column, Evolution, Stream, TableSource
 
 STREAM = Stream(

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from connectors.lost_slot import Slot, judge
-from connectors.reread import _outcome
-from connectors.snapshots import reads_now, reads_of, select
-from connectors.table_reads import Note, Source, known_source, open_parts, table_reads
+from connectors.postgres.lost_slot import Slot, judge
+from connectors.reads.reread import _outcome
+from connectors.reads.snapshots import reads_now, reads_of, select
+from connectors.reads.table_reads import Note, Source, known_source, open_parts, table_reads
 from contracts.stream import TableSource
 from contracts.table_reads import FewRows, Place, TableReads
 

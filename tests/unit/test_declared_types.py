@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from connectors.declared_types import Declared, NotCarried, declare
-from connectors.source_catalog import SourceColumn, SourceTable
-from connectors.source_types import fits
-from connectors.type_checks import check_types
+from connectors.postgres.catalog import SourceColumn, SourceTable
+from connectors.postgres.declared_types import Declared, NotCarried, declare
+from connectors.postgres.type_checks import check_types
+from connectors.postgres.types import fits
 from contracts.stream import Column, Stream, TableSource
 
 CARRIED = [

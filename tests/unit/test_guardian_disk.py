@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from connectors.binlog_disk import Room
 from connectors.disk import Disk
 from connectors.disk_checks import check_binlog, check_wal
 from connectors.guardian.disk_judgement import judge_disk
 from connectors.guardian.facts import Server, Slot
 from connectors.guardian.judgement import Seen, Watched
 from connectors.guardian.log_judgement import judge_room
+from connectors.mariadb.binlog_disk import Room
 from contracts.endpoints import PostgresEndpoint
 from contracts.settings import GuardSettings
 

@@ -10,7 +10,7 @@ from connectors.guardian import reader
 from connectors.guardian.facts import Reader
 from connectors.guardian.judgement import Watched
 from connectors.guardian.log_judgement import judge_log
-from connectors.mariadb_log import Binlog, Unread, unread
+from connectors.mariadb.log import Binlog, Unread, unread
 from connectors.rest import Connect, ConnectorStatus
 from contracts.errors import ServiceUnavailable
 from contracts.loader import load_pipeline

@@ -12,9 +12,9 @@ from pydantic import SecretStr
 from connectors.guardian import guard
 from connectors.guardian.facts import Reader, Server, Slot
 from connectors.guardian.guard import Guardian, Kept
+from connectors.reads.snapshots import Reads
+from connectors.reads.table_reads import Source
 from connectors.rest import Connect, ConnectorStatus
-from connectors.snapshots import Reads
-from connectors.table_reads import Source
 from contracts.endpoints import Endpoints, PostgresEndpoint
 from contracts.errors import ServiceUnavailable
 from contracts.settings import GuardSettings

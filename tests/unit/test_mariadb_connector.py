@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from connectors import debezium, mariadb, mariadb_connector, topics
-from connectors.mariadb import Access, role_statements
-from connectors.mariadb_checks import unencrypted
-from connectors.mariadb_position import reached, sequence_numbers
+from connectors import debezium, topics
+from connectors.mariadb import connector as mariadb_connector
+from connectors.mariadb import source as mariadb
+from connectors.mariadb.checks import unencrypted
+from connectors.mariadb.position import reached, sequence_numbers
+from connectors.mariadb.source import Access, role_statements
 from contracts.endpoints import MariadbEndpoint
 from contracts.errors import ContractError, ServiceUnavailable
 from contracts.loader import load_pipeline

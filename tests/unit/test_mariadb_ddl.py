@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from connectors.mariadb_ddl import Told, _read, newest
+from connectors.mariadb.ddl import Told, _read, newest
 
 
 def record(*changes: dict[str, Any], **position: Any) -> bytes:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from connectors import mongodb_connector, topics
+from connectors import topics
+from connectors.mongodb import connector as mongodb_connector
 from contracts.endpoints import MongodbEndpoint
 from contracts.errors import ContractError
 from contracts.loader import load_pipeline

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from connectors.key_checks import check_key, message_keys
-from connectors.source_catalog import ForeignKey, SourceColumn, SourceTable
-from connectors.source_checks import CatalogColumn, CatalogTable, compare
+from connectors.postgres.catalog import ForeignKey, SourceColumn, SourceTable
+from connectors.postgres.checks import CatalogColumn, CatalogTable, compare
+from connectors.postgres.key_checks import check_key, message_keys
 from contracts.canonical import content_text_postgres
 from contracts.errors import ContractError
 from contracts.loader import load_stream

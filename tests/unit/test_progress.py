@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from pyspark.sql import SparkSession
 from rich.console import Console
 
-from connectors import load
+from connectors.postgres import load
 from contracts.errors import ServiceUnavailable
 from contracts.settings import Settings, SparkSettings
 from contracts.stream import Column, FileSource, Stream

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from connectors.read_progress import TableRead, under_way
-from connectors.table_reads import Note
+from connectors.reads.progress import TableRead, under_way
+from connectors.reads.table_reads import Note
 
 BOTH = "s.orders,s.items"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.mariadb_position import first_read_runs
+from connectors.mariadb.position import first_read_runs
 from contracts.errors import Fatal
 from contracts.settings import Settings
 from contracts.stream import Column, FileSource, Pipeline, Stream, TableSource

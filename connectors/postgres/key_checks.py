@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from connectors.finding import Finding
-from connectors.source_catalog import SourceTable, quoted
+from connectors.postgres.catalog import SourceTable, quoted
 from contracts.stream import Pipeline, Stream
 
 

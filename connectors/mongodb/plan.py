@@ -5,8 +5,9 @@ Connect itself asks the server when it validates the config; headrace has no cli
 
 from __future__ import annotations
 
-from connectors import debezium, mongodb_connector, password
+from connectors import debezium, password
 from connectors.connector_plan import plan_connector, plan_first_reads, plan_secret
+from connectors.mongodb import connector as mongodb_connector
 from connectors.plan import Plan
 from connectors.rest import Connect
 from contracts.endpoints import Endpoints

@@ -12,11 +12,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from connectors import debezium, snapshots
-from connectors.reread_mariadb import MariadbTable
-from connectors.reread_postgres import PostgresTable
+from connectors import debezium
+from connectors.mariadb.reread import MariadbTable
+from connectors.postgres.reread import PostgresTable
+from connectors.reads import snapshots
+from connectors.reads.table_reads import Note, Notes, ends, ends_before_read, open_parts, part_ended, part_requested
 from connectors.rest import Connect
-from connectors.table_reads import Note, Notes, ends, ends_before_read, open_parts, part_ended, part_requested
 from contracts.endpoints import Endpoints
 from contracts.errors import Fatal, Retryable, ServiceUnavailable
 from contracts.stream import Pipeline

@@ -11,8 +11,10 @@ import re
 
 import pymysql
 
-from connectors import mariadb, mariadb_position, snapshots
-from connectors.mariadb_checks import quoted
+from connectors.mariadb import position as mariadb_position
+from connectors.mariadb import source as mariadb
+from connectors.mariadb.checks import quoted
+from connectors.reads import snapshots
 from contracts.endpoints import Endpoints, MariadbEndpoint
 from contracts.errors import Fatal, ServiceUnavailable
 from contracts.stream import Pipeline, TableSource

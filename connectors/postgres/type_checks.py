@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from psycopg2.extensions import connection as Connection
 
-from connectors import debezium, source_rows
-from connectors.declared_types import NotCarried, declare
+from connectors import debezium
 from connectors.finding import Finding
-from connectors.source_catalog import SourceTable, quoted
+from connectors.postgres import rows as source_rows
+from connectors.postgres.catalog import SourceTable, quoted
+from connectors.postgres.declared_types import NotCarried, declare
 from contracts.stream import Stream
 
 _IDENTITIES = {"f": "FULL", "n": "NOTHING", "d": "DEFAULT", "i": "USING INDEX …"}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from kafka import KafkaConsumer, TopicPartition
 
 from connectors import debezium
-from connectors.source import connected
+from connectors.postgres.source import connected
 from contracts.endpoints import Endpoints, PostgresEndpoint
 from contracts.errors import ServiceUnavailable
 from contracts.stream import Pipeline

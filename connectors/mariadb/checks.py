@@ -8,10 +8,12 @@ from ipaddress import ip_address
 
 from pymysql.cursors import Cursor
 
-from connectors import field_changes, mariadb, mariadb_connector, overrides
+from connectors import field_changes, overrides
 from connectors.field_changes import misfits, missing, undeclared
 from connectors.finding import Finding
-from connectors.mariadb_types import CatalogColumn, misfit, statement
+from connectors.mariadb import connector as mariadb_connector
+from connectors.mariadb import source as mariadb
+from connectors.mariadb.types import CatalogColumn, misfit, statement
 from contracts.stream import Pipeline, Stream
 
 STRICT = ("STRICT_TRANS_TABLES", "NO_ZERO_DATE", "NO_ZERO_IN_DATE")

@@ -11,10 +11,12 @@ from collections.abc import Mapping
 
 from kafka import KafkaConsumer, TopicPartition
 
-from connectors import debezium, mariadb, snapshots
-from connectors.marker import Offsets
+from connectors import debezium
+from connectors.mariadb import source as mariadb
+from connectors.postgres.marker import Offsets
+from connectors.reads import snapshots
+from connectors.reads.table_reads import Notes
 from connectors.rest import Connect
-from connectors.table_reads import Notes
 from contracts.endpoints import Endpoints
 from contracts.errors import ServiceUnavailable
 from contracts.stream import Pipeline

@@ -21,9 +21,9 @@ from contextlib import ExitStack
 import psycopg2
 from psycopg2.extensions import cursor as Cursor
 
-from connectors import marker
-from connectors.source import connected
-from connectors.source_catalog import quoted
+from connectors.postgres import marker
+from connectors.postgres.catalog import quoted
+from connectors.postgres.source import connected
 from contracts.endpoints import Endpoints
 from contracts.errors import ServiceUnavailable
 from contracts.stream import Pipeline

@@ -9,11 +9,11 @@ import pymysql
 from pymysql.cursors import Cursor
 
 from connectors.disk import Disk
-from connectors.mariadb import connected, variables
-from connectors.mariadb_log import kept_s
+from connectors.mariadb.log import kept_s
+from connectors.mariadb.source import connected, variables
 from contracts.endpoints import MariadbEndpoint
 
-SCRIPT = Path(__file__).parent / "binlog_disk.sql"
+SCRIPT = Path(__file__).parents[1] / "binlog_disk.sql"
 # What a server that has just started has written says little: as if it had been an hour.
 _AT_LEAST_S = 3600.0
 _DAY_S = 86_400.0

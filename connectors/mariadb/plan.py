@@ -7,22 +7,16 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from connectors import (
-    binlog_disk,
-    connector,
-    debezium,
-    disk_checks,
-    mariadb,
-    mariadb_connector,
-    mariadb_log,
-    mariadb_position,
-    password,
-    snapshots,
-    truststore,
-)
+from connectors import connector, debezium, disk_checks, password, truststore
 from connectors.connector_plan import begins_again, plan_connector, plan_first_reads, plan_secret
-from connectors.mariadb_checks import check, unencrypted
+from connectors.mariadb import binlog_disk
+from connectors.mariadb import connector as mariadb_connector
+from connectors.mariadb import log as mariadb_log
+from connectors.mariadb import position as mariadb_position
+from connectors.mariadb import source as mariadb
+from connectors.mariadb.checks import check, unencrypted
 from connectors.plan import Change, Plan
+from connectors.reads import snapshots
 from connectors.rest import Connect
 from contracts.endpoints import Endpoints
 from contracts.settings import Settings

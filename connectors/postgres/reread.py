@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import psycopg2
 
-from connectors import marker, snapshots, unaltered
-from connectors.source import connected, outlast_open_transactions
+from connectors.postgres import marker, unaltered
+from connectors.postgres.source import connected, outlast_open_transactions
+from connectors.reads import snapshots
 from contracts.endpoints import Endpoints
 from contracts.errors import Fatal
 from contracts.stream import Pipeline, TableSource

@@ -9,7 +9,7 @@ from psycopg2.extensions import connection as Connection
 
 from connectors.disk import Disk
 
-SCRIPT = Path(__file__).parent / "wal_disk.sql"
+SCRIPT = Path(__file__).parents[1] / "wal_disk.sql"
 # `df` looks at one file system; it can hang only where the server hangs, too.
 _MAY_TAKE_MS = 5000
 # A function of that name which somebody else made would run their code with our role's rights.

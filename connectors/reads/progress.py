@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 from kafka import KafkaConsumer, TopicPartition
 
-from connectors import broker, snapshots
-from connectors.table_reads import Note, Notes, is_anew
+from connectors import broker
+from connectors.reads import snapshots
+from connectors.reads.table_reads import Note, Notes, is_anew
 from contracts.stream import Pipeline
 
 

@@ -12,7 +12,7 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
-from connectors.source import connected
+from connectors.postgres.source import connected
 from contracts.endpoints import PostgresEndpoint
 from contracts.errors import Fatal
 

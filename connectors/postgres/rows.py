@@ -9,7 +9,7 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
-from connectors.source_catalog import SourceTable
+from connectors.postgres.catalog import SourceTable
 
 LOOK_MS = 10_000
 # Of these Postgres tells the length without reading the value; bytes are sent as base64.

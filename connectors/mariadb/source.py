@@ -20,7 +20,7 @@ from contracts.endpoints import MariadbEndpoint
 from contracts.errors import Fatal, PlanRefused, ServiceUnavailable
 from contracts.stream import Pipeline
 
-ROLE_SCRIPT = Path(__file__).parent / "mariadb_role.sql"
+ROLE_SCRIPT = Path(__file__).parents[1] / "mariadb_role.sql"
 SERVER_PRIVILEGES = ("RELOAD", "SHOW DATABASES", "REPLICATION SLAVE", "BINLOG MONITOR")
 DATABASE_PRIVILEGES = ("SELECT", "LOCK TABLES")
 CONNECT_S = 10

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from connectors import mariadb_connector
-from connectors.ddl_messages import collected
+from connectors.mariadb import connector as mariadb_connector
+from connectors.postgres.ddl_messages import collected
 from contracts.stream import Pipeline
 
 _COMMANDS = {"CREATE": "CREATE TABLE", "ALTER": "ALTER TABLE", "DROP": "DROP TABLE"}

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from connectors.mariadb import connected, variables
-from connectors.mariadb_position import reached, sequence_numbers
+from connectors.mariadb.position import reached, sequence_numbers
+from connectors.mariadb.source import connected, variables
 from contracts.endpoints import MariadbEndpoint
 
 

@@ -20,11 +20,12 @@ from typing import Any
 
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 
-from connectors import broker, debezium, marker, signal_table, unaltered
+from connectors import broker, debezium
 from connectors.guardian import steps
+from connectors.postgres import marker, signal_table, unaltered
+from connectors.postgres.source import outlast_open_transactions
+from connectors.reads.table_reads import Note, Notes, ends_before_read, is_anew
 from connectors.rest import Connect
-from connectors.source import outlast_open_transactions
-from connectors.table_reads import Note, Notes, ends_before_read, is_anew
 from contracts.endpoints import Endpoints
 from contracts.errors import Fatal, Retryable, ServiceUnavailable
 from contracts.stream import Pipeline, TableSource

@@ -10,12 +10,12 @@ from psycopg2.extensions import connection as Connection
 from connectors import debezium, field_changes, overrides
 from connectors.field_changes import misfits, missing, undeclared
 from connectors.finding import Finding
-from connectors.key_checks import check_key
-from connectors.server_checks import check_role, check_server
-from connectors.source import cdc_tables
-from connectors.source_catalog import BASE_TYPE, UNSENT, SourceTable, alike, quoted
-from connectors.source_types import fits, same_type
-from connectors.type_checks import check_computed, check_domains, check_rows, check_types
+from connectors.postgres.catalog import BASE_TYPE, UNSENT, SourceTable, alike, quoted
+from connectors.postgres.key_checks import check_key
+from connectors.postgres.server_checks import check_role, check_server
+from connectors.postgres.source import cdc_tables
+from connectors.postgres.type_checks import check_computed, check_domains, check_rows, check_types
+from connectors.postgres.types import fits, same_type
 from contracts.stream import Pipeline, Stream
 
 # Postgres' types whose unchanged large value Debezium writes as our marker: those it sends as text, and bytea. Of any

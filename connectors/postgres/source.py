@@ -16,13 +16,13 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import encrypt_password
 
 from connectors import answering
-from connectors.source_catalog import quoted
+from connectors.postgres.catalog import quoted
 from contracts import unreachable
 from contracts.endpoints import PostgresEndpoint
 from contracts.errors import PlanRefused, ServiceUnavailable
 from contracts.stream import Pipeline, TableSource
 
-ROLE_SCRIPT = Path(__file__).parent / "source_role.sql"
+ROLE_SCRIPT = Path(__file__).parents[1] / "source_role.sql"
 # Longer than what a lock of a working database lasts. Whoever waits for an exclusive one makes all others wait behind.
 LOCK_WAIT_S = 30
 # Classes of SQLSTATE: the connection, resources, an operator's intervention, the system.

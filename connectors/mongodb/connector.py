@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from connectors import debezium, mariadb_connector, overrides
+from connectors import debezium, overrides
+from connectors.mariadb import connector as mariadb_connector
 from contracts.endpoints import MongodbEndpoint
 from contracts.stream import Pipeline
 

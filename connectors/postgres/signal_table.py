@@ -17,8 +17,8 @@ from psycopg2.extensions import connection as Connection
 
 from connectors import debezium
 from connectors.finding import Finding
-from connectors.source import connected
-from connectors.source_catalog import quoted
+from connectors.postgres.catalog import quoted
+from connectors.postgres.source import connected
 from contracts.endpoints import Endpoints
 from contracts.errors import Fatal
 from contracts.stream import Pipeline

@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from connectors import connector, debezium, disk_checks, password, signal_table, snapshots, source
+from connectors import connector, debezium, disk_checks, password
 from connectors.connector_plan import begins_again, plan_connector, plan_first_reads, plan_secret
 from connectors.guardian.facts import look_at_server
-from connectors.key_checks import message_keys
 from connectors.plan import Change, Plan, plan_topics
+from connectors.postgres import signal_table, source
+from connectors.postgres.catalog import SourceTable, quoted, read_tables
+from connectors.postgres.checks import check
+from connectors.postgres.key_checks import message_keys
+from connectors.reads import snapshots
 from connectors.rest import Connect
-from connectors.source_catalog import SourceTable, quoted, read_tables
-from connectors.source_checks import check
 from contracts.endpoints import Endpoints
 from contracts.settings import GuardSettings, Settings
 from contracts.stream import Pipeline

@@ -17,9 +17,9 @@ import psycopg2
 from psycopg2.extras import LogicalReplicationConnection
 
 from connectors import debezium
+from connectors.postgres.source import connected, outages
+from connectors.reads.table_reads import Source
 from connectors.rest import Connect
-from connectors.source import connected, outages
-from connectors.table_reads import Source
 from contracts import unreachable
 from contracts.endpoints import PostgresEndpoint
 from contracts.errors import ServiceUnavailable
