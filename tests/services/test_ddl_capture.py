@@ -30,7 +30,7 @@ from tests.services.test_schema_changes import TABLE, Shop, shop
 
 __all__ = ["shop"]
 
-SCRIPT = Path(ddl_messages.__file__).with_name("ddl_capture.sql")
+SCRIPT = Path(ddl_messages.__file__).parents[1] / "ddl_capture.sql"
 
 
 @contextmanager

@@ -37,7 +37,7 @@ from tests.services.any_server import kill_part
 from tests.services.test_connectors_plan import Shop, new_shop, remove_shop
 from tests.services.test_guardian_limits import running
 
-SCRIPT = Path(signal_table.__file__).with_name("signal_table.sql")
+SCRIPT = Path(signal_table.__file__).parents[1] / "signal_table.sql"
 
 
 def psql(as_role: PostgresEndpoint, *arguments: str) -> None:
