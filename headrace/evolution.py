@@ -114,10 +114,11 @@ def definitions(app: App) -> list[dict[str, Any]]:
     if not (postgres.cdc_streams or of_mariadb.cdc_streams) or not kafka_listens(kafka):
         return []
     found: list[ddl_messages.Told | mariadb_ddl.Told] = []
-    with suppress(HeadraceError):
-        if postgres.cdc_streams:
+    if postgres.cdc_streams:
+        with suppress(HeadraceError):
             found += ddl_messages.newest(ddl_messages.told(kafka, postgres))
-        if of_mariadb.cdc_streams:
+    if of_mariadb.cdc_streams:
+        with suppress(HeadraceError):
             found += mariadb_ddl.newest(mariadb_ddl.told(kafka, of_mariadb))
     return [
         {

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from connectors.mariadb import connector as mariadb_connector
-from connectors.postgres.ddl_messages import collected
+from connectors.postgres.ddl_messages import UNREADABLE, collected
 from contracts.stream import Pipeline
 
 _COMMANDS = {"CREATE": "CREATE TABLE", "ALTER": "ALTER TABLE", "DROP": "DROP TABLE"}
@@ -68,22 +68,26 @@ def newest(commands: list[Told]) -> list[Told]:
     return [by_name[name] for name in sorted(by_name)]
 
 
-def _read(value: bytes | None, offset: int) -> Iterator[Told]:
+def _read(value: bytes | None, offset: int) -> list[Told]:
     try:
         record: Mapping[str, Any] = json.loads(value or b"null")
         position = record["position"]
         if position.get("snapshot"):
-            return
+            return []
         at = datetime.fromtimestamp(int(position["ts_sec"]), UTC)
         place = (str(position["file"]), int(position["pos"]))
-        changes = [(one, _name(one["id"])) for one in record["tableChanges"] if one["type"] in _COMMANDS]
-    except (ValueError, KeyError, TypeError):
-        return  # not one that we know how to read
-    for change, (schema, table) in changes:
-        columns = tuple((str(one["name"]), _kind(one)) for one in (change.get("table") or {}).get("columns", ()))
-        was = ".".join(_name(change["previousId"])) if change.get("previousId") else ""
-        name = f"{schema}.{table}"
-        yield Told(schema, name, _COMMANDS[change["type"]], columns, was if was != name else "", at, *place, offset)
+        return [_told(one, at, *place, offset) for one in record["tableChanges"] if one["type"] in _COMMANDS]
+    except UNREADABLE:
+        return []
+
+
+def _told(change: Mapping[str, Any], at: datetime, file: str, position: int, offset: int) -> Told:
+    schema, table = _name(change["id"])
+    columns = tuple((str(one["name"]), _kind(one)) for one in (change.get("table") or {}).get("columns", ()))
+    was = ".".join(_name(change["previousId"])) if change.get("previousId") else ""
+    name = f"{schema}.{table}"
+    command = _COMMANDS[change["type"]]
+    return Told(schema, name, command, columns, was if was != name else "", at, file, position, offset)
 
 
 def _name(identity: str) -> tuple[str, str]:

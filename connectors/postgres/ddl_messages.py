@@ -19,6 +19,8 @@ from contracts.stream import Pipeline
 
 _PATIENCE_S = 30
 _T = TypeVar("_T")
+# What a record raises that is not as we know it. Anybody may write one: Postgres lets every role emit messages.
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, OverflowError, OSError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,5 +128,5 @@ def _read(value: bytes | None, offset: int) -> Told | None:
             lsn=int(source["lsn"]),
             offset=offset,
         )
-    except (ValueError, KeyError, TypeError):
+    except UNREADABLE:
         return None

@@ -1,13 +1,16 @@
-"""What Debezium's history of MariaDB's definitions tells of DDL."""
+"""What Debezium's history of MariaDB's definitions, and messages of Postgres, tell of DDL."""
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
 import pytest
 
+from connectors import debezium
 from connectors.mariadb.ddl import Told, _read, newest
+from connectors.postgres import ddl_messages
 
 
 def record(*changes: dict[str, Any], **position: Any) -> bytes:
@@ -26,7 +29,7 @@ def change(kind: str, table: str, *columns: tuple[str, int | None, int | None], 
 
 
 def read(value: bytes | None) -> list[Told]:
-    return list(_read(value, 5))
+    return _read(value, 5)
 
 
 def test_each_table_is_told_with_its_columns_and_place_and_never_with_the_statement() -> None:
@@ -61,11 +64,52 @@ def test_how_a_table_was_when_one_was_read_is_no_ddl() -> None:
     assert read(record(change("CREATE", "orders"), snapshot="INITIAL")) == []
 
 
+def of_table(**table: Any) -> bytes:
+    return record({"type": "ALTER", "id": '"shop"."orders"', **table})
+
+
 @pytest.mark.parametrize(
-    "value", [None, b"", b"[]", b"{}", record({"type": "ALTER"}), record({"type": "ALTER", "id": "x"})]
+    "value",
+    [
+        *(None, b"", b"[]", b"{}", b"\xff", record()[:-5], b"[" * 5_000),
+        *(record({"type": "ALTER"}), record({"type": "ALTER", "id": "x"}), b'{"position": []}', b'{"position": null}'),
+        *(of_table(table=[1]), of_table(table={"columns": None}), of_table(table={"columns": [{"name": "c"}]})),
+        *(
+            of_table(table={"columns": [{"name": "c", "typeName": ""}]}),
+            of_table(previousId="x"),
+            of_table(previousId=5),
+        ),
+        *(record(change("ALTER", "orders"), ts_sec=10**18), record(change("ALTER", "orders"), ts_sec=float("inf"))),
+    ],
 )
 def test_what_nobody_knows_how_to_read_is_passed_over(value: bytes | None) -> None:
     assert read(value) == []
+
+
+def message(content: bytes, **more: Any) -> bytes:
+    said = {"prefix": debezium.DDL_PREFIX, "content": base64.b64encode(content).decode()}
+    return json.dumps({"message": said, "source": {"ts_ms": 1795798177000, "lsn": 26, **more}}).encode()
+
+
+SAID = {"schema": "shop", "table": "orders", "command": "ALTER TABLE", "identity": "shop.orders", "oid": 16384}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(None, b"", b"[]", b"\xff", message(b"")[:-5], message(b"[]"), message(b"[" * 5_000)),
+        *(message(json.dumps({**SAID, "oid": float("inf")}).encode()), message(b"{}", ts_ms=float("inf"))),
+        *(message(json.dumps(SAID).encode(), ts_ms=10**21), message(json.dumps({**SAID, "columns": [1]}).encode())),
+    ],
+)
+def test_whoever_writes_a_message_with_our_prefix_into_postgres_cannot_stop_the_status(value: bytes | None) -> None:
+    assert ddl_messages._read(value, 5) is None
+
+
+def test_a_message_is_read_as_postgres_sends_it() -> None:
+    told = ddl_messages._read(message(json.dumps(SAID).encode()), 5)
+    assert told
+    assert (told.qualified, told.place, told.offset) == ("shop.orders", "0/1A", 5)
 
 
 def test_of_each_table_the_last_is_told_under_the_name_that_it_has() -> None:
