@@ -157,8 +157,12 @@ def earlier_taken(
         broker.answering(endpoints.kafka, "which requests were taken up is not known", state="Nothing was asked for."),
         _in_its_name(endpoints.kafka, part) as reader,
     ):
+        # Kafka's client asks for what is noted for ever, unless it is told otherwise.
+        patience_ms = round(timeout_s * 1000)
         # What is kept no longer nobody takes up any more.
-        while reader.end_offsets([at])[at] > max(reader.committed(at) or 0, reader.beginning_offsets([at])[at]):
+        while reader.end_offsets([at])[at] > max(
+            reader.committed(at, timeout_ms=patience_ms) or 0, reader.beginning_offsets([at])[at]
+        ):
             meanwhile()
             if time.monotonic() > deadline:
                 raise ServiceUnavailable(
