@@ -19,6 +19,8 @@ from infra.jars import cache_root
 
 LOCK_FILE = Path(__file__).with_name("mongodb.lock")
 _PROGRAM = "secantusd-py"
+# The one of `make setup`, where the machine has none.
+_UV = shutil.which("uv") or str(Path(__file__).parents[1] / ".venv-uv" / "bin" / "uv")
 
 
 def find_server() -> Path | None:
@@ -30,8 +32,8 @@ def find_server() -> Path | None:
 def server() -> Path:
     """The program to use.
 
-    When there is none: installs it into the cache, each package by its checksum, if `CI=true` or `MONGODB_INSTALL=1`,
-    else Fatal with what to type.
+    When there is none: installs it into the cache, each package by its checksum, if `CI=true` or `MONGODB_INSTALL=1`.
+    Fatal with what to type where that is not allowed, or fails.
     """
     if find_server() is None and may_install():
         _install()
@@ -51,17 +53,24 @@ def _home() -> Path:
 
 
 def _install() -> None:
-    uv = shutil.which("uv") or ".venv-uv/bin/uv"
     cache_root().mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=cache_root(), prefix="mongodb-", ignore_cleanup_errors=True) as scratch:
         # Whole, or not at all: it is moved to its place when all of it is there.
         made = Path(scratch) / "made"
-        _run(uv, "venv", "--quiet", "--relocatable", "--python", sys.executable, str(made))
+        _uv("venv", "--quiet", "--relocatable", "--python", sys.executable, str(made))
         to = ("--python", str(made / "bin" / "python"))
-        _run(uv, "pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:", *to, "-r", str(LOCK_FILE))
+        _uv("pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:", *to, "-r", str(LOCK_FILE))
         if not _home().exists():
             made.rename(_home())
 
 
-def _run(*command: str) -> None:
-    subprocess.run(command, check=True, timeout=600)
+def _uv(*arguments: str) -> None:
+    try:
+        subprocess.run([_UV, *arguments], check=True, timeout=600, capture_output=True, text=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        told = (getattr(error, "stderr", "") or str(error)).strip()
+        raise Fatal(
+            f"uv did not install the server of MongoDB's protocol: {told}",
+            state="Nothing of it is on this machine.",
+            next_step="see the above, then repeat `make setup MONGODB_INSTALL=1`; only the tests of MongoDB want it",
+        ) from error
