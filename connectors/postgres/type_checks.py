@@ -50,7 +50,8 @@ def check_domains(table: SourceTable) -> Iterator[Finding]:
                 column.name,
                 why="at each row with a value Debezium asks for the table's columns and takes them as they are then, "
                 "which is slow; where one is dropped or renamed, rows on their way arrive in other columns, or stop it",
-                fix=f"ALTER TABLE {name} ALTER COLUMN {quoted(column.name)} TYPE {column.type};",
+                fix=f"ALTER TABLE {name} ALTER COLUMN {quoted(column.name)} TYPE {column.type};  "
+                "-- the domain's CHECK, NOT NULL and DEFAULT no longer hold then: give the column its own",
             )
 
 

@@ -27,7 +27,8 @@ from infra.local.layout import LOOPBACK, is_free
 REPLICA_SET = "secantus"
 _FIRST_PORT = 19_900
 _OWNER, _OWNER_PASSWORD = "shop_owner", "its own"
-# What a change stream of the whole deployment needs, and the first read.
+# What a change stream of the whole deployment needs, and the first read. MongoDB lets the first role list databases,
+# this server only the second.
 _READER = ["readAnyDatabase", "clusterMonitor"]
 
 

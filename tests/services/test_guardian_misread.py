@@ -98,7 +98,11 @@ def test_a_value_and_then_a_dropped_column_are_told_until_both_were_read(site: S
 
 def test_what_is_over_an_enum_is_told_as_debezium_takes_it(site: Site) -> None:
     """It knows no values of a domain over an enum, so each row has a new one; those in an array it never looks up."""
-    site.each("CREATE DOMAIN kinds AS kind", "CREATE DOMAIN deep AS kinds", "ALTER TABLE t ADD COLUMN of_domain deep")
+    site.each(
+        "CREATE DOMAIN kinds AS kind",
+        "CREATE DOMAIN deep AS kinds CHECK (value::kind <> 'b')",
+        "ALTER TABLE t ADD COLUMN of_domain deep",
+    )
     site.do("ALTER TABLE t DROP COLUMN kind")
     assert site.misread == ("public.t",)
     with source.connected(site.superuser) as connection:
@@ -106,6 +110,8 @@ def test_what_is_over_an_enum_is_told_as_debezium_takes_it(site: Site) -> None:
     (found,) = check_domains(table)
     assert found.headline == "public.t.of_domain: its type deep is a domain over an enum"
     site.do(found.fix)
+    assert "CHECK, NOT NULL and DEFAULT no longer hold" in found.fix
+    site.do("INSERT INTO t VALUES (1, NULL, 'b')")  # so it is
     with source.connected(site.superuser) as connection:
         (table,) = read_tables(connection, names=["t"])
     assert list(check_domains(table)) == []
