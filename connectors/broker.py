@@ -1,15 +1,22 @@
-"""What becomes of a broker that does not answer: an error that says what is left and what to do."""
+"""What is read from the broker or sent to it, and what becomes of one that does not answer: an error that says what is
+left and what to do."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from typing import TypeVar
 
-from kafka import KafkaProducer
-from kafka.errors import KafkaError
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import KafkaError, KafkaTimeoutError
 
 from contracts.errors import ServiceUnavailable
 
+# What a record raises that is not as we know it. Anybody may write one: Postgres lets every role emit messages.
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, OverflowError, OSError, RecursionError)
+_PATIENCE_S = 30
+_T = TypeVar("_T")
 _NEXT = "`headrace status` shows whether the broker runs; then repeat what you did"
 
 
@@ -41,3 +48,44 @@ def send(
             producer.send(topic, key=key, value=value, partition=partition).get(timeout=30)
         finally:
             producer.close()
+
+
+def collected(
+    kafka: str,
+    topic: str,
+    read: Callable[[bytes | None, int], Iterable[_T]],
+    *,
+    what: str,
+    at_most: int | None = None,
+) -> list[_T]:
+    """What `read` makes of value and offset of each record of a topic with one partition, or of those in its last
+    `at_most` offsets; empty if there is none of that name.
+
+    ServiceUnavailable says `what` failed if the broker does not answer.
+    """
+    place = TopicPartition(topic, 0)
+    found: list[_T] = []
+    with (
+        answering(kafka, what, state="Nothing was changed.", topic=topic),
+        closing(
+            KafkaConsumer(
+                bootstrap_servers=kafka, isolation_level="read_committed", enable_auto_commit=False, group_id=None
+            )
+        ) as consumer,
+    ):
+        # Asking for a topic by name might make it.
+        if topic not in consumer.topics():
+            return []
+        consumer.assign([place])
+        end = consumer.end_offsets([place])[place]
+        first = consumer.beginning_offsets([place])[place]
+        consumer.seek(place, max(first, end - at_most) if at_most else first)
+        # The position also passes the control records at the end, which poll never returns.
+        deadline = time.monotonic() + _PATIENCE_S
+        while consumer.position(place) < end:
+            if time.monotonic() > deadline:
+                raise KafkaTimeoutError(f"not read to its end within {_PATIENCE_S} s")
+            for records in consumer.poll(timeout_ms=500).values():
+                for record in records:
+                    found += read(record.value, record.offset)
+    return found

@@ -12,7 +12,7 @@ from connectors.finding import Finding
 from connectors.mariadb import checks as mariadb_checks
 from connectors.mariadb import ddl as mariadb_ddl
 from connectors.mariadb import source as mariadb
-from connectors.postgres import checks as source_checks
+from connectors.postgres import checks as postgres_checks
 from connectors.postgres import ddl_messages
 from connectors.postgres.source import connected
 from contracts.endpoints import Endpoints
@@ -73,7 +73,7 @@ def source_changes(app: App) -> list[str]:
     found: list[Finding] = []
     if (part := app.pipeline.of("postgres")).cdc_streams:
         with suppress(HeadraceError), connected(app.endpoints.source) as connection:
-            found += source_checks.changed(connection, part)
+            found += postgres_checks.changed(connection, part)
     if (part := app.pipeline.of("mariadb")).cdc_streams:
         with suppress(HeadraceError), mariadb.connected(app.endpoints.mariadb) as cursor:
             found += mariadb_checks.changed(cursor, part)
@@ -92,7 +92,7 @@ def table_changes(endpoints: Endpoints, stream: Stream) -> list[TableChange]:
     try:
         if stream.table_source.system == "postgres":
             with connected(endpoints.replicator) as connection:
-                found = source_checks.unfit(connection, stream)
+                found = postgres_checks.unfit(connection, stream)
         elif stream.table_source.system == "mariadb":
             with mariadb.connected(endpoints.mariadb_replicator) as cursor:
                 found = mariadb_checks.unfit(cursor, stream)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from connectors import broker
 from connectors.mariadb import connector as mariadb_connector
-from connectors.postgres.ddl_messages import UNREADABLE, collected
 from contracts.stream import Pipeline
 
 _COMMANDS = {"CREATE": "CREATE TABLE", "ALTER": "ALTER TABLE", "DROP": "DROP TABLE"}
@@ -19,6 +19,7 @@ _COMMANDS = {"CREATE": "CREATE TABLE", "ALTER": "ALTER TABLE", "DROP": "DROP TAB
 _PART = re.compile(r'"((?:[^"]|"")*)"')
 # What Debezium calls their length is not one, or says how wide they are shown, if somebody wrote it.
 _WITHOUT_LENGTH = ("enum", "set", "smallint", "mediumint", "int", "integer", "bigint", "year")
+_WHAT = "Kafka did not say which DDL MariaDB's binlog told of"
 # It is never deleted.
 _AT_MOST = 10_000
 
@@ -56,7 +57,7 @@ def told(kafka: str, part: Pipeline) -> list[Told]:
     def read(value: bytes | None, offset: int) -> list[Told]:
         return [one for one in _read(value, offset) if one.schema in databases]
 
-    return collected(kafka, mariadb_connector.history_topic(part), read, at_most=_AT_MOST)
+    return broker.collected(kafka, mariadb_connector.history_topic(part), read, what=_WHAT, at_most=_AT_MOST)
 
 
 def newest(commands: list[Told]) -> list[Told]:
@@ -77,7 +78,7 @@ def _read(value: bytes | None, offset: int) -> list[Told]:
         at = datetime.fromtimestamp(int(position["ts_sec"]), UTC)
         place = (str(position["file"]), int(position["pos"]))
         return [_told(one, at, *place, offset) for one in record["tableChanges"] if one["type"] in _COMMANDS]
-    except UNREADABLE:
+    except broker.UNREADABLE:
         return []
 
 

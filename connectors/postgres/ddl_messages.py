@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
-from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaTimeoutError
-
-from connectors import debezium
-from connectors.broker import answering
+from connectors import broker, debezium
 from contracts.stream import Pipeline
 
-_PATIENCE_S = 30
-_T = TypeVar("_T")
-# What a record raises that is not as we know it. Anybody may write one: Postgres lets every role emit messages.
-UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, OverflowError, OSError, RecursionError)
+_WHAT = "Kafka did not say which DDL the source told of"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,43 +55,7 @@ def told(kafka: str, pipeline: Pipeline) -> list[Told]:
         one = _read(value, offset)
         return [one] if one and one.schema in schemas else []
 
-    return collected(kafka, debezium.message_topic(pipeline), read)
-
-
-def collected(
-    kafka: str, topic: str, read: Callable[[bytes | None, int], Iterable[_T]], *, at_most: int | None = None
-) -> list[_T]:
-    """What `read` makes of value and offset of each record of a topic with one partition, or of those in its last
-    `at_most` offsets; empty if there is none of that name.
-
-    ServiceUnavailable if the broker does not answer.
-    """
-    place = TopicPartition(topic, 0)
-    found: list[_T] = []
-    what = "Kafka did not say which DDL the source told of"
-    with answering(kafka, what, state="Nothing was changed.", topic=topic):
-        consumer = KafkaConsumer(
-            bootstrap_servers=kafka, isolation_level="read_committed", enable_auto_commit=False, group_id=None
-        )
-        try:
-            # Asking for a topic by name might make it.
-            if topic not in consumer.topics():
-                return []
-            consumer.assign([place])
-            end = consumer.end_offsets([place])[place]
-            first = consumer.beginning_offsets([place])[place]
-            consumer.seek(place, max(first, end - at_most) if at_most else first)
-            # The position also passes the control records at the end, which poll never returns.
-            deadline = time.monotonic() + _PATIENCE_S
-            while consumer.position(place) < end:
-                if time.monotonic() > deadline:
-                    raise KafkaTimeoutError(f"not read to its end within {_PATIENCE_S} s")
-                for records in consumer.poll(timeout_ms=500).values():
-                    for record in records:
-                        found += read(record.value, record.offset)
-        finally:
-            consumer.close()
-    return found
+    return broker.collected(kafka, debezium.message_topic(pipeline), read, what=_WHAT)
 
 
 def newest(messages: list[Told]) -> list[Told]:
@@ -128,5 +84,5 @@ def _read(value: bytes | None, offset: int) -> Told | None:
             lsn=int(source["lsn"]),
             offset=offset,
         )
-    except UNREADABLE:
+    except broker.UNREADABLE:
         return None

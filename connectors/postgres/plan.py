@@ -24,7 +24,7 @@ from contracts.stream import Pipeline
 
 def plan(pipeline: Pipeline, endpoints: Endpoints, settings: Settings) -> Plan:
     """Compares topics, source database and connector with the contracts. Changes nothing; may be called at any time.
-    What comes from other systems is added by `mariadb_plan` and `mongodb_plan`.
+    What comes from other systems is added by `mariadb.plan` and `mongodb.plan`.
 
     ContractError for declarations that cannot be rendered, ServiceUnavailable if a part does not answer; everything
     else that stands in the way is a refusal in the plan.

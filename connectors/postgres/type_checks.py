@@ -8,7 +8,7 @@ from psycopg2.extensions import connection as Connection
 
 from connectors import debezium
 from connectors.finding import Finding
-from connectors.postgres import rows as source_rows
+from connectors.postgres import rows
 from connectors.postgres.catalog import SourceTable, quoted
 from connectors.postgres.declared_types import NotCarried, declare
 from contracts.stream import Stream
@@ -72,18 +72,18 @@ def check_computed(table: SourceTable) -> Iterator[Finding]:
 
 def check_rows(connection: Connection, stream: Stream, table: SourceTable, publication: str) -> Iterator[Finding]:
     """Partitions that log otherwise than their table, and days that the first read of a table would alter."""
-    if others := source_rows.partitions_of_other_identity(connection, table.schema, table.name):
+    if others := rows.partitions_of_other_identity(connection, table.schema, table.name):
         identity = _IDENTITIES[table.identity]
         fix = "\n  ".join(f"ALTER TABLE {other} REPLICA IDENTITY {identity};" for other in others)
         yield Finding("refusal", "partitions do not have its replica identity", table.qualified, fix=fix)
     declared = {column.name for column in stream.columns}
-    published = source_rows.is_published(connection, publication, table.schema, table.name)
+    published = rows.is_published(connection, publication, table.schema, table.name)
     if not published:
         yield from _too_large(connection, table, sorted(declared))
     days = [column.name for column in table.columns if column.type == "date" and column.name in declared]
     if not days or published:
         return
-    found = source_rows.has_dates_before_christ(connection, table.schema, table.name, days)
+    found = rows.has_dates_before_christ(connection, table.schema, table.name, days)
     if found is not False:
         what = (
             "there are dates BC, which" if found else "it took too long to look for dates BC; if there are any, these"
@@ -99,7 +99,7 @@ def check_rows(connection: Connection, stream: Stream, table: SourceTable, publi
 
 def _too_large(connection: Connection, table: SourceTable, columns: Sequence[str]) -> Iterator[Finding]:
     """A row that Kafka would not take stops the connector in the middle of its first read."""
-    size = source_rows.largest_row(connection, table, columns)
+    size = rows.largest_row(connection, table, columns)
     if size is None:
         yield Finding(
             "warning",

@@ -16,8 +16,7 @@ from psycopg2.errors import InsufficientPrivilege
 from pydantic import SecretStr
 
 from connectors.plan import Plan, apply
-from connectors.postgres import rows as source_rows
-from connectors.postgres import source
+from connectors.postgres import rows, source
 from connectors.postgres.catalog import read_tables
 from connectors.postgres.checks import Finding, check
 from connectors.postgres.plan import _plan_source
@@ -189,7 +188,7 @@ def test_a_table_that_somebody_keeps_locked_holds_nothing_up(
     administrator: PostgresEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(source, "LOCK_WAIT_S", 1)
-    monkeypatch.setattr(source_rows, "LOOK_MS", 500)
+    monkeypatch.setattr(rows, "LOOK_MS", 500)
     name = f"locked_{uuid4().hex[:8]}"
     columns = (Column("id", "int"), Column("note", "string"))
     stream = Stream(name, "t", f"{name}.{name}.t", TableSource(name, "t"), columns, ("id",), file=Path("t.yaml"))

@@ -12,7 +12,8 @@ from kafka.admin import KafkaAdminClient
 from pydantic import SecretStr
 
 from connectors import broker, topics
-from connectors.postgres import marker
+from connectors.mariadb import ddl as mariadb_ddl
+from connectors.postgres import ddl_messages, marker
 from connectors.reads import snapshots, table_reads
 from contracts.endpoints import PostgresEndpoint
 from contracts.errors import ServiceUnavailable
@@ -33,6 +34,8 @@ def less_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same clients; only that half a minute is a long time in a test."""
     short = {"bootstrap_timeout_ms": 200}
     monkeypatch.setattr(broker, "KafkaProducer", partial(KafkaProducer, **short))
+    monkeypatch.setattr(broker, "KafkaConsumer", partial(KafkaConsumer, **short))
+    monkeypatch.setattr(snapshots, "KafkaConsumer", partial(KafkaConsumer, **short))
     monkeypatch.setattr(marker, "KafkaConsumer", partial(KafkaConsumer, **short))
     monkeypatch.setattr(table_reads, "KafkaConsumer", partial(KafkaConsumer, **short))
     monkeypatch.setattr(topics, "KafkaAdminClient", partial(KafkaAdminClient, **short))
@@ -45,8 +48,11 @@ def less_patience(monkeypatch: pytest.MonkeyPatch) -> None:
         (lambda: table_reads.all_anew(AWAY, SHOP), "ALL_ANEW", "one too many does no harm"),
         (lambda: list(proof(App(Settings(kafka=KafkaSettings(bootstrap_servers=AWAY))))), "nothing is proven", ""),
         (lambda: table_reads.ends_before_read(AWAY, SHOP), "Kafka did not answer", ""),
+        (lambda: ddl_messages.told(AWAY, SHOP), "which DDL the source told of", "Nothing was changed"),
+        (lambda: mariadb_ddl.told(AWAY, SHOP), "which DDL MariaDB's binlog told of", "Nothing was changed"),
+        (lambda: snapshots.never_to_be_obeyed(AWAY, SHOP), "requests of before still stand", "was not started"),
     ],
-    ids=["signal", "note", "proof", "ends"],
+    ids=["signal", "note", "proof", "ends", "messages", "binlog", "requests"],
 )
 def test_what_is_left_and_what_to_do_next_is_said(call: Callable[[], None], failed: str, left: str) -> None:
     with pytest.raises(ServiceUnavailable) as refused:
