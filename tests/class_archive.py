@@ -33,7 +33,7 @@ def share_classes() -> None:
     """
     if "SPARK_SUBMIT_OPTS" in os.environ:
         return
-    with suppress(HeadraceError, subprocess.TimeoutExpired):  # who needs what is missing tells it
+    with suppress(HeadraceError, OSError, subprocess.TimeoutExpired):  # who needs what is missing tells it
         os.environ["SPARK_SUBMIT_OPTS"] = OPTIONS.format(_archive())
 
 
