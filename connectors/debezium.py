@@ -62,14 +62,14 @@ DEFAULTS: Mapping[str, str] = {
     # Names of connector and run on every record: bytes that nobody reads. Old and new key still come as headers.
     "extended.headers.enabled": "false",
     "heartbeat.interval.ms": "10000",
-    # Lets the slot advance while only other databases of the server write. Transactional state is not touched and no
-    # privilege is needed, unlike an UPDATE of a heartbeat table.
-    "heartbeat.action.query": f"SELECT pg_logical_emit_message(false, '{HEARTBEAT_PREFIX}', '')",
     # 8192 queued rows of 20 MB each would be far more than the worker's heap.
     "max.queue.size.in.bytes": str(64 * 1024 * 1024),
     "producer.override.max.request.size": str(MAX_MESSAGE_BYTES),
     "producer.override.compression.type": "lz4",
 }
+# Lets the slot advance while only other databases of the server write. Transactional state is not touched and no
+# privilege is needed, unlike an UPDATE of a heartbeat table.
+_HEARTBEAT = {"heartbeat.action.query": f"SELECT pg_logical_emit_message(false, '{HEARTBEAT_PREFIX}', '')"}
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,49}")
 # Debezium takes it now for a name, now for a regular expression; and a topic is called so.
@@ -183,6 +183,7 @@ def render(
     return {
         **PROMISES,
         **DEFAULTS,
+        **_HEARTBEAT,
         "database.hostname": replicator.host,
         "database.port": str(replicator.port),
         "database.dbname": replicator.database,

@@ -51,20 +51,6 @@ PROMISES: Mapping[str, str] = {
     # Definitions are kept in the history's topic; nobody reads a second copy.
     "include.schema.changes": "false",
 }
-
-DEFAULTS: Mapping[str, str] = {
-    name: debezium.DEFAULTS[name]
-    for name in (
-        "poll.interval.ms",
-        "errors.max.retries",
-        "signal.poll.interval.ms",
-        "extended.headers.enabled",
-        "heartbeat.interval.ms",
-        "max.queue.size.in.bytes",
-        "producer.override.max.request.size",
-        "producer.override.compression.type",
-    )
-}
 FILE = "mariadb.json"
 TRUSTSTORE = "database.ssl.truststore"
 # Debezium's words for libpq's; what is not said is left to it.
@@ -91,7 +77,7 @@ def render(
     sources = [stream.table_source for stream in part.cdc_streams]
     return {
         **PROMISES,
-        **DEFAULTS,
+        **debezium.DEFAULTS,
         "database.hostname": replicator.host,
         "database.port": str(replicator.port),
         "database.user": replicator.user,

@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping
 
 from connectors import debezium, overrides
-from connectors.mariadb import connector as mariadb_connector
 from contracts.endpoints import MongodbEndpoint
 from contracts.stream import Pipeline
 
@@ -47,7 +46,7 @@ def render(part: Pipeline, source: MongodbEndpoint, kafka: str, *, password_refe
     sources = [stream.table_source for stream in part.cdc_streams]
     return {
         **PROMISES,
-        **mariadb_connector.DEFAULTS,
+        **debezium.DEFAULTS,
         "mongodb.connection.string": source.url,
         "mongodb.user": source.user,
         "mongodb.password": password_reference,
@@ -56,7 +55,7 @@ def render(part: Pipeline, source: MongodbEndpoint, kafka: str, *, password_refe
         "collection.include.list": ",".join(sorted(re.escape(source.qualified) for source in sources)),
         "signal.kafka.topic": debezium.signals_topic(part),
         "signal.kafka.bootstrap.servers": kafka,
-        "signal.kafka.groupId": f"headrace-{part.name}-signals",
+        "signal.kafka.groupId": debezium.signals_group(part),
         "notification.sink.topic.name": debezium.notifications_topic(part),
         **overrides.read(part.connectors_dir / FILE, PROMISES, _FROM_CONTRACTS),
     }
