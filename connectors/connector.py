@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from connectors import debezium, password
-from connectors.postgres import lost_slot, marker, source
+from connectors.postgres import lost_slot, marker, signal_table, source
 from connectors.reads import snapshots, table_reads
 from connectors.rest import Connect
 from contracts import unreachable
@@ -61,9 +61,12 @@ def start(endpoints: Endpoints, part: Pipeline, first: Callable[[], None] = lamb
 
 def _note_first_read(endpoints: Endpoints, part: Pipeline, connect: Connect) -> bool:
     """A connector without a position reads every table: a new one, or one that was made to forget it."""
-    if connect.offsets(debezium.connector_name(part)):
+    name = debezium.connector_name(part)
+    if connect.offsets(name):
         return False
     snapshots.never_to_be_obeyed(endpoints.kafka, part)
+    if not signal_table.heard(connect.config(name)):  # a request in a table may still come out of the WAL
+        table_reads.parts_ended(endpoints.kafka, part)
     table_reads.ends_before_read(endpoints.kafka, part)
     return True
 

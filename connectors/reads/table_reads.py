@@ -147,6 +147,15 @@ def part_ended(kafka: str, pipeline: Pipeline, requests: Iterable[str]) -> None:
         _write(kafka, pipeline, _PART_ENDED, {"id": request, "ends": reached})
 
 
+def parts_ended(kafka: str, pipeline: Pipeline) -> None:
+    """`part_ended` of all whose caller did not see the end: of those that nobody obeys any more. Otherwise the next
+    read of their tables, which is whole, would delete nothing."""
+    with closing(Notes(kafka, pipeline)) as notes:
+        requests = [one for interrupted in open_parts(notes.all()).values() for one in interrupted]
+    if requests:
+        part_ended(kafka, pipeline, requests)
+
+
 def source_is(kafka: str, pipeline: Pipeline, source: Source) -> None:
     """Notes which server the connector reads from now on."""
     known = {"system_identifier": source.system_identifier, "timeline": source.timeline}
