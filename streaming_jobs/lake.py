@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import cast
+from zlib import crc32
 
 from delta.tables import DeltaTable
 from pyspark.sql import SparkSession
@@ -94,10 +95,15 @@ DERIVED: dict[str, Columns] = {"ledger": LEDGER, "ledger_files": LEDGER_FILES, "
 KEY = "headrace.key"
 _PROPERTIES = {
     "delta.enableDeletionVectors": "false",
-    "delta.checkpointInterval": "100",
     # `maintenance` cuts the log, not before the ledger and the state have read it.
     "delta.enableExpiredLogCleanup": "false",
 }
+
+
+def commits_per_checkpoint(name: str) -> int:
+    """About a hundred, and of each table another number: a checkpoint takes seconds, and tables that commit equally
+    often would all write theirs in one moment, in which every stream waits."""
+    return 70 + crc32(name.encode()) % 60
 
 
 def table_path(lake_url: str, pipeline: str, table: str) -> str:
@@ -156,7 +162,9 @@ def create_table(
         if missing := [(column, kind) for column, kind in columns if column.lower() not in known]:
             spark.sql(f"alter table {name} add columns ({ddl(missing)})")
         return False
-    properties = _PROPERTIES | ({"delta.dataSkippingStatsColumns": ",".join(skipping)} if skipping else {})
+    properties = _PROPERTIES | {"delta.checkpointInterval": str(commits_per_checkpoint(name))}
+    if skipping:
+        properties |= {"delta.dataSkippingStatsColumns": ",".join(skipping)}
     if key:
         properties |= {KEY: ",".join(key)}
     listed = ", ".join(f"{sql_text(property)}={sql_text(value)}" for property, value in properties.items())
