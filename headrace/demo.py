@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 
 import psutil
@@ -23,13 +23,13 @@ from contracts.errors import Fatal, Retryable
 from headrace.app import App
 from headrace.background import RUN, processes
 from headrace.demo_answer import answer_findings
-from headrace.findings import Finding, until_equal
+from headrace.findings import Finding
 from headrace.lake import rows_of
 from headrace.output import render, result_console, show
 from headrace.overview import crashes, files_overview
 from headrace.planning import planned
 from headrace.proof import proof
-from headrace.rounds import read_rounds, rounds_file
+from headrace.rounds import settled
 from headrace.running import prefer_quick_start
 from headrace.sample import generate_sample
 from infra.local import deployment
@@ -189,19 +189,8 @@ class Demo:
                 worker.join()
 
     def settled(self, answer: Answer) -> list[Finding]:
-        """Proof and known answer, as soon as all is equal or `PROOF_WITHIN_S` are over.
-
-        Asks for nothing before a merge round that began after this call: on two cores, what asks takes the processor
-        from what it waits for.
-        """
-        began, deadline = datetime.now(UTC).isoformat(), time.monotonic() + PROOF_WITHIN_S
-        while self._newest_round() < began and time.monotonic() < deadline:
-            time.sleep(1)
-        return until_equal(lambda: self._readable(answer), timeout_s=max(0.0, deadline - time.monotonic()))
-
-    def _newest_round(self) -> str:
-        found = read_rounds(rounds_file(self.app.settings))
-        return max(found.good_at, found.failed_at) if found else ""
+        """Proof and known answer, as soon as all is equal after a merge round or `PROOF_WITHIN_S` are over."""
+        return settled(self.app.settings, lambda: self._readable(answer), timeout_s=PROOF_WITHIN_S)
 
     def _readable(self, answer: Answer) -> Iterator[Finding]:
         """The findings, with one unequal one at the end if something cannot be read yet. The SQL endpoint, through

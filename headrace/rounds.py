@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from contracts.settings import Settings
+from headrace.findings import Finding, until_equal
 from streaming_jobs.parking import write_atomically
 
 log = logging.getLogger("headrace.run")
@@ -47,3 +51,20 @@ def note_round(file: Path, at: str, error: Exception | None = None) -> None:
         write_atomically(file, json.dumps(asdict(now), indent=1))
     except OSError as problem:
         log.warning("the rounds' status file cannot be written: %s", problem)
+
+
+def settled(settings: Settings, check: Callable[[], Iterable[Finding]], *, timeout_s: float) -> list[Finding]:
+    """What `check` finds, as soon as all is equal or the time is over.
+
+    Asks for nothing before a round that began after this call: on two cores, what asks takes the processor from what it
+    waits for.
+    """
+    began, deadline = datetime.now(UTC).isoformat(), time.monotonic() + timeout_s
+    while _newest(settings) < began and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return until_equal(check, timeout_s=max(0.0, deadline - time.monotonic()))
+
+
+def _newest(settings: Settings) -> str:
+    found = read_rounds(rounds_file(settings))
+    return max(found.good_at, found.failed_at) if found else ""

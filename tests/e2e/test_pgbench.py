@@ -17,11 +17,12 @@ from connectors.plan import apply
 from connectors.rest import Connect
 from headrace.lake import rows_of
 from headrace.planning import planned
+from headrace.proof import proof
+from headrace.rounds import settled
 from infra.local import deployment
 from streaming_jobs.gaps import stable_ends
 from tests.conftest import WaitUntil
 from tests.e2e.pgbench import PIPELINE, Bench, write_pipeline
-from tests.e2e.settled import settled_proof
 from tests.e2e.shell import README, Shell
 
 SEEDS = range(1, 1 + int(os.environ.get("HEADRACE_CHAOS_SEEDS", "3")))
@@ -45,7 +46,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 def assert_equal(bench: Bench, told: str) -> None:
     """All four sums are equal at the source, in the lake and in the warehouse, and the whole proof holds."""
-    findings = settled_proof(bench.app, timeout_s=300)
+    findings = settled(bench.app.settings, lambda: proof(bench.app), timeout_s=300)
     assert [finding for finding in findings if not finding.equal] == [], told
     sums = bench.sums()
     assert len(set(sums["source"].values())) == 1, f"pgbench itself is wrong: {sums}"
@@ -84,7 +85,7 @@ def test_one_transaction_of_many_rows_arrives_row_by_row(bench: Bench, wait_unti
             bench.up()
     assert changed[0] == rows <= changed[1]
     committed = time.monotonic()
-    findings = settled_proof(bench.app, timeout_s=300 + rows / 1_000)
+    findings = settled(bench.app.settings, lambda: proof(bench.app), timeout_s=300 + rows / 1_000)
     assert [finding for finding in findings if not finding.equal] == []
     took = time.monotonic() - committed
     assert accepted(bench, "history") - before == sum(changed)

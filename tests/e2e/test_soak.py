@@ -13,8 +13,9 @@ import requests
 
 from headrace.demo import Demo
 from headrace.lake import rows_of
+from headrace.proof import proof
+from headrace.rounds import settled
 from producers.generator.answer import Answer
-from tests.e2e.settled import settled_proof
 
 MINUTES = float(os.environ.get("HEADRACE_SOAK_MINUTES", "2"))
 COMPACT_AFTER = 10
@@ -96,7 +97,7 @@ def test_the_number_of_files_stays_flat(demo: tuple[Demo, Answer], monkeypatch: 
     for name, number in most.items():
         allowed = max(2 * max(first[name]), 4 * COMPACT_AFTER)
         assert number <= allowed, f"{name}: {counts[name].after_commit[began[name] :]}"
-    findings = settled_proof(scene.app, timeout_s=600)
+    findings = settled(scene.app.settings, lambda: proof(scene.app), timeout_s=600)
     assert [finding for finding in findings if not finding.equal] == []
     told = {name: int(rows_of(scene.app, f"describe detail {name}")[0]["numFiles"]) for name in counts}
     look(counts)

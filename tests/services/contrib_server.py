@@ -7,7 +7,6 @@ import os
 import pwd
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from infra.contrib_postgres import programs
 from infra.local import postgres, probes
 from infra.local.layout import is_free
 from infra.local.part import NotReady
+from tests.services import child_server
 from tests.services.certificates import authority
 
 _HOST = "localhost"
@@ -50,19 +50,14 @@ def running(folder: Path) -> Iterator[PostgresEndpoint]:
     given = {name: value for name, value in postgres._SERVER_SETTINGS.items() if name != "max_slot_wal_keep_size"}
     given |= {"ssl": "on", "ssl_key_file": f"{home}/server.key", "ssl_cert_file": f"{home}/server.pem"}
     options = [item for name, value in given.items() for item in ("-c", f"{name}={value}")]
-    with (folder / "postgres.log").open("ab") as log:
-        child = subprocess.Popen(
-            command("postgres", "-D", str(data), "-p", str(port), *options),
-            cwd="/",
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
+    log = folder / "postgres.log"
+    child = child_server.start(command("postgres", "-D", str(data), "-p", str(port), *options), log, cwd="/")
     try:
         password = SecretStr(_PASSWORD)
         owner = PostgresEndpoint(
             _HOST, port, "postgres", "postgres", password, sslmode="verify-full", sslrootcert=str(trusted.file)
         )
-        _wait(owner, child, folder / "postgres.log")
+        child_server.wait(lambda: probes.postgres(owner), (NotReady, OSError), child, log)
         yield owner
     finally:
         child.send_signal(signal.SIGINT)
@@ -77,14 +72,3 @@ def _give_to_server(path: Path, content: bytes | None = None) -> None:
     if os.geteuid() == 0:
         account = pwd.getpwnam(postgres.ACCOUNT)
         os.chown(path, account.pw_uid, account.pw_gid)
-
-
-def _wait(owner: PostgresEndpoint, child: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            return probes.postgres(owner)
-        except (NotReady, OSError):
-            if child.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(log.read_text(encoding="utf-8")[-2000:]) from None
-            time.sleep(0.2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from contracts.endpoints import MariadbEndpoint
 from contracts.errors import ServiceUnavailable
 from infra.local.layout import LOOPBACK, is_free
 from infra.mariadb import server
+from tests.services import child_server
 
 OWNER = "shop_owner"
 _FIRST_PORT = 19_400
@@ -38,7 +38,7 @@ class Server:
 
     def start(self, *settings: str) -> None:
         """On the same data, configured as before and by `settings`: what SET GLOBAL said is forgotten."""
-        self.child = _start([*self.command, *settings], self.log)
+        self.child = child_server.start([*self.command, *settings], self.log)
         _wait(self.owner, self.child, self.log)
 
 
@@ -84,7 +84,7 @@ def started(folder: Path, *more: str) -> Iterator[Server]:
         *more,
     )
     command = [str(mariadbd), *common, *settings]
-    child = _start(command, log)
+    child = child_server.start(command, log)
     root = MariadbEndpoint(LOOPBACK, port, "root", SecretStr(""))
     one = Server(replace(root, user=OWNER, password=SecretStr("its own")), command, log, child)
     try:
@@ -98,21 +98,12 @@ def started(folder: Path, *more: str) -> Iterator[Server]:
         one.child.wait(timeout=60)
 
 
-def _start(command: list[str], log: Path) -> subprocess.Popen[bytes]:
-    with log.open("ab") as output:
-        return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-
-
 def _wait(user: MariadbEndpoint, child: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            with mariadb.connected(user):
-                return
-        except ServiceUnavailable:
-            if child.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(log.read_text(encoding="utf-8")[-2000:]) from None
-            time.sleep(0.2)
+    def ask() -> None:
+        with mariadb.connected(user):
+            pass
+
+    child_server.wait(ask, (ServiceUnavailable,), child, log)
 
 
 def run(owner: MariadbEndpoint, statements: str) -> None:

@@ -9,7 +9,6 @@ is the document as it is when the change is read, not as that change left it.
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from pymongo.errors import PyMongoError
 from contracts.endpoints import MongodbEndpoint
 from infra import mongodb
 from infra.local.layout import LOOPBACK, is_free
+from tests.services import child_server
 
 REPLICA_SET = "secantus"
 _FIRST_PORT = 19_900
@@ -54,7 +54,7 @@ class Server:
 
     def start(self) -> None:
         """On the same data."""
-        self.child = _start(self.command, self.log)
+        self.child = child_server.start(self.command, self.log)
         _wait(self.reader.url, self.child, self.log)
 
 
@@ -75,7 +75,7 @@ def started(folder: Path) -> Iterator[Server]:
         "--sync-on-commit",
     )
     reader, program = MongodbEndpoint(url, "debezium", SecretStr("reads")), mongodb.server()
-    child = _start([str(program), *settings], log)
+    child = child_server.start([str(program), *settings], log)
     try:
         # Users are made while it lets everybody in.
         _wait(url, child, log)
@@ -87,7 +87,7 @@ def started(folder: Path) -> Iterator[Server]:
         child.terminate()
         child.wait(timeout=60)
     command = [str(program), *settings, "--auth"]
-    one = Server(reader, command, log, _start(command, log))
+    one = Server(reader, command, log, child_server.start(command, log))
     try:
         _wait(url, one.child, log)
         yield one
@@ -100,19 +100,9 @@ def _client(url: str, **login: str) -> MongoClient[dict[str, Any]]:
     return MongoClient(url, serverSelectionTimeoutMS=500, **login)
 
 
-def _start(command: list[str], log: Path) -> subprocess.Popen[bytes]:
-    with log.open("ab") as output:
-        return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-
-
 def _wait(url: str, child: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            with _client(url) as client:
-                client.admin.command("hello")
-                return
-        except PyMongoError:
-            if child.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(log.read_text(encoding="utf-8")[-2000:]) from None
-            time.sleep(0.2)
+    def ask() -> None:
+        with _client(url) as client:
+            client.admin.command("hello")
+
+    child_server.wait(ask, (PyMongoError,), child, log)
