@@ -8,7 +8,7 @@ import shlex
 from connectors.finding import Finding
 from connectors.guardian.facts import Server
 from connectors.guardian.judgement import amount, duration
-from connectors.guardian.log_judgement import shorter
+from connectors.guardian.log_judgement import drop_unread, shorter
 from connectors.guardian.steps import megabytes
 from connectors.mariadb import binlog_disk
 from connectors.mariadb.binlog_disk import Room
@@ -93,6 +93,8 @@ def check_binlog(room: Room, role: str) -> list[Finding]:
                 fix="; ".join((*shorter(room), "give that disk room")),
             )
         )
+    if to_come is not None:
+        findings += _readers(room)
     if disk.answer == "failed":
         findings.append(
             Finding(
@@ -113,6 +115,31 @@ def check_binlog(room: Room, role: str) -> list[Finding]:
             )
         )
     return findings
+
+
+def _readers(room: Room) -> list[Finding]:
+    needed = room.readers_needed
+    if needed > 1 and room.held_back:
+        return [
+            Finding(
+                "warning",
+                f"the server drops nothing of its binlog while fewer than {needed} read it; seen: {room.readers}",
+                why="the connector is one reader: without others it fills the disk, whatever its time and size are; a "
+                "full disk stops every write to the server",
+                fix=drop_unread(1),
+            )
+        ]
+    if needed == 1:
+        return [
+            Finding(
+                "hint",
+                "while nobody reads its binlog the server drops nothing of it (slave_connections_needed_for_purge = 1)",
+                why="so a connector that stands still loses nothing, and the disk needs room for as long as it does, "
+                "whatever binlog_expire_logs_seconds says",
+                fix=f"where the disk matters more: {drop_unread()}",
+            )
+        ]
+    return []
 
 
 def fitting_limit(server: Server) -> str:

@@ -41,7 +41,7 @@ def judge_log(unread: Unread, watched: Watched) -> Iterator[Concern]:
 
 def judge_room(room: Room, watched: Watched, read_to: str) -> Iterator[Concern]:
     """Whether the disk of the binlog has room for what is still to come. `read_to`: the file that is read now."""
-    disk, to_come = room.disk, room.to_come_bytes
+    disk, to_come = room.disk, None if room.held_back else room.to_come_bytes
     if disk.answer == "failed":
         yield Concern(
             "disk unknown",
@@ -55,7 +55,9 @@ def judge_room(room: Room, watched: Watched, read_to: str) -> Iterator[Concern]:
     full_in_s = disk.free_bytes / room.per_s if room.per_s else 0.0
     soon = disk.free_bytes <= room.file_bytes or 0 < full_in_s < SOON_S
     severity: Severity = "critical" if soon else "warn"
-    more = f"takes {amount(to_come)} more" if to_come is not None else "is kept for ever"
+    more = "is kept for ever" if to_come is None else f"takes {amount(to_come)} more"
+    if room.held_back:
+        more += f" while fewer than {room.readers_needed} read it (slave_connections_needed_for_purge)"
     purge = f"PURGE BINARY LOGS TO '{read_to}';  -- all before it is read; replicas of yours may still need it"
     yield Concern(
         "disk short",
@@ -66,9 +68,17 @@ def judge_room(room: Room, watched: Watched, read_to: str) -> Iterator[Concern]:
         "a full disk stops every write to the server",
         (
             *((purge,) if read_to else ()),
-            *shorter(room),
+            *((drop_unread(),) if room.held_back else shorter(room)),
             "give the disk of the binlog room, or take away what else fills it",
         ),
+    )
+
+
+def drop_unread(needed: int = 0) -> str:
+    """Lets the server drop what is old although no more than `needed` read."""
+    return (
+        f"SET GLOBAL slave_connections_needed_for_purge = {needed};  "
+        "-- and the same in the server's configuration, under [mariadbd]"
     )
 
 

@@ -18,13 +18,18 @@ SCRIPT = Path(__file__).parents[1] / "binlog_disk.sql"
 _AT_LEAST_S = 3600.0
 _DAY_S = 86_400.0
 _OF_THE_CONNECTION = 2000
+_LIMITS = (
+    *("binlog_expire_logs_seconds", "expire_logs_days", "max_binlog_total_size", "max_binlog_size"),
+    "slave_connections_needed_for_purge",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
     """What the binlog has and may take. `held_bytes`: all its files; `per_s`: what was written since the server's
     start; `kept_s`: how long a file is kept, `limit_bytes`: how much at most, 0 without either; `file_bytes`: how large
-    one file grows."""
+    one file grows. Both limits are without effect while fewer than `readers_needed` read the binlog; `readers`: who was
+    seen to, at least."""
 
     disk: Disk
     held_bytes: int
@@ -32,6 +37,13 @@ class Room:
     kept_s: float
     limit_bytes: int = 0
     file_bytes: int = 0
+    readers_needed: int = 0
+    readers: int = 0
+
+    @property
+    def held_back(self) -> bool:
+        """Whether nothing is dropped now, as far as its readers are seen."""
+        return self.readers < self.readers_needed
 
     @property
     def to_come_bytes(self) -> float | None:
@@ -54,13 +66,16 @@ def look(role: MariadbEndpoint) -> Room | None:
             return None
         cursor.execute("SHOW BINARY LOGS")
         held = sum(int(row[1]) for row in cursor.fetchall())
-        cursor.execute("SHOW GLOBAL STATUS WHERE Variable_name IN ('Binlog_bytes_written', 'Uptime')")
-        status = {str(name).lower(): float(value) for name, value in cursor.fetchall()}
-        said = variables(
-            cursor, "binlog_expire_logs_seconds", "expire_logs_days", "max_binlog_total_size", "max_binlog_size"
+        cursor.execute(
+            "SHOW GLOBAL STATUS WHERE Variable_name IN ('Binlog_bytes_written', 'Uptime', 'Slaves_connected')"
         )
+        status = {str(name).lower(): float(value) for name, value in cursor.fetchall()}
+        said = variables(cursor, *_LIMITS)
+        # Of others' threads the role sees none, and those that register are no more than some of them.
+        cursor.execute("SELECT count(*) FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog Dump%'")
+        ours = int((cursor.fetchone() or (0,))[0])
         disk = _ask(cursor)
-    # A limit of the size is there from 11.4 on.
+    # A limit of the size, and readers that are needed, are there from 11.4 on.
     return Room(
         disk,
         held,
@@ -68,6 +83,8 @@ def look(role: MariadbEndpoint) -> Room | None:
         kept_s(said),
         int(said.get("max_binlog_total_size") or 0),
         int(said.get("max_binlog_size") or 0),
+        int(said.get("slave_connections_needed_for_purge") or 0),
+        max(ours, int(status.get("slaves_connected", 0))),
     )
 
 

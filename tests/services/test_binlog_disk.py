@@ -30,7 +30,7 @@ from contracts.loader import load_pipeline
 from contracts.settings import GuardSettings, Settings
 from infra.local.deployment import endpoints
 from infra.mariadb import plugins, server
-from tests.conftest import missing_service
+from tests.conftest import WaitUntil, missing_service
 from tests.services import mariadb_server
 from tests.services.mariadb_server import run
 
@@ -177,6 +177,27 @@ def guarded(role: MariadbEndpoint) -> Report:
     nobody = replace(found, connect_url="http://127.0.0.1:1")
     room = partial(binlog_disk.look, role)
     return ReaderGuardian(part, nobody, GuardSettings(), room=room, patience_s=0.1).look()
+
+
+def test_who_reads_the_binlog_is_counted_and_a_server_that_needs_no_reader_says_nothing_of_it(
+    owner: MariadbEndpoint, role: MariadbEndpoint, tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    (_, needed), *_ = [
+        *asked(owner, "SHOW GLOBAL VARIABLES LIKE 'slave_connections_needed_for_purge'"),
+        ("before 11.4", 0),
+    ]
+    room = looked(role)
+    assert (room.readers_needed, room.readers) == (int(str(needed)), 0)
+    assert room.held_back == (room.readers_needed > 0)
+    ((file, *_), *_) = asked(owner, "SHOW BINARY LOGS")
+    reads = ["mariadb-binlog", "--read-from-remote-server", "--stop-never", "--raw", f"--result-file={tmp_path}/"]
+    reads += [f"--host={role.host}", f"--port={role.port}", f"--user={role.user}", str(file)]
+    environment = os.environ | {"MYSQL_PWD": role.password.get_secret_value()}
+    with subprocess.Popen(reads, env=environment) as reader:
+        try:
+            wait_until(lambda: looked(role).readers == 1, 30, "its one reader is seen")
+        finally:
+            reader.kill()
 
 
 def test_a_plugin_that_is_taken_away_is_told_and_hides_nothing_else(

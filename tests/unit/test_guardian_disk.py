@@ -171,6 +171,39 @@ def test_a_binlog_that_is_kept_for_ever_is_told_also_where_the_disk_is_not() -> 
     assert (failed.level, "no DISKS" in failed.what) == ("warning", True)
 
 
+@pytest.mark.parametrize(
+    ("needed", "readers", "told"),
+    [
+        (0, 0, ("", "")),
+        (1, 0, ("hint", "= 0;")),
+        (1, 1, ("hint", "= 0;")),
+        (2, 1, ("warning", "= 1;")),
+        (2, 2, ("", "")),
+    ],
+)
+def test_a_binlog_that_is_kept_until_somebody_reads_it_is_told(
+    needed: int, readers: int, told: tuple[str, str]
+) -> None:
+    waits = replace(ROOM, readers_needed=needed, readers=readers)
+    found = [(one.level, one.fix) for one in check_binlog(waits, "reader")]
+    assert [level for level, _ in found] == [told[0]] * bool(told[0])
+    for _, fix in found:
+        assert f"SET GLOBAL slave_connections_needed_for_purge {told[1]}" in fix
+    # One that is kept for ever anyway is told as that.
+    (endless,) = check_binlog(replace(waits, kept_s=0), "reader")
+    assert "is kept for ever" in endless.what
+
+
+def test_the_guardian_counts_on_no_end_of_the_binlog_while_nobody_reads_it() -> None:
+    read = free(GIB + 1, held_bytes=10 * GIB, readers_needed=1, readers=1)
+    assert list(judge_room(read, WATCHED, "b.7")) == []
+    (short,) = judge_room(replace(read, readers=0), WATCHED, "b.7")
+    assert "is kept for ever while fewer than 1 read it" in short.what
+    assert short.steps[0].startswith("PURGE BINARY LOGS TO 'b.7';"), "which asks for no reader"
+    assert short.steps[1].startswith("SET GLOBAL slave_connections_needed_for_purge = 0;")
+    assert "binlog_expire_logs_seconds" not in str(short)
+
+
 @pytest.mark.parametrize("answer", ["absent", "closed"])
 def test_whoever_has_set_what_stands_for_the_disk_is_not_told_of_it_again(answer: Any) -> None:
     source = PostgresEndpoint("db", 5432, "shop", "owner", SecretStr(""))
