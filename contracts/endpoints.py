@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import SecretStr
@@ -10,7 +10,9 @@ from pydantic import SecretStr
 
 @dataclass(frozen=True, slots=True)
 class PostgresEndpoint:
-    """One database, the role to use, and how the connection is encrypted; libpq's own default if `sslmode` is empty."""
+    """One database, the role to use, and how the connection is encrypted; libpq's own default if `sslmode` is empty.
+    `answer_s`: how long a connection may take, its beginning and all that is asked on it each; None: as long as the
+    server answers anybody."""
 
     host: str
     port: int
@@ -19,6 +21,7 @@ class PostgresEndpoint:
     password: SecretStr
     sslmode: str = ""
     sslrootcert: str = ""
+    answer_s: float | None = None
 
     def dsn(self) -> dict[str, Any]:
         """Keyword arguments for `psycopg2.connect`. Holds the password: never log it."""
@@ -40,7 +43,7 @@ class PostgresEndpoint:
 @dataclass(frozen=True, slots=True)
 class MariadbEndpoint:
     """One MariaDB server, the user to be there, and how the connection is encrypted, in libpq's words: each client's
-    own default if `sslmode` is empty. An empty host says that there is none."""
+    own default if `sslmode` is empty. An empty host says that there is none. `answer_s` as for Postgres."""
 
     host: str
     port: int
@@ -48,6 +51,7 @@ class MariadbEndpoint:
     password: SecretStr
     sslmode: str = ""
     sslrootcert: str = ""
+    answer_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,9 @@ class MongodbEndpoint:
     password: SecretStr
 
 
+HURRY_S = 4.0
+HURRY_SQL_OPENS_S = 10.0
+HURRY_SQL_S = 20.0
 NO_MONGODB = MongodbEndpoint("", "", SecretStr(""))
 NO_MARIADB = MariadbEndpoint("", 3306, "", SecretStr(""))
 
@@ -67,7 +74,9 @@ NO_MARIADB = MariadbEndpoint("", 3306, "", SecretStr(""))
 class Endpoints:
     """Every address a stage may need. `source` is the owner of the source tables; `replicator` the least-privilege
     role Debezium uses; `warehouse` the role that publishes. `webhdfs_url` is empty if nobody named one. `mariadb` and
-    `mariadb_replicator` are the same for tables that come from there, `mongodb` for documents."""
+    `mariadb_replicator` are the same for tables that come from there, `mongodb` for documents. `sql_opens_s`: how long
+    each answer may take while a session of the SQL endpoint opens; `sql_answer_s`: a statement, None for as long as it
+    needs."""
 
     kafka: str
     connect_url: str
@@ -82,3 +91,18 @@ class Endpoints:
     mariadb: MariadbEndpoint = NO_MARIADB
     mariadb_replicator: MariadbEndpoint = NO_MARIADB
     mongodb: MongodbEndpoint = NO_MONGODB
+    sql_opens_s: float = 60
+    sql_answer_s: float | None = None
+
+    def hurried(self) -> Endpoints:
+        """The same for a person who looks and must not wait: sources have seconds. The SQL endpoint has more of them:
+        on a machine with much to do what it answers takes that long."""
+        return replace(
+            self,
+            source=replace(self.source, answer_s=HURRY_S),
+            replicator=replace(self.replicator, answer_s=HURRY_S),
+            mariadb=replace(self.mariadb, answer_s=HURRY_S),
+            mariadb_replicator=replace(self.mariadb_replicator, answer_s=HURRY_S),
+            sql_opens_s=HURRY_SQL_OPENS_S,
+            sql_answer_s=HURRY_SQL_S,
+        )

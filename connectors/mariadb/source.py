@@ -27,9 +27,9 @@ CONNECT_S = 10
 # As for Postgres; MariaDB's own is a day.
 LOCK_WAIT_S = 30
 # The client's own errors, as for a lost connection, begin there. The others: a shutdown, a lock not had in time, a KILL
-# of query or connection.
+# of query or connection, a statement that took longer than it may.
 _FIRST_OF_THE_CLIENT = 2000
-_BROKEN_OFF = (1053, 1205, 1317, 1927)
+_BROKEN_OFF = (1053, 1205, 1317, 1927, 1969)
 _OLD_NAMES = {"REPLICATION CLIENT": "BINLOG MONITOR", "REPLICATION REPLICA": "REPLICATION SLAVE"}
 _ACCESS_DENIED, _NOT_ALLOWED = 1045, (1044, 1142, 1227, 1410)
 _OPTION_PREVENTS = 1290
@@ -41,7 +41,8 @@ def connected(endpoint: MariadbEndpoint, kind: type[Cursor] = Cursor) -> Iterato
     """A cursor of a connection in UTC that commits each statement, closed at the end.
 
     Fatal if no server is named, ServiceUnavailable if it does not answer or refuses the user; or if it ends the
-    connection within the block or answers nobody any more, or somebody keeps what a statement waits for locked.
+    connection within the block, answers nobody any more or not within the endpoint's time, or somebody keeps what a
+    statement waits for locked.
     """
     if not endpoint.host:
         raise Fatal(
@@ -56,7 +57,8 @@ def connected(endpoint: MariadbEndpoint, kind: type[Cursor] = Cursor) -> Iterato
         connection = _open(endpoint)
     except pymysql.err.OperationalError as error:
         raise _refused(endpoint, error) from error
-    with answering.watched(connection._sock.fileno(), let_in) as silence:  # type: ignore[attr-defined]
+    descriptor = connection._sock.fileno()  # type: ignore[attr-defined]
+    with answering.watched(descriptor, let_in, endpoint.answer_s) as silence:
         try:
             yield connection.cursor(kind)
         except pymysql.err.OperationalError as error:
@@ -85,9 +87,10 @@ def _open(endpoint: MariadbEndpoint, answer_s: float | None = None) -> pymysql.C
         password=endpoint.password.get_secret_value(),
         charset="utf8mb4",
         autocommit=True,
-        connect_timeout=answer_s or CONNECT_S,
-        read_timeout=answer_s or CONNECT_S,
-        init_command=f"SET time_zone = '+00:00', lock_wait_timeout = {LOCK_WAIT_S}",
+        connect_timeout=answer_s or endpoint.answer_s or CONNECT_S,
+        read_timeout=answer_s or endpoint.answer_s or CONNECT_S,
+        init_command=f"SET time_zone = '+00:00', lock_wait_timeout = {LOCK_WAIT_S}"
+        + (f", max_statement_time = {endpoint.answer_s}" if endpoint.answer_s else ""),
         **_encryption(endpoint),
     )
     # `connect_timeout` ends with the TCP connection: of a server that then says nothing only this one does. Queries may

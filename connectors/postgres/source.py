@@ -38,8 +38,9 @@ def connected(endpoint: PostgresEndpoint, *, autocommit: bool = False) -> Iterat
     `outages`.
     """
     dsn: dict[str, Any] = endpoint.dsn()
+    patience = max(1, round(endpoint.answer_s or 10))
     try:
-        connection = psycopg2.connect(**dsn, connect_timeout=10, application_name="headrace")
+        connection = psycopg2.connect(**dsn, connect_timeout=patience, application_name="headrace")
     except psycopg2.OperationalError as error:
         why = str(error).strip()
         raise ServiceUnavailable(
@@ -53,6 +54,10 @@ def connected(endpoint: PostgresEndpoint, *, autocommit: bool = False) -> Iterat
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute("SELECT set_config('lock_timeout', %s, false)", (f"{LOCK_WAIT_S}s",))
+            if endpoint.answer_s:  # whom we no longer listen to need not go on
+                cursor.execute(
+                    "SELECT set_config('statement_timeout', %s, false)", (f"{endpoint.answer_s * 1000:.0f}",)
+                )
         connection.autocommit = autocommit
         yield connection
         if not autocommit:
@@ -63,15 +68,16 @@ def connected(endpoint: PostgresEndpoint, *, autocommit: bool = False) -> Iterat
 def outages(connection: Connection, endpoint: PostgresEndpoint) -> Iterator[None]:
     """Closes the connection at the end of the block.
 
-    ServiceUnavailable if the server ends it within the block or answers nobody any more, or somebody keeps what a
-    statement waits for locked.
+    ServiceUnavailable if the server ends it within the block, answers nobody any more or not within the endpoint's
+    time, or somebody keeps what a statement waits for locked.
     """
 
     def let_in(answer_s: float) -> None:
         dsn: dict[str, Any] = endpoint.dsn()
         psycopg2.connect(**dsn, connect_timeout=int(answer_s), application_name="headrace").close()
 
-    with closing(connection), answering.watched(connection.fileno(), let_in) as silence:
+    watched = answering.watched(connection.fileno(), let_in, endpoint.answer_s)
+    with closing(connection), watched as silence:
         try:
             yield
         except psycopg2.errors.LockNotAvailable as error:

@@ -108,6 +108,39 @@ def test_mariadb(mariadb_process: Server) -> None:
     wait(0)
 
 
+@pytest.mark.parametrize("system", ["postgres", "mariadb"])
+def test_whoever_waits_for_seconds_only_is_told_so_also_by_a_server_that_is_busy(
+    request: pytest.FixtureRequest, system: str
+) -> None:
+    if system == "postgres":
+        owner, pid = request.getfixturevalue("postgres")
+        asked = replace(owner, answer_s=2)
+    else:
+        server = request.getfixturevalue("mariadb_process")
+        asked, pid = replace(server.owner, answer_s=2), server.child.pid
+
+    def wait(seconds: float) -> None:
+        if system == "postgres":
+            with source.connected(asked) as connection, connection.cursor() as cursor:
+                cursor.execute("SELECT pg_sleep(%s)", (seconds,))
+        else:
+            with mariadb.connected(asked) as cursor:
+                cursor.execute("SELECT sleep(%s)", (seconds,))
+
+    def told(what: str) -> None:
+        began = time.monotonic()
+        with pytest.raises(ServiceUnavailable, match=what):
+            wait(900)
+        assert time.monotonic() - began < 6
+
+    wait(0.5)
+    told("within 2 s|statement timeout|max_statement_time")
+    with frozen(pid, after_s=0.7):
+        told("within 2 s|statement timeout")
+        told("did not accept the connection")
+    wait(0)
+
+
 @contextmanager
 def silent_at(port: int, statement: bytes) -> Iterator[int]:
     """A port before the server's, of a network that is gone from the moment at which this statement is sent."""
