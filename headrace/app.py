@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from contracts.endpoints import Endpoints
-from contracts.errors import ContractError, Fatal
+from contracts.errors import ContractError, Fatal, ServiceUnavailable
 from contracts.loader import load_pipeline
 from contracts.settings import CONFIG_FILE, ENVIRONMENT_PREFIX, Settings, config_file
 from contracts.stream import Pipeline, Stream
@@ -41,8 +41,11 @@ _WRITE = "the names and types are those of `headrace settings`"
 class App:
     """The command line's one object; commands get it by `@click.pass_obj`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, hurried: bool = False) -> None:
         self.settings = settings
+        self.hurried = hurried
+        # Why the SQL endpoint did not answer: whoever is in a hurry does not ask it again.
+        self.sql_away: ServiceUnavailable | None = None
 
     @cached_property
     def pipeline(self) -> Pipeline:
@@ -58,7 +61,8 @@ class App:
                 state="Nothing was done.",
                 next_step=f"`headrace up`; or name your own parts in {CONFIG_FILE}; or set HEADRACE_DATA_DIR",
             )
-        return endpoints(self.settings)
+        found = endpoints(self.settings)
+        return found.hurried() if self.hurried else found
 
     def stream(self, name: str) -> Stream:
         """The stream of that name, or an error that lists those there are."""

@@ -17,7 +17,7 @@ from connectors.postgres import ddl_messages
 from connectors.postgres.source import connected
 from contracts.endpoints import Endpoints
 from contracts.errors import HeadraceError, ServiceUnavailable
-from contracts.stream import Stream
+from contracts.stream import Stream, System
 from headrace.app import App
 from headrace.lake import rows_of
 from infra.local.probes import kafka_listens
@@ -67,16 +67,24 @@ _ADVICE: Mapping[str, str] = {
 }
 
 
-def source_changes(app: App) -> list[str]:
+def source_changes(app: App, away: dict[System, str] | None = None) -> list[str]:
     """How the source's tables differ from the contracts: dropped tables, columns that came, went or have another type.
-    Nothing of a source that does not answer, nor of MongoDB, which has no columns."""
+    Nothing of a source that does not answer, nor of MongoDB, which has no columns. `away`: the systems known not to
+    answer, which are not asked, and why; one that does not answer now is added."""
     found: list[Finding] = []
-    if (part := app.pipeline.of("postgres")).cdc_streams:
-        with suppress(HeadraceError), connected(app.endpoints.source) as connection:
-            found += postgres_checks.changed(connection, part)
-    if (part := app.pipeline.of("mariadb")).cdc_streams:
-        with suppress(HeadraceError), mariadb.connected(app.endpoints.mariadb) as cursor:
-            found += mariadb_checks.changed(cursor, part)
+    silent = {} if away is None else away
+    try:
+        if "postgres" not in silent and (part := app.pipeline.of("postgres")).cdc_streams:
+            with connected(app.endpoints.source) as connection:
+                found += postgres_checks.changed(connection, part)
+    except HeadraceError as error:
+        silent["postgres"] = error.what
+    try:
+        if "mariadb" not in silent and (part := app.pipeline.of("mariadb")).cdc_streams:
+            with mariadb.connected(app.endpoints.mariadb) as cursor:
+                found += mariadb_checks.changed(cursor, part)
+    except HeadraceError as error:
+        silent["mariadb"] = error.what
     return [str(finding) for finding in found]
 
 

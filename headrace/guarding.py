@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -88,6 +89,16 @@ class Guarding:
         for done in report.done:
             log.warning("source: %s (%d in a row)", done, report.restarts)
         self._told = now
+
+
+def sources_away(overviews: Mapping[System, dict[str, Any]]) -> dict[System, str]:
+    """Of what `source_overview` gave: the systems whose servers did not answer, and why."""
+    return {
+        system: str(concern["what"])
+        for system, one in overviews.items()
+        for concern in one.get("concerns", ())
+        if concern["kind"] == "source away"
+    }
 
 
 def source_overview(app: App, system: System = "postgres") -> dict[str, Any]:

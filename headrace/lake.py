@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from contracts.errors import ServiceUnavailable
 from contracts.unavailable import may_be_unavailable
 from headrace.app import App
 from warehouse_sql.hive import query
@@ -16,12 +17,18 @@ def rows_of(
 ) -> list[dict[str, Any]]:
     """The rows of one statement by column name; parameters bind `%(name)s`.
 
-    The current schema is the pipeline's, unless another is named.
+    The current schema is the pipeline's, unless another is named. Raises as `query`.
     """
+    if app.hurried and app.sql_away:
+        raise app.sql_away
     bound = {name: value for name, value in parameters.items() if value is not None}
-    columns, found = query(
-        app.endpoints, statement, limit, database=database or app.pipeline.name, parameters=bound or None
-    )
+    try:
+        columns, found = query(
+            app.endpoints, statement, limit, database=database or app.pipeline.name, parameters=bound or None
+        )
+    except ServiceUnavailable as error:
+        app.sql_away = error
+        raise
     return [dict(zip(columns, row, strict=True)) for row in found]
 
 

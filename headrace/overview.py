@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
 from contracts.errors import HeadraceError
+from contracts.stream import System
 from contracts.wire import FileState
 from headrace.app import App
 from headrace.background import monitor_port
@@ -21,6 +22,7 @@ from producers.states import file_states
 from streaming_jobs.stream_status import StreamStatus, read_status
 
 STALE_S = 15.0
+SOURCE_AWAY = "source does not answer"
 WHOLE = ("done", "superseded", "replaced")
 """The states of files that need nothing more."""
 
@@ -50,11 +52,14 @@ def crashes(parts: Sequence[PartStatus]) -> list[str]:
 
 
 def streams_overview(
-    app: App, slot_lag: int | None = None, snapshots: Mapping[str, str] | None = None
+    app: App,
+    slot_lag: int | None = None,
+    snapshots: Mapping[str, str] | None = None,
+    away: Collection[System] = (),
 ) -> list[dict[str, Any]]:
     """One row per stream; empty if `headrace run` has never run here. Parts that do not answer leave cells empty.
     `slot_lag`: the bytes of WAL that the connector has not confirmed, the same for all tables. `snapshots`: by stream,
-    how far the read of its table is that is under way."""
+    how far the read of its table is that is under way. `away`: the systems whose servers do not answer."""
     written = read_status(app.status_file)
     if written is None:
         return []
@@ -64,6 +69,7 @@ def streams_overview(
     refused, pending = _refused(app), _pending(app)
     tables = {declared.name for declared in app.pipeline.of("postgres").cdc_streams}
     targets = {declared.name: declared.freshness_s for declared in app.pipeline.streams}
+    unread = {declared.name for system in away for declared in app.pipeline.of(system).cdc_streams}
     rows = []
     for stream in streams:
         name = stream.stream
@@ -72,7 +78,7 @@ def streams_overview(
         rows.append(
             {
                 "stream": name,
-                "state": _state(stream, age_s, name in targets),
+                "state": _state(stream, age_s, name in targets, name in unread),
                 "waiting": stream.lag,
                 "lag bytes": slot_lag if name in tables else None,
                 "delay s": seen.get("delay_s"),
@@ -90,10 +96,12 @@ def streams_overview(
     return rows
 
 
-def _state(stream: StreamStatus, age_s: float, declared: bool) -> str:
+def _state(stream: StreamStatus, age_s: float, declared: bool, unread: bool) -> str:
     if not declared:
         return "no longer declared"
-    return stream.state if age_s < STALE_S else "not running"
+    if age_s >= STALE_S:
+        return "not running"
+    return SOURCE_AWAY if unread and stream.state == "flowing" else stream.state
 
 
 def merges_overview(app: App) -> dict[str, Any]:

@@ -6,18 +6,19 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
-from connectors.reads.progress import TableRead, reads_under_way
+from connectors.reads.progress import reads_under_way
 from connectors.reads.reread import about_rows
-from contracts.errors import HeadraceError
-from contracts.stream import Pipeline, System
+from contracts.errors import HeadraceError, ServiceUnavailable
+from contracts.stream import System
 from headrace.app import App
 from headrace.rereading import READ_AGAIN
 from infra.local.probes import kafka_listens
 
 
-def reads_overview(app: App, systems: Collection[System]) -> list[dict[str, Any]]:
+def reads_overview(app: App, systems: Collection[System], away: Collection[System] = ()) -> list[dict[str, Any]]:
     """One row per stream whose table is read, or waits for others of the same read. A part that does not answer, of
-    which `status` says so elsewhere, leaves its rows or its estimates out."""
+    which `status` says so elsewhere, leaves its rows or its estimates out. `away`: the systems known not to answer,
+    which are not asked."""
     rows: list[dict[str, Any]] = []
     if not systems or not kafka_listens(app.endpoints.kafka):
         return rows
@@ -28,8 +29,16 @@ def reads_overview(app: App, systems: Collection[System]) -> list[dict[str, Any]
             found = reads_under_way(app.endpoints.kafka, part)
         except HeadraceError:
             continue
+        asks = system not in away
         for one in found:
-            about = _about(app, part, system, one)
+            about = None
+            if asks and system in READ_AGAIN and one.begun_ms:
+                try:
+                    about = about_rows(app.endpoints, part, one.table)
+                except ServiceUnavailable:
+                    asks = False  # each of the others would take as long
+                except HeadraceError:
+                    about = None
             since = datetime.fromtimestamp(one.begun_ms / 1000, UTC).isoformat() if one.begun_ms else None
             rows.append(
                 {
@@ -42,12 +51,3 @@ def reads_overview(app: App, systems: Collection[System]) -> list[dict[str, Any]
                 }
             )
     return rows
-
-
-def _about(app: App, part: Pipeline, system: System, one: TableRead) -> int | None:
-    if system not in READ_AGAIN or not one.begun_ms:
-        return None
-    try:
-        return about_rows(app.endpoints, part, one.table)
-    except HeadraceError:
-        return None

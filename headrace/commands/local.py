@@ -16,7 +16,7 @@ from headrace.background import processes
 from headrace.commands.ask import json_option
 from headrace.cut_overview import cuts_overview
 from headrace.evolution import definitions, other_fields, source_changes
-from headrace.guarding import guarded_systems, source_overview
+from headrace.guarding import guarded_systems, source_overview, sources_away
 from headrace.output import masked, show
 from headrace.overview import crashes, merges_overview, parts_overview, streams_overview
 from headrace.reads_overview import reads_overview
@@ -52,18 +52,22 @@ def down(app: App) -> None:
 @pass_app
 def status(app: App, as_json: bool) -> None:
     """Did it arrive? Parts, source, streams, merges, what waits, what was refused; exit code 3: a person must act."""
+    app = App(app.settings, hurried=True)
     parts = deployment.status(app.settings)
     table = [masked(row) for row in parts_overview(parts)]
     seen = {system: masked(source_overview(app, system)) for system in guarded_systems(app.pipeline)}
     source = seen.get("postgres", {})
     readers = [one for system, one in seen.items() if system != "postgres" and one]
+    away = sources_away(seen)
+    told_away = set(away)
+    runs = app.status_file.exists()
+    changes = source_changes(app, away) if runs else []
     # Where there is no connector nothing is read.
-    reads = reads_overview(app, [system for system, one in seen.items() if one.get("connector state")])
+    reads = reads_overview(app, [system for system, one in seen.items() if one.get("connector state")], away)
     snapshots = {one["stream"]: one["snapshot"] for one in reads}
-    streams = [masked(row) for row in streams_overview(app, source.get("lag bytes"), snapshots)]
+    streams = [masked(row) for row in streams_overview(app, source.get("lag bytes"), snapshots, away)]
     merges = masked(merges_overview(app))
     fields = [masked(row) for row in other_fields(app)] if streams else []
-    changes = source_changes(app) if streams else []
     told = [masked(row) for row in definitions(app)] if streams else []
     cuts = [masked(row) for row in cuts_overview(app)] if streams else []
     if as_json:
@@ -88,6 +92,10 @@ def status(app: App, as_json: bool) -> None:
             show(cuts, as_json=False, title="Consistent cuts")
         for change in changes:
             click.secho(f"\n{change}", fg="yellow", err=True)
+        for system in away.keys() - told_away:
+            click.secho(f"\n{system} does not answer: {masked(away[system])}", fg="yellow", err=True)
+        if app.sql_away:
+            click.secho(f"\nwhat the lake would say is left out: {masked(str(app.sql_away))}", fg="yellow", err=True)
         if merges:
             click.echo(f"\nmerges: last round {merges['last round'] or 'never'}")
             if merges["error"]:

@@ -124,7 +124,7 @@ def status(settings: Settings) -> list[PartStatus]:
     """One entry per part, local or external, then the extra ones; changes nothing and waits for nothing."""
     folder = data_dir(settings)
     known = process.records(folder)
-    checks = {check.name: check for check in _external(settings)}
+    checks = {check.name: check for check in _external(settings, probes.SQL_LOOK_S)}
     found = []
     for name in (*PARTS, *(name for name in known if name not in PARTS)):
         if name in checks:
@@ -210,8 +210,9 @@ def _is_covered(name: str, settings: Settings) -> bool:
     }.get(name, False)
 
 
-def _external(settings: Settings) -> list[External]:
-    """What the settings say somebody else runs. HDFS is named by its NameNode, a database by its host."""
+def _external(settings: Settings, sql_s: float = probes.SQL_TIMEOUT_S) -> list[External]:
+    """What the settings say somebody else runs. HDFS is named by its NameNode, a database by its host. `sql_s`: for how
+    long an answer of the SQL endpoint is awaited."""
     found = []
     if servers := settings.kafka.bootstrap_servers:
         found.append(External("kafka", servers, lambda: probes.kafka(servers)))
@@ -222,7 +223,7 @@ def _external(settings: Settings) -> list[External]:
     if uri := settings.hadoop.metastore_uri:
         found.append(External("metastore", uri, lambda: probes.metastore(uri)))
     if host := settings.sql.host:
-        found.append(External("sql", f"{host}:{settings.sql.port}", lambda: probes.sql(host, settings.sql.port)))
+        found.append(External("sql", f"{host}:{settings.sql.port}", lambda: probes.sql(host, settings.sql.port, sql_s)))
     databases = (("source", settings.source), ("warehouse", settings.warehouse))
     for name, database in databases:
         if database.host:

@@ -25,6 +25,7 @@ from infra.local.part import NotReady
 
 PROBE_TIMEOUT_S = 5
 SQL_TIMEOUT_S = 60  # its first statement loads half of Spark
+SQL_LOOK_S = 10
 
 
 def tcp(host: str, port: int) -> None:
@@ -120,11 +121,11 @@ def metastore(uri: str) -> None:
         transport.close()
 
 
-def sql(host: str, port: int) -> None:
+def sql(host: str, port: int, answer_s: float = SQL_TIMEOUT_S) -> None:
     """HiveServer2 runs `select 1`."""
     tcp(host, port)
     connecting = TSocket(host, port)
-    connecting.setTimeout(SQL_TIMEOUT_S * 1000)
+    connecting.setTimeout(answer_s * 1000)
     user = "headrace"
     sasl = partial(hive.get_installed_sasl, host=host, sasl_auth="PLAIN", service=None, username=user, password=user)
     transport = thrift_sasl.TSaslClientTransport(sasl, "PLAIN", connecting)

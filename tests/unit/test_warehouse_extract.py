@@ -147,7 +147,13 @@ def test_an_extract_that_is_not_declared_is_refused_with_those_that_are() -> Non
 def endpoints(port: int) -> Endpoints:
     database = PostgresEndpoint("127.0.0.1", 1, "x", "x", SecretStr("x"))
     values: dict[str, Any] = dict.fromkeys(Endpoints.__dataclass_fields__, "")
-    values |= {"source": database, "replicator": database, "warehouse": database}
+    values |= {
+        "source": database,
+        "replicator": database,
+        "warehouse": database,
+        "sql_opens_s": 60,
+        "sql_answer_s": None,
+    }
     return replace(Endpoints(**values), sql_host="127.0.0.1", sql_port=port)
 
 
