@@ -4,7 +4,7 @@ left and what to do."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import TypeVar
 
@@ -17,6 +17,8 @@ from contracts.errors import ServiceUnavailable
 UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, OverflowError, OSError, RecursionError)
 _PATIENCE_S = 30
 _T = TypeVar("_T")
+Offsets = Mapping[tuple[str, int], int]
+"""By topic and partition."""
 _NEXT = "`headrace status` shows whether the broker runs; then repeat what you did"
 
 

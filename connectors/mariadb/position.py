@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from kafka import KafkaConsumer, TopicPartition
 
 from connectors import debezium
+from connectors.broker import Offsets
 from connectors.mariadb import source as mariadb
-from connectors.postgres.marker import Offsets
 from connectors.reads import snapshots
 from connectors.reads.table_reads import Notes
 from connectors.rest import Connect

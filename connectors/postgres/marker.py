@@ -6,18 +6,16 @@ import base64
 import json
 import time
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kafka import KafkaConsumer, TopicPartition
 
 from connectors import debezium
+from connectors.broker import Offsets
 from connectors.postgres.source import connected
 from contracts.endpoints import Endpoints, PostgresEndpoint
 from contracts.errors import ServiceUnavailable
 from contracts.stream import Pipeline
-
-Offsets = Mapping[tuple[str, int], int]
 
 _AGAIN_S = 5.0
 

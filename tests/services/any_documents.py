@@ -16,9 +16,9 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from pymongo.collection import Collection
 from pymongo.database import Database
 
+from connectors.broker import Offsets
 from connectors.mongodb import plan as mongodb_plan
 from connectors.plan import Plan, apply
-from connectors.postgres.marker import Offsets
 from connectors.postgres.plan import plan
 from contracts.stream import Stream
 from tests.services.any_source import COLUMNS, Row, Source

@@ -15,11 +15,11 @@ import pymysql
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from connectors import debezium
+from connectors.broker import Offsets
 from connectors.mariadb import plan as mariadb_plan
 from connectors.mariadb import position as mariadb_position
 from connectors.plan import Plan, apply
 from connectors.postgres import marker
-from connectors.postgres.marker import Offsets
 from connectors.postgres.plan import plan
 from contracts.settings import Settings
 from contracts.stream import Stream

@@ -13,7 +13,7 @@ from typing import ClassVar
 from confluent_kafka import Consumer, TopicPartition
 from pyspark.sql import SparkSession
 
-from connectors.postgres.marker import Offsets
+from connectors.broker import Offsets
 from connectors.reads.table_reads import Notes
 from connectors.removal import remove
 from contracts.endpoints import Endpoints

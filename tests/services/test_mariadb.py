@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
 from connectors import debezium
+from connectors.broker import Offsets
 from connectors.guardian.guard import Kept
 from connectors.guardian.reader import ReaderGuardian
 from connectors.mariadb import connector as mariadb_connector
@@ -23,7 +24,6 @@ from connectors.mariadb import plan as mariadb_plan
 from connectors.mariadb import position as mariadb_position
 from connectors.mariadb import source as mariadb
 from connectors.plan import Plan, apply
-from connectors.postgres.marker import Offsets
 from connectors.postgres.plan import plan
 from connectors.reads.table_reads import Notes
 from connectors.removal import remove

@@ -18,9 +18,9 @@ from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
 from connectors import topics
+from connectors.broker import Offsets
 from connectors.mariadb import position as mariadb_position
 from connectors.plan import apply
-from connectors.postgres.marker import Offsets
 from connectors.removal import remove
 from contracts.endpoints import Endpoints, MariadbEndpoint
 from contracts.settings import Settings
