@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError
@@ -65,29 +65,46 @@ def collected(
 
     ServiceUnavailable says `what` failed if the broker does not answer.
     """
-    place = TopicPartition(topic, 0)
     found: list[_T] = []
-    with (
-        answering(kafka, what, state="Nothing was changed.", topic=topic),
-        closing(
-            KafkaConsumer(
-                bootstrap_servers=kafka, isolation_level="read_committed", enable_auto_commit=False, group_id=None
-            )
-        ) as consumer,
-    ):
-        # Asking for a topic by name might make it.
-        if topic not in consumer.topics():
-            return []
-        consumer.assign([place])
-        end = consumer.end_offsets([place])[place]
-        first = consumer.beginning_offsets([place])[place]
-        consumer.seek(place, max(first, end - at_most) if at_most else first)
-        # The position also passes the control records at the end, which poll never returns.
-        deadline = time.monotonic() + _PATIENCE_S
-        while consumer.position(place) < end:
-            if time.monotonic() > deadline:
-                raise KafkaTimeoutError(f"not read to its end within {_PATIENCE_S} s")
-            for records in consumer.poll(timeout_ms=500).values():
-                for record in records:
-                    found += read(record.value, record.offset)
+    with answering(kafka, what, state="Nothing was changed.", topic=topic), closing(reader(kafka)) as consumer:
+        if placed(consumer, topic, at_most):
+            for record in rest(consumer, TopicPartition(topic, 0)):
+                found += read(record.value, record.offset)
     return found
+
+
+def reader(kafka: str) -> KafkaConsumer:
+    """A consumer of committed records, of no group. KafkaError if no broker answers."""
+    return KafkaConsumer(
+        bootstrap_servers=kafka, isolation_level="read_committed", enable_auto_commit=False, group_id=None
+    )
+
+
+def placed(consumer: KafkaConsumer, topic: str, at_most: int | None = None) -> bool:
+    """Puts the consumer to the beginning of a topic with one partition, or of its last `at_most` offsets; false if
+    there is none of that name. KafkaError if the broker does not answer."""
+    # Asking for a topic by name might make it.
+    if topic not in consumer.topics():
+        return False
+    place = TopicPartition(topic, 0)
+    consumer.assign([place])
+    first = consumer.beginning_offsets([place])[place]
+    consumer.seek(place, max(first, consumer.end_offsets([place])[place] - at_most) if at_most else first)
+    return True
+
+
+def rest(consumer: KafkaConsumer, place: TopicPartition) -> Iterator[Any]:
+    """The records from the consumer's position up to the end of this moment; exhausted, the position is there.
+
+    KafkaError if the broker does not answer, or nothing comes for half a minute: by itself it would wait for ever.
+    """
+    end = consumer.end_offsets([place])[place]
+    at, since = consumer.position(place), time.monotonic()
+    # The position also passes the control records at the end, which poll never returns.
+    while at < end:
+        if time.monotonic() - since > _PATIENCE_S:
+            raise KafkaTimeoutError(f"nothing came for {_PATIENCE_S} s, at offset {at} of {end}")
+        for records in consumer.poll(timeout_ms=500).values():
+            yield from records
+        if (now := consumer.position(place)) > at:
+            at, since = now, time.monotonic()

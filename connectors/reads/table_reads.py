@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
 
 from connectors import broker, debezium, topics
 from contracts.errors import ServiceUnavailable
@@ -51,17 +50,13 @@ class Notes:
 
         ServiceUnavailable if the broker does not answer.
         """
+        what = "Kafka did not say what the connector has read"
         try:
-            self._read()
-        except KafkaError as error:
-            self.close()
-            raise ServiceUnavailable(
-                "Kafka did not say what the connector has read",
-                state="Nothing was changed.",
-                next_step="`headrace status` shows whether the broker runs",
-                cause=repr(error),
-                topic=self._place.topic,
-            ) from error
+            with broker.answering(self._kafka, what, state="Nothing was changed.", topic=self._place.topic):
+                self._read()
+        except ServiceUnavailable:
+            self.close()  # the next call begins anew
+            raise
         return self._found
 
     def table_reads(self) -> dict[str, TableReads]:
@@ -86,23 +81,15 @@ class Notes:
 
     def _read(self) -> None:
         if self._consumer is None:
-            self._consumer = KafkaConsumer(
-                bootstrap_servers=self._kafka, isolation_level="read_committed", enable_auto_commit=False, group_id=None
-            )
+            self._consumer = broker.reader(self._kafka)
             self._next = 0
         consumer, place = self._consumer, self._place
         if self._next == 0:
             self._found = []
-            # Asking for a topic by name might make it.
-            if place.topic not in consumer.topics():
+            if not broker.placed(consumer, place.topic):
                 return
-            consumer.assign([place])
-            consumer.seek_to_beginning(place)
-        end = consumer.end_offsets([place])[place]
-        # The position also passes the control records at the end, which poll never returns.
-        while consumer.position(place) < end:
-            for records in consumer.poll(timeout_ms=500).values():
-                self._found += [{**json.loads(record.value), "sent_ms": record.timestamp} for record in records]
+        for record in broker.rest(consumer, place):
+            self._found.append({**json.loads(record.value), "sent_ms": record.timestamp})
         self._next = int(consumer.position(place))
 
 

@@ -48,11 +48,12 @@ def less_patience(monkeypatch: pytest.MonkeyPatch) -> None:
         (lambda: table_reads.all_anew(AWAY, SHOP), "ALL_ANEW", "one too many does no harm"),
         (lambda: list(proof(App(Settings(kafka=KafkaSettings(bootstrap_servers=AWAY))))), "nothing is proven", ""),
         (lambda: table_reads.ends_before_read(AWAY, SHOP), "Kafka did not answer", ""),
+        (lambda: table_reads.Notes(AWAY, SHOP).end(), "what the connector has read", "Nothing was changed"),
         (lambda: ddl_messages.told(AWAY, SHOP), "which DDL the source told of", "Nothing was changed"),
         (lambda: mariadb_ddl.told(AWAY, SHOP), "which DDL MariaDB's binlog told of", "Nothing was changed"),
         (lambda: snapshots.never_to_be_obeyed(AWAY, SHOP), "requests of before still stand", "was not started"),
     ],
-    ids=["signal", "note", "proof", "ends", "messages", "binlog", "requests"],
+    ids=["signal", "note", "proof", "ends", "notes", "messages", "binlog", "requests"],
 )
 def test_what_is_left_and_what_to_do_next_is_said(call: Callable[[], None], failed: str, left: str) -> None:
     with pytest.raises(ServiceUnavailable) as refused:
