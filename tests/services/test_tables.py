@@ -5,17 +5,21 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
 import psutil
 import pytest
 from pyspark.sql import SparkSession
+from thrift.transport.TTransport import TTransportException
 
+from contracts import endpoints
 from contracts.current import CUT_MOVED
-from contracts.errors import Conflict, Fatal
+from contracts.errors import Conflict, Fatal, ServiceUnavailable
 from contracts.settings import Settings
 from headrace.app import App
+from headrace.lake import rows_of
 from headrace.planning import tables_to_make
 from headrace.tables import create_all_tables
 from infra.local import process
@@ -110,4 +114,30 @@ def test_an_endpoint_that_does_not_close_a_session_is_left(
     finally:
         in_any_case.cancel()
         go_on()
+    assert query(App(deployment).endpoints, "select 1")[1] == [(1,)]
+
+
+def test_who_is_in_a_hurry_waits_for_seconds_and_asks_an_endpoint_that_stands_still_once(
+    deployment: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit in ("HURRY_SQL_OPENS_S", "HURRY_SQL_S"):
+        monkeypatch.setattr(endpoints, limit, 2.0)
+    app = App(deployment, hurried=True)
+    assert query(app.endpoints, "select 1")[1] == [(1,)]
+    members = process.members(process.records(deployment.data_dir.absolute())["sql"])
+    began = time.monotonic()
+    try:
+        with suppress(ServiceUnavailable), hive.session(app.endpoints, "default") as connection:
+            for member in members:
+                member.suspend()
+            with pytest.raises(TTransportException):
+                connection.cursor().execute("select 1")
+            raise ServiceUnavailable("as `query` says")
+        for _ in range(3):
+            with pytest.raises(ServiceUnavailable, match="does not answer"):
+                rows_of(app, "select 1", database="default")
+    finally:
+        for member in members:
+            member.resume()
+    assert time.monotonic() - began < 8
     assert query(App(deployment).endpoints, "select 1")[1] == [(1,)]
