@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Collection
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -41,11 +42,19 @@ _WRITE = "the names and types are those of `headrace settings`"
 class App:
     """The command line's one object; commands get it by `@click.pass_obj`."""
 
-    def __init__(self, settings: Settings, *, hurried: bool = False) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.hurried = hurried
+        self.hurried = False
         # Why the SQL endpoint did not answer: whoever is in a hurry does not ask it again.
         self.sql_away: ServiceUnavailable | None = None
+
+    def in_a_hurry(self) -> App:
+        """The same for whoever looks and must not wait; see `Endpoints.hurried`."""
+        found = copy(self)
+        found.hurried = True
+        if "endpoints" in self.__dict__:
+            found.endpoints = self.endpoints.hurried()
+        return found
 
     @cached_property
     def pipeline(self) -> Pipeline:

@@ -52,7 +52,7 @@ def down(app: App) -> None:
 @pass_app
 def status(app: App, as_json: bool) -> None:
     """Did it arrive? Parts, source, streams, merges, what waits, what was refused; exit code 3: a person must act."""
-    app = App(app.settings, hurried=True)
+    app = app.in_a_hurry()
     parts = deployment.status(app.settings)
     table = [masked(row) for row in parts_overview(parts)]
     seen = {system: masked(source_overview(app, system)) for system in guarded_systems(app.pipeline)}

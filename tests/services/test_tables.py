@@ -122,7 +122,7 @@ def test_who_is_in_a_hurry_waits_for_seconds_and_asks_an_endpoint_that_stands_st
 ) -> None:
     for limit in ("HURRY_SQL_OPENS_S", "HURRY_SQL_S"):
         monkeypatch.setattr(endpoints, limit, 2.0)
-    app = App(deployment, hurried=True)
+    app = App(deployment).in_a_hurry()
     assert query(app.endpoints, "select 1")[1] == [(1,)]
     members = process.members(process.records(deployment.data_dir.absolute())["sql"])
     began = time.monotonic()

@@ -62,6 +62,15 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[Report]:
     return found
 
 
+def test_who_is_in_a_hurry_has_the_same_pipeline_and_less_patience(app: App) -> None:
+    for _ in ("not looked up yet", "looked up"):
+        hurried = app.in_a_hurry()
+        assert (hurried.endpoints.source.answer_s, hurried.endpoints.mariadb_replicator.answer_s) == (4.0, 4.0)
+        assert hurried.endpoints.sql_answer_s
+        assert (app.endpoints.source.answer_s, app.endpoints.sql_answer_s, app.hurried) == (None, None, False)
+    assert hurried.pipeline == app.pipeline
+
+
 def test_what_is_new_or_over_is_logged_once(app: App, looks: list[Report], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     warned = replace(REPORT, concerns=(replace(KEPT, severity="warn"),))
