@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -27,14 +27,16 @@ _AT_MOST = 10_000
 @dataclass(frozen=True, slots=True)
 class Told:
     """One DDL command on one table (`database.table`). `columns`: name and type of each afterwards, empty of one that
-    is gone. `was`: the name that it had before, empty if that is the same. `file` and `position` are its place in the
-    binlog, between those of the rows of before and of after; `offset` that in the topic."""
+    is gone. `was`: the name that it had before, and `was_in` its database; both empty if that is the same. Debezium 3.5
+    tells them of RENAME TABLE, and not of ALTER TABLE … RENAME. `file` and `position` are its place in the binlog,
+    between those of the rows of before and of after; `offset` that in the topic."""
 
     schema: str
     qualified: str
     command: str
     columns: tuple[tuple[str, str], ...]
     was: str
+    was_in: str
     at: datetime
     file: str
     position: int
@@ -55,9 +57,14 @@ def told(kafka: str, part: Pipeline) -> list[Told]:
     databases = {stream.table_source.schema for stream in part.cdc_streams}
 
     def read(value: bytes | None, offset: int) -> list[Told]:
-        return [one for one in _read(value, offset) if one.schema in databases]
+        return [one for one in _read(value, offset) if _concerns(one, databases)]
 
     return broker.collected(kafka, mariadb_connector.history_topic(part), read, what=_WHAT, at_most=_AT_MOST)
+
+
+def _concerns(one: Told, databases: Collection[str]) -> bool:
+    # Of one that is taken to another database this is the last that we are told.
+    return one.schema in databases or one.was_in in databases
 
 
 def newest(commands: list[Told]) -> list[Told]:
@@ -85,10 +92,10 @@ def _read(value: bytes | None, offset: int) -> list[Told]:
 def _told(change: Mapping[str, Any], at: datetime, file: str, position: int, offset: int) -> Told:
     schema, table = _name(change["id"])
     columns = tuple((str(one["name"]), _kind(one)) for one in (change.get("table") or {}).get("columns", ()))
-    was = ".".join(_name(change["previousId"])) if change.get("previousId") else ""
-    name = f"{schema}.{table}"
+    before = _name(change["previousId"]) if change.get("previousId") else (schema, table)
+    was_in, was = (before[0], ".".join(before)) if before != (schema, table) else ("", "")
     command = _COMMANDS[change["type"]]
-    return Told(schema, name, command, columns, was if was != name else "", at, file, position, offset)
+    return Told(schema, f"{schema}.{table}", command, columns, was, was_in, at, file, position, offset)
 
 
 def _name(identity: str) -> tuple[str, str]:

@@ -120,7 +120,7 @@ def shop(
     shop.run(f"{CONFIGURED}\nCREATE DATABASE {{db}} CHARACTER SET utf8mb4;\n{tables}")
     yield shop
     remove(shop.pipeline, reached, with_topics=True)
-    shop.run(f"DROP DATABASE {{db}};\nDROP USER IF EXISTS {role.user}@'%'")
+    shop.run(f"DROP DATABASE {{db}};\nDROP DATABASE IF EXISTS {{db}}_other;\nDROP USER IF EXISTS {role.user}@'%'")
     spark.sql(f"drop schema if exists {name}_lake cascade")
 
 
@@ -249,10 +249,11 @@ def test_every_row_around_a_schema_change_is_where_the_policy_puts_it(shop: Chan
 
     # What has another name is told under that alone.
     shop.run("RENAME TABLE {db}.to_quarantine TO {db}.renamed")
+    shop.run("CREATE DATABASE {db}_other;\nRENAME TABLE {db}.to_stop TO {db}_other.taken_away")
     shop.through()
     altered = "id bigint, discount decimal(5,3), price decimal(12,2), remark text"
     assert last_told(app) == {
         "renamed": ("ALTER TABLE", altered),
+        "taken_away": ("ALTER TABLE", "id bigint, price decimal(5,2), note text, size bigint"),
         "to_evolve": ("ALTER TABLE", altered),
-        "to_stop": ("ALTER TABLE", "id bigint, price decimal(5,2), note text, size bigint"),
     }

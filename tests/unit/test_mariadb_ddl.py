@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from connectors import debezium
+from connectors.mariadb import ddl
 from connectors.mariadb.ddl import Told, _read, newest
 from connectors.postgres import ddl_messages
 
@@ -117,5 +118,11 @@ def test_of_each_table_the_last_is_told_under_the_name_that_it_has() -> None:
     told = [one for value in (record(change("ALTER", "old")), record(renamed)) for one in read(value)]
     assert [(one.qualified, one.was) for one in told] == [("shop.old", ""), ("shop.new", "shop.old")]
     assert newest(told) == told[1:]
+    # Also of one that goes to a database of which we know nothing else.
+    gone = read(record({**renamed, "id": '"elsewhere"."new"'}))
+    assert [ddl._concerns(one, {database}) for one in gone for database in ("shop", "elsewhere", "third")] == (
+        [True, True, False]
+    )
+    assert [one.qualified for one in newest([told[0], *gone])] == ["elsewhere.new"]
     again = read(record(change("CREATE", "old")))
     assert newest([*told, *again]) == [told[1], *again]
