@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -22,11 +23,15 @@ from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
 from connectors import debezium, password
+from connectors.guardian.guard import Report
 from connectors.reads.reread import read_again
 from contracts.canonical import table_fingerprint_spark
 from contracts.endpoints import Endpoints
 from contracts.errors import HeadraceError
-from contracts.settings import Settings
+from contracts.settings import GuardSettings, Settings
+from headrace.app import App
+from headrace.guarding import Guarding
+from headrace.running import keep_looking
 from infra.local import deployment as local_deployment
 from infra.local import process
 from infra.local.layout import data_dir
@@ -199,9 +204,32 @@ def test_a_read_on_demand_of_a_part_brings_what_was_never_sent(source: SqlSource
     assert [row for row in shown if row[0] in (31, 32)] == [(31, 1), (32, -2)]
 
 
+@contextmanager
+def guarded(source: SqlSource, folder: Path) -> Iterator[list[Report]]:
+    """The guardian as `headrace run` has it beside its streams, and what it saw in each round."""
+    guard = GuardSettings(every_s=1, restarts=2, restart_after_s=1)
+    settings = Settings(pipeline=source.name, data_dir=folder, guard=guard)
+    app = cast(App, SimpleNamespace(pipeline=source.pipeline, endpoints=source.endpoints, settings=settings))
+    halt, rounds, guarding = threading.Event(), list[Report](), Guarding(app, source.kind)
+    looking = threading.Thread(target=keep_looking, args=(lambda: rounds.append(guarding.round()), guard.every_s, halt))
+    looking.start()
+    try:
+        yield rounds
+    finally:
+        halt.set()
+        looking.join(timeout=60)
+
+
+def kinds(report: Report) -> set[str]:
+    return {one.kind for one in report.concerns}
+
+
 @with_a_server
-def test_a_server_that_is_killed_while_its_changes_are_read(source: SqlSource, wait_until: WaitUntil) -> None:
-    """kill -9: what it had committed arrives, the rest never was, and the changes after it go on."""
+def test_a_server_that_is_killed_while_its_changes_are_read_and_stays_away(
+    source: SqlSource, wait_until: WaitUntil, tmp_path: Path
+) -> None:
+    """kill -9: what it had committed arrives, the rest never was, and the changes after it go on. Nobody types anything
+    but what starts the server again; no restart of the connector is spent before that."""
     begun, killed = source.committed(), threading.Event()
     written: list[int] = []
 
@@ -220,11 +248,17 @@ def test_a_server_that_is_killed_while_its_changes_are_read(source: SqlSource, w
     finally:
         killed.set()
         writing.join(timeout=60)
-    source.start()
-    assert {key for key, _ in source.rows("orders")} >= set(written), "the server itself has lost what it committed"
-    source.insert((2000, 1))
-    source.delete(1000)
-    shown = source.lake()
+    with guarded(source, tmp_path) as rounds:
+        wait_until(lambda: len(rounds) >= 8, 60, "more looks than there are restarts")
+        away = list(rounds)
+        source.start()
+        assert {key for key, _ in source.rows("orders")} >= set(written), "the server itself has lost what it committed"
+        source.insert((2000, 1))
+        source.delete(1000)
+        shown = source.lake()
+        wait_until(lambda: not kinds(rounds[-1]), 60, "nothing is wrong any more")
+    assert all("source away" in kinds(report) for report in away)
+    assert not any(report.done for report in away), "a restart was spent"
     assert shown == source.rows("orders")
     assert {key for key, _ in shown} >= {2000, *written[1:]}
 
