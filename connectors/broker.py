@@ -3,9 +3,11 @@ left and what to do."""
 
 from __future__ import annotations
 
+import socket
+import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any, TypeVar
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -20,6 +22,24 @@ _T = TypeVar("_T")
 Offsets = Mapping[tuple[str, int], int]
 """By topic and partition."""
 _NEXT = "`headrace status` shows whether the broker runs; then repeat what you did"
+
+
+def answers(kafka: str, within_s: float) -> bool:
+    """Whether one of these brokers says in time which versions of the protocol it speaks: Kafka's own clients look for
+    one for half a minute each."""
+    deadline = time.monotonic() + within_s
+    asked = struct.pack("!hhih8s", 18, 0, 1, 8, b"headrace")  # ApiVersions
+    for address in kafka.split(","):
+        host, _, port = address.strip().rpartition(":")
+        left_s = max(0.01, deadline - time.monotonic())
+        with (
+            suppress(OSError, ValueError),
+            socket.create_connection((host.strip("[]"), int(port)), timeout=left_s) as connection,
+        ):
+            connection.sendall(struct.pack("!i", len(asked)) + asked)
+            if connection.recv(1):
+                return True
+    return False
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from connectors import broker
 from connectors.finding import Finding
 from connectors.mariadb import checks as mariadb_checks
 from connectors.mariadb import ddl as mariadb_ddl
@@ -15,12 +16,11 @@ from connectors.mariadb import source as mariadb
 from connectors.postgres import checks as postgres_checks
 from connectors.postgres import ddl_messages
 from connectors.postgres.source import connected
-from contracts.endpoints import Endpoints
+from contracts.endpoints import HURRY_S, Endpoints
 from contracts.errors import HeadraceError, ServiceUnavailable
 from contracts.stream import Stream, System
 from headrace.app import App
 from headrace.lake import rows_of
-from infra.local.probes import kafka_listens
 from streaming_jobs.stopping import TableChange
 
 _KEPT = """
@@ -119,7 +119,7 @@ def definitions(app: App) -> list[dict[str, Any]]:
     """One row per table of which the source told a DDL command, with the last one. Of Postgres empty where
     `ddl_capture.sql` is not installed; empty where nothing was altered since, or Kafka does not answer."""
     postgres, of_mariadb, kafka = app.pipeline.of("postgres"), app.pipeline.of("mariadb"), app.endpoints.kafka
-    if not (postgres.cdc_streams or of_mariadb.cdc_streams) or not kafka_listens(kafka):
+    if not (postgres.cdc_streams or of_mariadb.cdc_streams) or not broker.answers(kafka, HURRY_S):
         return []
     found: list[ddl_messages.Told | mariadb_ddl.Told] = []
     if postgres.cdc_streams:

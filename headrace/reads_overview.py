@@ -6,13 +6,14 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
+from connectors import broker
 from connectors.reads.progress import reads_under_way
 from connectors.reads.reread import about_rows
+from contracts.endpoints import HURRY_S
 from contracts.errors import HeadraceError, ServiceUnavailable
 from contracts.stream import System
 from headrace.app import App
 from headrace.rereading import READ_AGAIN
-from infra.local.probes import kafka_listens
 
 
 def reads_overview(app: App, systems: Collection[System], away: Collection[System] = ()) -> list[dict[str, Any]]:
@@ -20,7 +21,7 @@ def reads_overview(app: App, systems: Collection[System], away: Collection[Syste
     which `status` says so elsewhere, leaves its rows or its estimates out. `away`: the systems known not to answer,
     which are not asked."""
     rows: list[dict[str, Any]] = []
-    if not systems or not kafka_listens(app.endpoints.kafka):
+    if not systems or not broker.answers(app.endpoints.kafka, HURRY_S):
         return rows
     for system in systems:
         part = app.pipeline.of(system)

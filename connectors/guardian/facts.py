@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
+from connectors import broker
 from connectors.disk import Disk
 from connectors.postgres import wal_disk
 from connectors.postgres.source import connected
@@ -15,6 +16,7 @@ from connectors.reads.snapshots import Reads, reads_of
 from connectors.reads.table_reads import Notes, Source, known_source
 from connectors.rest import Connect, ConnectorStatus
 from contracts.endpoints import PostgresEndpoint
+from contracts.errors import ServiceUnavailable
 from contracts.stream import Pipeline
 
 _MAY_TAKE_MS = 5000
@@ -174,7 +176,10 @@ def _slot(found: dict[str, Any]) -> Slot:
 
 
 def look_at_notes(kafka: str, pipeline: Pipeline) -> tuple[Reads, Source | None]:
-    """What the connector told of its reads of tables, and which server was noted when it began."""
+    """What the connector told of its reads of tables, and which server was noted when it began. ServiceUnavailable
+    if Kafka does not say, after seconds where it says nothing at all."""
+    if not broker.answers(kafka, _MAY_TAKE_MS / 1000):
+        raise ServiceUnavailable("no Kafka broker answers", next_step="`headrace status`", broker=kafka)
     with closing(Notes(kafka, pipeline)) as notes:
         told = notes.all()
     return reads_of(told), known_source(told)

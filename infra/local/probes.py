@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from contextlib import closing, suppress
+from contextlib import closing
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -32,16 +32,6 @@ def tcp(host: str, port: int) -> None:
     """Something accepts connections."""
     with socket.create_connection((host, port), timeout=PROBE_TIMEOUT_S):
         return
-
-
-def kafka_listens(bootstrap_servers: str) -> bool:
-    """Whether something listens there at all: Kafka's clients look for a broker for half a minute."""
-    for address in bootstrap_servers.split(","):
-        host, _, port = address.strip().rpartition(":")
-        with suppress(OSError, ValueError):
-            tcp(host.strip("[]"), int(port))
-            return True
-    return False
 
 
 def tcp_url(url: str, default_port: int) -> None:

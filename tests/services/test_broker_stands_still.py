@@ -58,6 +58,7 @@ def test_a_broker_that_stands_still_holds_nobody_up(
     endpoints: Endpoints, deployment: Settings, shop: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broker, "_PATIENCE_S", 2)
+    assert broker.answers(endpoints.kafka, 5)
     (pid,) = (part.pid for part in local_deployment.status(deployment) if part.name == "kafka")
     assert pid
     place = TopicPartition(debezium.notifications_topic(shop), 0)
@@ -71,6 +72,7 @@ def test_a_broker_that_stands_still_holds_nobody_up(
         next(coming)
         os.kill(pid, signal.SIGSTOP)
         try:
+            assert not broker.answers(endpoints.kafka, 1)
             with pytest.raises(KafkaTimeoutError, match=r"at offset \d+ of 300"):
                 list(coming)
         finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -62,6 +64,16 @@ def test_what_is_left_and_what_to_do_next_is_said(call: Callable[[], None], fail
     assert left in refused.value.state
     assert "headrace status" in refused.value.next_step
     assert AWAY in str(refused.value)
+
+
+def test_a_broker_that_says_nothing_is_known_in_time() -> None:
+    began = time.monotonic()
+    assert not broker.answers(AWAY, 30)
+    assert not broker.answers("broker:none", 30)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # the system accepts for it
+        port = silent.getsockname()[1]
+        assert not broker.answers(f"127.0.0.1:{port},[::1]:1,127.0.0.1:{port}", 0.5)
+    assert time.monotonic() - began < 5
 
 
 def test_a_postgres_that_is_away_is_named_while_it_is_compared() -> None:
