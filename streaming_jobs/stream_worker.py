@@ -139,9 +139,12 @@ class StreamWorker:
         return not self._parked and self._identity is not None and not self._backoff.failures
 
     def behind(self) -> bool:
-        """Whether there are offsets that the table has not read, as far as is known."""
+        """Whether there are offsets that the table has not read, as far as is known, or where it stands is not known.
+
+        That is found out before rows come: it takes about as long as a batch.
+        """
         with self._lock:
-            return bool(self._ends) and (self._next is None or bool(self._wanted(self._next)))
+            return self._next is None or bool(self._wanted(self._next))
 
     def due_at(self) -> float | None:
         """The moment (monotonic) from which `step` has something to do; None if nothing is to be done."""

@@ -22,6 +22,7 @@ from contracts.stream import Pipeline
 from streaming_jobs.doorbell import Ends, start_doorbell
 from streaming_jobs.positions import describe
 from streaming_jobs.stream_edges import lake_edges
+from streaming_jobs.stream_status import read_status
 from streaming_jobs.stream_worker import StreamReport, StreamWorker
 from streaming_jobs.streams import AT_ONCE, SystemClock, parking_of, run_streams
 
@@ -32,6 +33,7 @@ OUT = Path(__file__).parent / "out"
 class Run:
     """Every batch with the time it was readable, and everything that is no batch."""
 
+    status_file: Path
     batches: list[tuple[float, StreamReport]] = field(default_factory=list)
     others: list[StreamReport] = field(default_factory=list)
     failure: BaseException | None = None
@@ -45,6 +47,16 @@ class Run:
     @property
     def rows(self) -> int:
         return sum(report.rows for _, report in self.batches)
+
+    def wait_until_ready(self, timeout_s: float) -> None:
+        """Returns when every stream knows where its table stands."""
+        deadline = time.monotonic() + timeout_s
+        while not (found := read_status(self.status_file)) or any(one.position is None for one in found[1]):
+            if self.failure:
+                raise self.failure
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not ready after {timeout_s:g} s: {found}")
+            time.sleep(0.1)
 
     def wait_for_rows(self, rows: int, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
@@ -138,12 +150,11 @@ def running(
     spark: SparkSession, pipeline: Pipeline, endpoints: Endpoints, settings: Settings, engine: str = "chosen"
 ) -> Iterator[Run]:
     """The streams of a pipeline flow inside the block."""
-    stop, run = threading.Event(), Run()
+    stop, run = threading.Event(), Run(settings.data_dir / f"{pipeline.name}.status.json")
 
     def target() -> None:
         try:
-            status_file = settings.data_dir / f"{pipeline.name}.status.json"
-            ENGINES[engine](spark, pipeline, endpoints, settings, stop, run.reported, status_file=status_file)
+            ENGINES[engine](spark, pipeline, endpoints, settings, stop, run.reported, status_file=run.status_file)
         except BaseException as error:
             run.failure = error
 
