@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from connectors import debezium, password
-from connectors.postgres import lost_slot, marker, signal_table, source
+from connectors import debezium, password, signals
+from connectors.postgres import lost_slot, marker, source
 from connectors.reads import snapshots, table_reads
 from connectors.rest import Connect
 from contracts import unreachable
@@ -65,7 +65,8 @@ def _note_first_read(endpoints: Endpoints, part: Pipeline, connect: Connect) -> 
     if connect.offsets(name):
         return False
     snapshots.never_to_be_obeyed(endpoints.kafka, part)
-    if not signal_table.heard(connect.config(name)):  # a request in a table may still come out of the WAL
+    # A request in a table of Postgres may still come out of the WAL; the binlog is read from now on.
+    if part.of("mariadb").cdc_streams or not signals.heard(connect.config(name)):
         table_reads.parts_ended(endpoints.kafka, part)
     table_reads.ends_before_read(endpoints.kafka, part)
     return True

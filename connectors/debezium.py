@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from connectors import overrides as from_file
+from connectors import signals
 from contracts.endpoints import PostgresEndpoint
 from contracts.errors import ContractError
 from contracts.stream import Pipeline
@@ -18,8 +19,6 @@ DDL_PREFIX = "headrace.ddl"
 """Of the messages that `ddl_capture.sql` makes the source write."""
 HEARTBEAT_PREFIX = "headrace_heartbeat"
 HEARTBEAT_TOPICS = "__debezium-heartbeat"
-SIGNAL_TABLE = "signal.data.collection"
-"""Names the table in which the connector is asked to read tables; without it that is done over Kafka."""
 
 # Each of these is a promise of the design (correctness.md A, F): another value loses or alters data without a word.
 PROMISES: Mapping[str, str] = {
@@ -72,8 +71,6 @@ DEFAULTS: Mapping[str, str] = {
 _HEARTBEAT = {"heartbeat.action.query": f"SELECT pg_logical_emit_message(false, '{HEARTBEAT_PREFIX}', '')"}
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,49}")
-# Debezium takes it now for a name, now for a regular expression; and a topic is called so.
-_SIGNAL_TABLE = re.compile(r"[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*")
 _PLACEHOLDER = "unavailable.value.placeholder"
 _KEYS = "message.key.columns"
 _FROM_CONTRACTS = ("topic.prefix", "table.include.list", "schema.include.list", _KEYS)
@@ -121,9 +118,10 @@ def signals_group(pipeline: Pipeline) -> str:
     return f"headrace-{pipeline.name}-signals"
 
 
-def signal_rows_topic(pipeline: Pipeline) -> str:
-    """Where the rows of the table go in which the connector is asked for reads; empty if it is asked over Kafka."""
-    name = overrides(pipeline).get(SIGNAL_TABLE)
+def signal_rows_topic(pipeline: Pipeline, own: Mapping[str, str]) -> str:
+    """Where the rows of the table go in which the connector is asked for reads, by its overrides; empty if it is asked
+    over Kafka."""
+    name = signals.heard(own)
     return f"{pipeline.name}.{name}" if name else ""
 
 
@@ -144,14 +142,7 @@ def overrides(pipeline: Pipeline) -> dict[str, str]:
             line=from_file.line_of(file.read_text(encoding="utf-8"), _PLACEHOLDER),
             write=f"remove {_PLACEHOLDER}, or {new_marker()}",
         )
-    name, tables = config.get(SIGNAL_TABLE), {stream.table_source.qualified for stream in pipeline.cdc_streams}
-    if name is not None and (not _SIGNAL_TABLE.fullmatch(name) or name in tables):
-        raise ContractError(
-            f"{SIGNAL_TABLE} names {'a declared table' if name in tables else 'no table'}: {name}",
-            file=file,
-            line=from_file.line_of(file.read_text(encoding="utf-8"), SIGNAL_TABLE),
-            write="<schema>.<table> of the one that signal_table.sql makes: lower-case letters, digits and _",
-        )
+    signals.check_name(config, pipeline, file, "signal_table.sql")
     return config
 
 
@@ -201,8 +192,7 @@ def render(
         "notification.sink.topic.name": notifications_topic(pipeline),
         _PLACEHOLDER: placeholder,
         **({_KEYS: keys} if keys else {}),
-        # Over Kafka, too: what was asked for before the table was named.
-        **({"signal.enabled.channels": "source,kafka"} if SIGNAL_TABLE in own else {}),
+        **signals.channels(own),
         **_leaving_out(unsent, own),
     }
 

@@ -58,11 +58,11 @@ def _beside_streams(pipeline: Pipeline) -> list[Topic]:
         # What is told of the tables' DDL is kept as long as the rows between which it stands.
         messages = Topic(debezium.message_topic(postgres), 1, _kept(_longest(postgres)))
         topics += [*_of_connector(postgres), messages]
-        if requests := debezium.signal_rows_topic(postgres):
-            topics.append(Topic(requests, 1, _kept(1)))
+        topics += _of_requests(debezium.signal_rows_topic(postgres, debezium.overrides(postgres)))
     if (mariadb := pipeline.of("mariadb")).cdc_streams:
         # Whoever loses the tables' definitions can read no more of the binlog.
         topics += [*_of_connector(mariadb), Topic(mariadb_connector.history_topic(mariadb), 1, _kept(None))]
+        topics += _of_requests(debezium.signal_rows_topic(mariadb, mariadb_connector.overrides(mariadb)))
     if (mongodb := pipeline.of("mongodb")).cdc_streams:
         topics += [topic for topic in _of_connector(mongodb) if topic.name != mongodb.transaction_topic]
     return topics
@@ -81,6 +81,10 @@ def _of_connector(part: Pipeline) -> list[Topic]:
         Topic(debezium.signals_topic(part), 1, _kept(1)),
         Topic(debezium.notifications_topic(part), 1, _kept(None)),
     ]
+
+
+def _of_requests(name: str) -> list[Topic]:
+    return [Topic(name, 1, _kept(1))] if name else []
 
 
 def _longest(part: Pipeline) -> int:

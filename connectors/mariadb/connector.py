@@ -9,7 +9,7 @@ import re
 import zlib
 from collections.abc import Mapping
 
-from connectors import debezium
+from connectors import debezium, signals
 from connectors import overrides as from_file
 from contracts.endpoints import MariadbEndpoint
 from contracts.stream import Pipeline
@@ -74,7 +74,7 @@ def render(
     """The whole desired config; `kafka` is the broker as Connect reaches it, `truststore` the authorities to trust, as
     Connect finds them. Never holds a password."""
     debezium.check_topics(part)
-    sources = [stream.table_source for stream in part.cdc_streams]
+    sources, own = [stream.table_source for stream in part.cdc_streams], overrides(part)
     return {
         **PROMISES,
         **debezium.DEFAULTS,
@@ -93,13 +93,21 @@ def render(
         "signal.kafka.bootstrap.servers": kafka,
         "signal.kafka.groupId": debezium.signals_group(part),
         "notification.sink.topic.name": debezium.notifications_topic(part),
-        **overrides(part),
+        **signals.channels(own),
+        **own,
     }
 
 
 def overrides(part: Pipeline) -> dict[str, str]:
-    """What `connectors/<pipeline>/mariadb.json` adds or changes. Raises as `overrides.read`."""
-    return from_file.read(part.connectors_dir / FILE, PROMISES, _FROM_CONTRACTS)
+    """What `connectors/<pipeline>/mariadb.json` adds or changes. Raises as `overrides.read`.
+
+    A table for requests is in a declared database: of others Debezium does not know the tables' definitions.
+    """
+    file = part.connectors_dir / FILE
+    own = from_file.read(file, PROMISES, _FROM_CONTRACTS)
+    databases = frozenset(stream.table_source.schema for stream in part.cdc_streams)
+    signals.check_name(own, part, file, "mariadb_signal_table.sql", databases)
+    return own
 
 
 def _encryption(replicator: MariadbEndpoint, truststore: str) -> dict[str, str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
-from connectors import connector, debezium, disk_checks, password, truststore
+from connectors import connector, debezium, disk_checks, password, signals, truststore
 from connectors.connector_plan import begins_again, plan_connector, plan_first_reads, plan_secret
-from connectors.mariadb import binlog_disk
+from connectors.mariadb import binlog_disk, signal_table
 from connectors.mariadb import connector as mariadb_connector
 from connectors.mariadb import log as mariadb_log
 from connectors.mariadb import position as mariadb_position
@@ -46,7 +47,8 @@ def add(found: Plan, pipeline: Pipeline, endpoints: Endpoints, settings: Setting
             return
         plan_connector(found, part, endpoints, connect, running, config)
     if running:
-        plan_first_reads(found, part, endpoints, running, request=lambda tables: _request(endpoints, part, tables))
+        ask = partial(_request, endpoints, part, config)
+        plan_first_reads(found, part, endpoints, running, request=ask)
 
 
 def _lost(part: Pipeline, endpoints: Endpoints, connect: Connect) -> str:
@@ -63,7 +65,9 @@ def _lost(part: Pipeline, endpoints: Endpoints, connect: Connect) -> str:
     return ""
 
 
-def _request(endpoints: Endpoints, part: Pipeline, tables: list[str]) -> None:
+def _request(endpoints: Endpoints, part: Pipeline, config: Mapping[str, str], tables: list[str]) -> None:
+    if signals.heard(config):  # the rows of before lie below that, too
+        mariadb_position.quiesced(part, endpoints, timeout_s=120)
     snapshots.earlier_taken(endpoints, part)
     snapshots.begin(endpoints, part, tables)
 
@@ -95,6 +99,9 @@ def _plan_server(
     """Returns what the role may do by now."""
     with mariadb.connected(endpoints.mariadb) as cursor:
         found.take(check(cursor, part, server_id=config["database.server.id"], captured=_included(running, "table")))
+        requests = signals.heard(config)
+        unfit = signal_table.check(cursor, requests, endpoints.mariadb_replicator) if requests else []
+        found.take(unfit)
     found.take(unencrypted(config))
     databases = mariadb.databases(part)
     if running and (added := sorted(set(databases) - _included(running, "database"))):
@@ -104,6 +111,8 @@ def _plan_server(
         )
     who = endpoints.mariadb_replicator
     role = mariadb.access(who)
+    if requests and role.known and not unfit:
+        found.take(signal_table.check_role(requests, who))
     if role.logs and (room := binlog_disk.look(who)):
         found.take(disk_checks.check_binlog(room, who.user))
     if missing := role.missing(databases):

@@ -31,7 +31,9 @@ LOCK_WAIT_S = 30
 _FIRST_OF_THE_CLIENT = 2000
 _BROKEN_OFF = (1053, 1205, 1317, 1927, 1969)
 _OLD_NAMES = {"REPLICATION CLIENT": "BINLOG MONITOR", "REPLICATION REPLICA": "REPLICATION SLAVE"}
-_ACCESS_DENIED, _NOT_ALLOWED = 1045, (1044, 1142, 1227, 1410)
+_ACCESS_DENIED = 1045
+NOT_ALLOWED = (1044, 1142, 1227, 1410)
+"""What it says to whom a privilege lacks."""
 _OPTION_PREVENTS = 1290
 _GRANT = re.compile(r"GRANT (?P<what>.+) ON (?P<where>\*|`(?:[^`]|``)+`)\.\* TO ")
 
@@ -62,7 +64,7 @@ def connected(endpoint: MariadbEndpoint, kind: type[Cursor] = Cursor) -> Iterato
         try:
             yield connection.cursor(kind)
         except pymysql.err.OperationalError as error:
-            if error.args[0] < _FIRST_OF_THE_CLIENT and error.args[0] not in _BROKEN_OFF:
+            if not is_away(error):
                 raise
             raise ServiceUnavailable(
                 f"MariaDB broke off: {answering.said(silence, error.args[-1])}",
@@ -77,6 +79,13 @@ def connected(endpoint: MariadbEndpoint, kind: type[Cursor] = Cursor) -> Iterato
                 left.unbuffered_active = False
             if connection.open:
                 connection.close()
+
+
+def is_away(error: pymysql.MySQLError) -> bool:
+    """Whether the server broke off or is not there, rather than that it refuses the statement."""
+    return isinstance(error, pymysql.err.OperationalError) and (
+        error.args[0] >= _FIRST_OF_THE_CLIENT or error.args[0] in _BROKEN_OFF
+    )
 
 
 def _open(endpoint: MariadbEndpoint, answer_s: float | None = None) -> pymysql.Connection[Cursor]:
@@ -236,7 +245,7 @@ def grant(owner: MariadbEndpoint, replicator: MariadbEndpoint, names: list[str])
                         state="What was granted before stays.",
                         next_step="let the server run without that option, then `headrace apply` again",
                     ) from error
-                if error.args[0] not in (*_NOT_ALLOWED, _ACCESS_DENIED):
+                if error.args[0] not in (*NOT_ALLOWED, _ACCESS_DENIED):
                     raise
                 raise PlanRefused(
                     f"{owner.user} may not prepare MariaDB: {error.args[-1]}",

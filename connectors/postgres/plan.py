@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from connectors import connector, debezium, disk_checks, password
+from connectors import connector, debezium, disk_checks, password, signals
 from connectors.connector_plan import begins_again, plan_connector, plan_first_reads, plan_secret
 from connectors.guardian.facts import look_at_server
 from connectors.plan import Change, Plan, plan_topics
@@ -88,22 +88,22 @@ def _plan_source(
     limit = disk_checks.fitting_limit(server)
     with source.connected(endpoints.source) as connection:
         found.take(check(connection, pipeline, described, slot=config["slot.name"], role=role, limit=limit))
-        if signals := signal_table.heard(config):
-            found.take(signal_table.check(connection, signals, role))
+        if requests := signals.heard(config):
+            found.take(signal_table.check(connection, requests, role))
         access = source.access(connection, role, publication, tables)
     if access.all_tables:
         found.refusals.append(
             f"publication {publication} is FOR ALL TABLES, which no statement makes one of the declared tables\n"
             f"  DROP PUBLICATION {quoted(publication)};  -- `headrace apply` makes its own"
         )
-    elif missing := access.missing(tables, signals):
+    elif missing := access.missing(tables, requests):
         found.changes.append(
             Change(
                 "replication access",
                 f"role {role}, publication {publication}",
                 "incomplete" if access.role else "",
                 "; ".join(missing),
-                lambda: source.grant(endpoints.source, endpoints.replicator, publication, tables, signals),
+                lambda: source.grant(endpoints.source, endpoints.replicator, publication, tables, requests),
             )
         )
     return frozenset(table.qualified for table in tables) - (access.published or frozenset())

@@ -9,28 +9,19 @@ that the read did not begin. Not obeyed: a row of a first read, and what later b
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 
 import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
-from connectors import debezium
+from connectors import signals
 from connectors.finding import Finding
 from connectors.postgres.catalog import quoted
 from connectors.postgres.source import connected
 from contracts.endpoints import Endpoints
-from contracts.errors import Fatal
 from contracts.stream import Pipeline
 
 _COLUMNS = {"id": "character varying(42)", "type": "character varying(32)", "data": "text"}
-_TELLS = "`headrace plan` tells what it lacks"
-
-
-def heard(running: Mapping[str, str] | None) -> str:
-    """The table (`schema.table`) that a connector with this config takes requests from; empty if it takes them from
-    Kafka alone."""
-    return (running or {}).get(debezium.SIGNAL_TABLE, "")
 
 
 def check(connection: Connection, name: str, role: str) -> list[Finding]:
@@ -53,20 +44,11 @@ def check(connection: Connection, name: str, role: str) -> list[Finding]:
             how = (
                 made if schema == "headrace_signals" else f"{made}  # with {schema} for headrace_signals in the script"
             )
-            why = f"{debezium.SIGNAL_TABLE} in postgres.json names it, and requests to read tables are written there"
-            return [Finding("refusal", "the table for signals does not exist", table=name, why=why, fix=how)]
+            return [signals.absent(name, "postgres.json", how)]
         found = {column: kind for column, kind, *_ in rows}
         if list(found.items()) != list(_COLUMNS.items()) or not all(rows[0][2:]):
-            return [
-                Finding(
-                    "refusal",
-                    "the table for signals is not as Debezium reads it",
-                    table=name,
-                    declared=f"{', '.join(f'{column} {kind}' for column, kind in _COLUMNS.items())}; logged, key id",
-                    found=", ".join(f"{column} {kind}" for column, kind in found.items()),
-                    fix=f"DROP TABLE {quoted(schema, table)};  -- then {made}",
-                )
-            ]
+            drop = f"DROP TABLE {quoted(schema, table)};  -- then {made}"
+            return [signals.another(name, _COLUMNS, "logged, key id", found, drop)]
         cursor.execute(
             "SELECT has_schema_privilege(rolname, %s, 'USAGE') AND has_table_privilege(rolname, %s, 'INSERT') "
             "FROM pg_roles WHERE rolname = %s",
@@ -91,7 +73,7 @@ def write(endpoints: Endpoints, part: Pipeline, name: str, publication: str, req
         except psycopg2.OperationalError:
             raise
         except psycopg2.Error as error:
-            raise _not_written(part, name, str(error.diag.message_primary), _TELLS) from error
+            raise signals.not_written(part, name, str(error.diag.message_primary)) from error
         # Not pg_publication_tables, which locks all tables that it lists: behind an ALTER that waits for our own locks.
         cursor.execute(
             "SELECT FROM pg_publication p LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid "
@@ -99,15 +81,6 @@ def write(endpoints: Endpoints, part: Pipeline, name: str, publication: str, req
             (publication, quoted(*name.split("."))),
         )
         if cursor.fetchone() is None:
-            raise _not_written(
+            raise signals.not_written(
                 part, name, f"publication {publication} does not have it", "`headrace apply` publishes it"
             )
-
-
-def _not_written(part: Pipeline, name: str, why: str, next_step: str) -> Fatal:
-    return Fatal(
-        f"the request was not written to {name}: {why}",
-        state="Nothing was asked for.",
-        next_step=next_step,
-        pipeline=part.name,
-    )

@@ -139,7 +139,9 @@ class _Read:
             self._source.begun()
 
     def _signal_and_follow(self, where: str) -> Reread:
-        mark = len(self._notes.all())
+        if snapshots.reads_of(noted := self._notes.all()).under_way:  # a request of before, by now
+            raise snapshots.reads_already(debezium.connector_name(self._pipeline))
+        mark = len(noted)
         before = self._topic_end()
         snapshots.ask(self._endpoints, self._pipeline, self._connect, [self._table], where)
         asked = looked = time.monotonic()

@@ -20,9 +20,11 @@ from typing import Any
 
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 
-from connectors import broker, debezium
+from connectors import broker, debezium, signals
 from connectors.guardian import steps
-from connectors.postgres import marker, signal_table, unaltered
+from connectors.mariadb import signal_table as mariadb_table
+from connectors.postgres import marker, unaltered
+from connectors.postgres import signal_table as postgres_table
 from connectors.postgres.source import outlast_open_transactions
 from connectors.reads.table_reads import Note, Notes, ends_before_read, is_anew
 from connectors.rest import Connect
@@ -238,18 +240,21 @@ def begin(
 
 def ask(endpoints: Endpoints, part: Pipeline, connect: Connect, tables: Iterable[str], where: str = "") -> None:
     """Asks the connector to read `tables`, or of one table what a condition in SQL is true for, where it takes requests
-    as it runs: in a table of Postgres, or over Kafka. Signals are obeyed one after another.
+    as it runs: in a table of the source, or over Kafka. Signals are obeyed one after another.
 
     ServiceUnavailable if that does not answer, Fatal if the table is not fit for it.
     """
     running = connect.config(debezium.connector_name(part))
-    if name := signal_table.heard(running):
-        assert running is not None
-        request = _request(part, list(tables), where)
-        row = (request["id"], request["type"], json.dumps(request["data"]))
-        signal_table.write(endpoints, part, name, running["publication.name"], row)
-    else:
+    name = signals.heard(running)
+    if running is None or not name:
         signal(endpoints.kafka, part, tables, where)
+        return
+    request = _request(part, list(tables), where)
+    row = (request["id"], request["type"], json.dumps(request["data"]))
+    if part.of("mariadb").cdc_streams:
+        mariadb_table.write(endpoints, part, name, row)
+    else:
+        postgres_table.write(endpoints, part, name, running["publication.name"], row)
 
 
 def signal(kafka: str, pipeline: Pipeline, tables: Iterable[str], where: str = "") -> None:

@@ -53,6 +53,21 @@ def render(pipeline: Pipeline, role: MariadbEndpoint = REPLICATOR) -> dict[str, 
     )
 
 
+def test_a_table_for_signals_is_heard_beside_kafka_and_its_rows_have_a_topic(pipeline: Pipeline) -> None:
+    assert render(pipeline)["signal.enabled.channels"] == "kafka"
+    names, own = {topic.name for topic in topics.declared(pipeline)}, pipeline.connectors_dir / "mariadb.json"
+    own.write_text('{"signal.data.collection": "sales.requests"}')
+    config = render(pipeline)
+    assert config["signal.enabled.channels"] == "source,kafka"
+    assert config["signal.data.collection"] == "sales.requests"
+    assert config["table.include.list"] == r"inv\.2\.stock,sales\.orders"
+    assert {topic.name for topic in topics.declared(pipeline)} - names == {"shop.mariadb.sales.requests"}
+    for name in ("requests", "sales.Requests", "inv.2.requests", "elsewhere.requests", "", "sales.orders"):
+        own.write_text(json.dumps({"signal.data.collection": name}))
+        with pytest.raises(ContractError, match=r"mariadb_signal_table\.sql"):
+            render(pipeline)
+
+
 def test_the_config_says_what_the_contracts_and_the_design_say(pipeline: Pipeline) -> None:
     config = render(pipeline)
     assert config["table.include.list"] == r"inv\.2\.stock,sales\.orders"
