@@ -77,17 +77,16 @@ def _steps(stream: Stream, with_headers: bool) -> tuple[tuple[str, ...], ...]:
         *place,
         f"cast({_MOVED if with_headers else 'null'} as string) as _moved_text",
         "_text",
-        f"if(is_valid_utf8(_text), {parse}, null) as _parsed",
+        f"{sealed_json(f'if(is_valid_utf8(_text), {parse}, null)', '.end')} as _change",
     )
     unreadable = [
         ("_text = ''", refusal("json", "", "'the value is empty'")),
-        ("_parsed is null and not is_valid_utf8(_text)", refusal("encoding", "", "'the value is not UTF-8'")),
+        ("_change is null and not is_valid_utf8(_text)", refusal("encoding", "", "'the value is not UTF-8'")),
     ]
     # All that is read of the text. Half of a pair has become a question mark there, or stands as an escape still; and
     # it is much the shorter to search, which Spark does byte by byte.
-    first = "get(_parsed, 0)"
-    sides = [f"map_keys({first}.{side}), map_values({first}.{side})" for side in ("before", "after")]
-    fields = [f"{first}.source.snapshot", *([f"{first}.transaction.id"] if stream.consistent_cut else [])]
+    sides = [f"map_keys(_change.{side}), map_values(_change.{side})" for side in ("before", "after")]
+    fields = ["_change.source.snapshot", *(["_change.transaction.id"] if stream.consistent_cut else [])]
     said = f"concat_ws('', {', '.join((*sides, *fields))})"
     halved = " or ".join(f"contains({said}, {text(one)})" for one in ("?", chr(92) + "u"))
     opened = (
@@ -97,7 +96,7 @@ def _steps(stream: Stream, with_headers: bool) -> tuple[tuple[str, ...], ...]:
         f"{first_of(unreadable)} as _unreadable",
         f"{said} as _said",
         f"({halved}) and {unpaired_surrogate('_text')} as _unpaired",
-        f"{sealed_json('_parsed', '.end', '_text')} as _change",
+        "_change",
     )
     broken = first_of(
         [
