@@ -26,7 +26,7 @@ _ENVELOPE = (
 )
 _WITH_TRANSACTION = _ENVELOPE.replace(",end:", ",transaction:struct<id:string>,end:")
 # What Debezium says where the primary key of a row was changed, which it sends as a delete and a create.
-_MOVED = "get(filter(headers, h -> h.key in ('__debezium.oldkey', '__debezium.newkey')), 0).value"
+_MOVED = "get(filter(_headers, h -> h.key in ('__debezium.oldkey', '__debezium.newkey')), 0).value"
 _OPERATIONS = "('r', 'c', 'u', 'd', 't', 'm')"
 
 
@@ -59,39 +59,44 @@ def _transaction(stream: Stream) -> str:
 
 @lru_cache(maxsize=256)
 def _steps(stream: Stream, with_headers: bool) -> tuple[tuple[str, ...], ...]:
-    value = "cast(value as string)"
-    parse = whole_json(value, _WITH_TRANSACTION if stream.consistent_cut else _ENVELOPE, '{"end":"%s"}')
+    parse = whole_json("_text", _WITH_TRANSACTION if stream.consistent_cut else _ENVELOPE, '{"end":"%s"}')
     # `_raw` stands in no expression: where nobody keeps it, Spark does not carry it from step to step. Nor is the text
     # carried further than it must be, for each step copies what it hands on.
-    place = ("_topic", "_partition", "_offset", "_raw", "_sent_at", "_moved_text")
-    parsed = (
+    place = ("_topic", "_partition", "_offset", "_raw", "_sent_at")
+    # A step of its own: within `from_json` Spark interprets, and would make the text anew wherever it stands.
+    read = (
         "topic as _topic",
         "partition as _partition",
         "offset as _offset",
         "value as _raw",
         "timestamp as _sent_at",
+        f"{'headers' if with_headers else 'null'} as _headers",
+        "cast(value as string) as _text",
+    )
+    parsed = (
+        *place,
         f"cast({_MOVED if with_headers else 'null'} as string) as _moved_text",
-        f"{value} as _text",
-        f"if(is_valid_utf8({value}), {parse}, null) as _parsed",
+        "_text",
+        f"{sealed_json(f'if(is_valid_utf8(_text), {parse}, null)', '.end')} as _change",
     )
     unreadable = [
         ("_text = ''", refusal("json", "", "'the value is empty'")),
-        ("_parsed is null and not is_valid_utf8(_text)", refusal("encoding", "", "'the value is not UTF-8'")),
+        ("_change is null and not is_valid_utf8(_text)", refusal("encoding", "", "'the value is not UTF-8'")),
     ]
     # All that is read of the text. Half of a pair has become a question mark there, or stands as an escape still; and
     # it is much the shorter to search, which Spark does byte by byte.
-    first = "get(_parsed, 0)"
-    sides = [f"map_keys({first}.{side}), map_values({first}.{side})" for side in ("before", "after")]
-    fields = [f"{first}.source.snapshot", *([f"{first}.transaction.id"] if stream.consistent_cut else [])]
+    sides = [f"map_keys(_change.{side}), map_values(_change.{side})" for side in ("before", "after")]
+    fields = ["_change.source.snapshot", *(["_change.transaction.id"] if stream.consistent_cut else [])]
     said = f"concat_ws('', {', '.join((*sides, *fields))})"
     halved = " or ".join(f"contains({said}, {text(one)})" for one in ("?", chr(92) + "u"))
     opened = (
         *place,
+        "_moved_text",
         "_text is null as _tombstone",
         f"{first_of(unreadable)} as _unreadable",
         f"{said} as _said",
         f"({halved}) and {unpaired_surrogate('_text')} as _unpaired",
-        f"{sealed_json('_parsed', '.end', '_text')} as _change",
+        "_change",
     )
     broken = first_of(
         [
@@ -132,7 +137,7 @@ def _steps(stream: Stream, with_headers: bool) -> tuple[tuple[str, ...], ...]:
         "(_tombstone or coalesce(_change.op = 'm', false)) as _no_row",
         f"{broken} as _refusal",
     )
-    return parsed, opened, decoded
+    return read, parsed, opened, decoded
 
 
 def _unavailable(stream: Stream) -> str:

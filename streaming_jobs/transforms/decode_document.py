@@ -64,7 +64,7 @@ def _steps() -> tuple[tuple[str, ...], ...]:
     )
     parse = whole_json("_text", _ENVELOPE, '{"end":"%s"}')
     parsed = (*carried, f"if(is_valid_utf8(_text), {parse}, null) as _parsed")
-    opened = (*carried, f"{sealed_json('_parsed', '.end', '_text')} as _change")
+    opened = (*carried, f"{sealed_json('_parsed', '.end')} as _change")
     kept = (*carried, "_change")
     spelled = (
         *kept,
@@ -77,8 +77,8 @@ def _steps() -> tuple[tuple[str, ...], ...]:
     typed = (*kept, "_document", "_id_text", f"{fields} as _fields_parsed", f"{one} as _id_parsed")
     unsealed = (
         *kept,
-        f"{sealed_json('_fields_parsed', fields_seal, '_document')} as _fields",
-        f"get({sealed_json('_id_parsed', one_seal, '_id_text')}, 0) as _id",
+        f"{sealed_json('_fields_parsed', fields_seal)} as _fields",
+        f"get({sealed_json('_id_parsed', one_seal)}, 0) as _id",
     )
     broken = first_of(
         [

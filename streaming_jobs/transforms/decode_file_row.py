@@ -166,7 +166,7 @@ def _log(stream: Stream) -> _Parsing:
 def _json(_: Stream) -> _Parsing:
     parse, seal = json_object("_text")
     steps = ((f"if(is_valid_utf8(cast(_raw as string)), {parse}, null) as _parsed",),)
-    fields = sealed_json("_parsed", seal, "_text")
+    fields = sealed_json("_parsed", seal)
     whole = "'the row is not one JSON object with nothing before or after it'"
     unreadable = [
         (f"{fields} is null", refusal("json", "", whole)),

@@ -132,7 +132,7 @@ def _floating(source: str, value: str, digits: int) -> str:
 def _parsed(source: str, spark_type: SparkType, depth: int) -> str:
     parse, seal = json_array(source) if spark_type.name == "array" else json_object(source)
     item = f"p{depth}"
-    return let(item, parse, sealed_json(item, seal, source))
+    return let(item, parse, sealed_json(item, seal))
 
 
 def _nested_value(parsed: str, spark_type: SparkType, depth: int) -> str:

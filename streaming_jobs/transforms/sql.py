@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
+
 _CLOSED = "'allowSingleQuotes','false','allowNonNumericNumbers','false'"
+# Nobody who writes a text can know it. One for the process, for steps are kept as they are spelled.
+_SEAL = secrets.token_hex(16)
 
 
 def text(value: str) -> str:
@@ -34,32 +38,27 @@ def whole_json(json: str, element: str, seal: str) -> str:
     """Parse a text that must be one JSON value and nothing after it, as `element`; else NULL.
 
     Spark's parser stops at the end of the first value and says nothing of what follows. So the text is put into an
-    array before a seal that holds its own hash, and both must come out. `seal` is the second element's JSON with `%s`
-    for the hash, and `element` the SQL type of both; `sealed_json` reads the result.
+    array before a seal, which must come out second. `seal` is the second element's JSON with `%s` for it, and
+    `element` the SQL type of both; `sealed_json` reads the result.
     """
-    head, tail = seal.split("%s")
-    wrapped = f"concat('[', {json}, {text(',' + head)}, xxhash64({json}), {text(tail + ']')})"
+    wrapped = f"concat('[', {json}, {text(',' + seal % _SEAL + ']')})"
     return f"from_json({wrapped}, 'array<{element}>', map({_CLOSED}))"
 
 
-def sealed_json(parsed: str, seal: str, json: str) -> str:
+def sealed_json(parsed: str, seal: str) -> str:
     """The value in a `whole_json` result whose seal (an SQL path into the second element) is intact, else NULL."""
-    return (
-        f"if(size({parsed}) = 2 and get({parsed}, 1){seal} = cast(xxhash64({json}) as string), get({parsed}, 0), null)"
-    )
+    # Not `if`, within which Spark would not share what is parsed where that stands here itself.
+    return f"get({parsed}, if(get({parsed}, 1){seal} = {text(_SEAL)}, 0, null))"
 
 
 def _whole_exact(json: str, element: str, seal: str) -> str:
     # Spark reads a number with a fraction as a double before it becomes a string: 12.30 -> 12.3, and of 20 digits 17
-    # are left; -0 loses its sign. So such numbers, outside of strings, are made strings first; the seal is of the text
-    # as it came.
+    # are left; -0 loses its sign. So such numbers, outside of strings, are made strings first.
     strings = r'"(?:[^"\\]++|\\.)*+"'
     number = rf'\G((?:[^"0-9-]++|{strings}|-(?![0-9]))*+)(-?(?:0|[1-9][0-9]*+)(?:[.][0-9]++)?(?:[eE][+-]?[0-9]++)?)'
     quoted = f"regexp_replace({json}, {text(number)}, '$1\"$2\"')"
     exact = f"if({json} rlike '[0-9][.eE][0-9+-]|-0', {quoted}, {json})"
-    head, tail = seal.split("%s")
-    wrapped = f"concat('[', {exact}, {text(',' + head)}, xxhash64({json}), {text(tail + ']')})"
-    return f"from_json({wrapped}, 'array<{element}>', map({_CLOSED}))"
+    return whole_json(exact, element, seal)
 
 
 def json_object(json: str) -> tuple[str, str]:

@@ -41,3 +41,12 @@ def test_bytes_that_are_no_utf8_are_refused_and_kept(spark: SparkSession) -> Non
     found = judged(STREAM, records(spark, [(b"k", one) for one in broken]))
     assert refusals(found) == [("encoding", ""), ("encoding", ""), ("json", ""), ("json", ""), ("encoding", "")]
     assert [bytes(one._raw) for one in found] == broken
+
+
+def test_whatever_follows_the_value_is_refused(spark: SparkSession) -> None:
+    seal = b',{"end":"0"}'
+    tails = [b"{}", b"x", b",", b"]", b"] x", b",{}", b",{}]", b",null]", seal, seal + b"]", seal + b"] x", b"\x00"]
+    found = judged(STREAM, records(spark, [(b"k", changed() + tail) for tail in tails]))
+    assert refusals(found) == [("json", "")] * len(tails)
+    around = [b" " + changed() + b"\n", changed().replace(b'"op"', b'"end":"0","op"')]
+    assert refusals(judged(STREAM, records(spark, [(b"k", one) for one in around]))) == [None] * len(around)
