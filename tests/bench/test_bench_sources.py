@@ -24,7 +24,7 @@ from contracts.stream import Pipeline
 from streaming_jobs.tables import create_history, create_quarantine
 from tests.bench.bench_pipeline import DDL, TABLES, bench_pipeline
 from tests.bench.conftest import Lake
-from tests.bench.cores import a_processor_each
+from tests.bench.cores import a_processor_each, two_for_the_lake
 from tests.bench.engine_run import Run, running, write_figures
 
 ROWS = int(os.environ.get("HEADRACE_BENCH_ROWS", "1000000")) // TABLES * TABLES
@@ -150,6 +150,13 @@ def test_on_a_processor_each(lake: Lake, endpoints: Endpoints, deployment: Setti
     """As on machines of their own, where the slower one leads. Connect has one processor also when it is alone."""
     with a_processor_each(deployment, lake.spark):
         first_read_and_catch_up("sources_a_processor_each", lake, endpoints, deployment, tmp_path)
+
+
+@pytest.mark.timeout(4 * PATIENCE_S)
+def test_two_processors_for_the_lake(lake: Lake, endpoints: Endpoints, deployment: Settings, tmp_path: Path) -> None:
+    """As many as Spark runs tasks at once, by default. One connector reads with one thread, whatever it is given."""
+    with two_for_the_lake(deployment, lake.spark):
+        first_read_and_catch_up("sources_two_for_the_lake", lake, endpoints, deployment, tmp_path)
 
 
 def first_read_and_catch_up(name: str, lake: Lake, endpoints: Endpoints, deployment: Settings, tmp_path: Path) -> None:
