@@ -29,9 +29,10 @@ def answers(kafka: str, within_s: float) -> bool:
     one for half a minute each."""
     deadline = time.monotonic() + within_s
     asked = struct.pack("!hhih8s", 18, 0, 1, 8, b"headrace")  # ApiVersions
-    for address in kafka.split(","):
+    addresses = kafka.split(",")
+    for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):  # to each its share of the time
         host, _, port = address.strip().rpartition(":")
-        left_s = max(0.01, deadline - time.monotonic())
+        left_s = max(0.01, (deadline - time.monotonic()) / left)
         with (
             suppress(OSError, ValueError),
             socket.create_connection((host.strip("[]"), int(port)), timeout=left_s) as connection,

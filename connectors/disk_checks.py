@@ -134,8 +134,8 @@ def _readers(room: Room) -> list[Finding]:
             Finding(
                 "hint",
                 "while nobody reads its binlog the server drops nothing of it (slave_connections_needed_for_purge = 1)",
-                why="so a connector that stands still loses nothing, and the disk needs room for as long as it does, "
-                "whatever binlog_expire_logs_seconds says",
+                why="so where no replica reads it either, a connector that stands still loses nothing, and the disk "
+                "needs room for as long as it does, whatever binlog_expire_logs_seconds says",
                 fix=f"where the disk matters more: {drop_unread()}",
             )
         ]

@@ -3,8 +3,8 @@ stop there."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from typing import Any
 
@@ -77,15 +77,27 @@ def source_changes(app: App, away: dict[System, str] | None = None) -> list[str]
         if "postgres" not in silent and (part := app.pipeline.of("postgres")).cdc_streams:
             with connected(app.endpoints.source) as connection:
                 found += postgres_checks.changed(connection, part)
-    except HeadraceError as error:
-        silent["postgres"] = error.what
+    except HeadraceError:
+        silent |= _away("postgres", lambda: connected(app.endpoints.replicator))
     try:
         if "mariadb" not in silent and (part := app.pipeline.of("mariadb")).cdc_streams:
             with mariadb.connected(app.endpoints.mariadb) as cursor:
                 found += mariadb_checks.changed(cursor, part)
-    except HeadraceError as error:
-        silent["mariadb"] = error.what
+    except HeadraceError:
+        silent |= _away("mariadb", lambda: mariadb.connected(app.endpoints.mariadb_replicator))
     return [str(finding) for finding in found]
+
+
+def _away(system: System, connection: Callable[[], AbstractContextManager[object]]) -> dict[System, str]:
+    """The system and why, if it lets the role that reads it not in. One that is busy, has many tables or refuses its
+    owner is not away."""
+    try:
+        with connection():
+            return {}
+    except ServiceUnavailable as error:
+        return {system: error.what}
+    except HeadraceError:
+        return {}
 
 
 def table_changes(endpoints: Endpoints, stream: Stream) -> list[TableChange]:

@@ -27,7 +27,8 @@ def rows_of(
             app.endpoints, statement, limit, database=database or app.pipeline.name, parameters=bound or None
         )
     except ServiceUnavailable as error:
-        app.sql_away = error
+        if app.hurried:
+            app.sql_away = error
         raise
     return [dict(zip(columns, row, strict=True)) for row in found]
 

@@ -203,6 +203,8 @@ class StreamWorker:
                     return
                 self._next = start
         with self._lock:
+            if not self._ends:
+                return  # what waits is not known yet; until then a resumption holds
             wanted = self._wanted(self._next)
             if self._resumed and not self._accepted_ends:
                 self._accepted_ends = dict(self._ends)

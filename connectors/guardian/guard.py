@@ -265,8 +265,9 @@ class Guardian:
         self._ask_reads(self._clock(), reader)
 
     def _reads_now(self, reader: Reader | None) -> bool:
+        """Also where Kafka does not say: a gap is told of what is known."""
         self._ask_reads_now(reader)
-        return bool(self._reads and self._reads.under_way)
+        return self._reads is None or self._reads.under_way
 
     def _all_read_since(self, ms: int) -> bool:
         if not ms or self._reads is None or self._reads.under_way:

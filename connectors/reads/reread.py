@@ -114,34 +114,36 @@ class _Read:
         self._source = _table(endpoints, pipeline, table)
 
     def whole(self) -> Reread:
-        with self._prepared():
+        with self._prepared() as mark:
             ends_before_read(self._endpoints.kafka, self._pipeline, [self._table])
-            return self._signal_and_follow("")
+            return self._signal_and_follow("", mark)
 
     def part(self, where: str) -> Reread:
-        with self._prepared():
+        with self._prepared() as mark:
             request = part_requested(self._endpoints.kafka, self._pipeline, self._table)
-            done = self._signal_and_follow(where)
+            done = self._signal_and_follow(where, mark)
         part_ended(self._endpoints.kafka, self._pipeline, [request])
         return done
 
     @contextmanager
-    def _prepared(self) -> Iterator[None]:
+    def _prepared(self) -> Iterator[int]:
+        """How many notes there were when nothing was read any more: what comes of the request is told behind them."""
         self._check_connector()
-        if snapshots.reads_of(self._notes.all()).under_way:
-            raise snapshots.reads_already(debezium.connector_name(self._pipeline))
+        self._nothing_is_read()
         self._progress(0)
         try:
             snapshots.earlier_taken(self._endpoints, self._pipeline, meanwhile=self._source.wake)
             self._source.prepare(timeout_s=self._begins_within_s)
-            yield
+            yield self._nothing_is_read()  # a request of before may have come by now
         finally:
             self._source.begun()
 
-    def _signal_and_follow(self, where: str) -> Reread:
-        if snapshots.reads_of(noted := self._notes.all()).under_way:  # a request of before, by now
+    def _nothing_is_read(self) -> int:
+        if snapshots.reads_of(noted := self._notes.all()).under_way:
             raise snapshots.reads_already(debezium.connector_name(self._pipeline))
-        mark = len(noted)
+        return len(noted)
+
+    def _signal_and_follow(self, where: str, mark: int) -> Reread:
         before = self._topic_end()
         snapshots.ask(self._endpoints, self._pipeline, self._connect, [self._table], where)
         asked = looked = time.monotonic()

@@ -23,7 +23,6 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 
 from connectors import broker, debezium, topics
-from contracts.errors import ServiceUnavailable
 from contracts.stream import Pipeline
 from contracts.table_reads import FewRows, Place, TableReads
 
@@ -54,7 +53,7 @@ class Notes:
         try:
             with broker.answering(self._kafka, what, state="Nothing was changed.", topic=self._place.topic):
                 self._read()
-        except ServiceUnavailable:
+        except Exception:
             self.close()  # the next call begins anew
             raise
         return self._found

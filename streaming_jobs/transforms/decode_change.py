@@ -77,7 +77,7 @@ def _steps(stream: Stream, with_headers: bool) -> tuple[tuple[str, ...], ...]:
         *place,
         f"cast({_MOVED if with_headers else 'null'} as string) as _moved_text",
         "_text",
-        f"{sealed_json(f'if(is_valid_utf8(_text), {parse}, null)', '.end')} as _change",
+        f"{sealed_json(f'if(is_valid_utf8(_text), {parse}, null)', '%s.end')} as _change",
     )
     unreadable = [
         ("_text = ''", refusal("json", "", "'the value is empty'")),

@@ -64,7 +64,7 @@ def _steps() -> tuple[tuple[str, ...], ...]:
     )
     parse = whole_json("_text", _ENVELOPE, '{"end":"%s"}')
     parsed = (*carried, f"if(is_valid_utf8(_text), {parse}, null) as _parsed")
-    opened = (*carried, f"{sealed_json('_parsed', '.end')} as _change")
+    opened = (*carried, f"{sealed_json('_parsed', '%s.end')} as _change")
     kept = (*carried, "_change")
     spelled = (
         *kept,

@@ -46,9 +46,9 @@ def whole_json(json: str, element: str, seal: str) -> str:
 
 
 def sealed_json(parsed: str, seal: str) -> str:
-    """The value in a `whole_json` result whose seal (an SQL path into the second element) is intact, else NULL."""
+    """The value in a `whole_json` result whose seal (its SQL, `%s` for the second element) is intact, else NULL."""
     # Not `if`, within which Spark would not share what is parsed where that stands here itself.
-    return f"get({parsed}, if(get({parsed}, 1){seal} = {text(_SEAL)}, 0, null))"
+    return f"get({parsed}, if({seal % f'get({parsed}, 1)'} = {text(_SEAL)}, 0, null))"
 
 
 def _whole_exact(json: str, element: str, seal: str) -> str:
@@ -62,13 +62,14 @@ def _whole_exact(json: str, element: str, seal: str) -> str:
 
 
 def json_object(json: str) -> tuple[str, str]:
-    """SQL for the parse of one JSON object into `map<string,string>`, digits as written, and the path to its seal."""
-    return _whole_exact(json, "map<string,string>", '{"end":"%s"}'), "['end']"
+    """SQL for the parse of one JSON object into `map<string,string>`, digits as written, and its seal."""
+    return _whole_exact(json, "map<string,string>", '{"end":"%s"}'), "%s['end']"
 
 
 def json_array(json: str) -> tuple[str, str]:
-    """SQL for the parse of one JSON array into `array<string>`, digits as written, and the path to its seal."""
-    return _whole_exact(json, "array<string>", '["%s"]'), "[0]"
+    """SQL for the parse of one JSON array into `array<string>`, digits as written, and its seal."""
+    # Not `[0]`: of an empty array that is an error, and so of the whole batch.
+    return _whole_exact(json, "array<string>", '["%s"]'), "get(%s, 0)"
 
 
 def let(variable: str, value: str, body: str) -> str:

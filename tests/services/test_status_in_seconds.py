@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from copy import copy
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,8 +14,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from contracts.settings import Settings
+from contracts.stream import System
 from headrace.app import App
 from headrace.commands.local import status
+from headrace.evolution import source_changes
 from headrace.guarding import Guarding, source_file
 from infra.local import deployment as local_deployment
 from streaming_jobs.stream_status import StreamStatus, write_status
@@ -66,3 +70,16 @@ def test_of_a_source_that_does_not_answer_it_is_told_and_all_else_is_shown(app: 
         assert [one["kind"] for one in still["source"]["concerns"] if one["kind"] != "connect away"] == ["source away"]
         (after,) = json.loads(shown(app, "--json").stdout)
         assert states(after) == dict.fromkeys(states(still), "flowing")
+
+
+def test_a_source_that_refuses_its_owner_is_not_away(app: App) -> None:
+    ours = app.endpoints.source
+    nobody = replace(ours, user="somebody else")
+    refused = copy(app)
+    refused.endpoints = replace(app.endpoints, source=nobody, replicator=ours)
+    away: dict[System, str] = {}
+    source_changes(refused, away)
+    assert away == {}
+    refused.endpoints = replace(refused.endpoints, replicator=nobody)
+    source_changes(refused, away)
+    assert "did not accept the connection" in away["postgres"]

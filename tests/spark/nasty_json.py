@@ -149,6 +149,7 @@ NESTED = (
     Case("nested values of the wrong type", '{"id":1,"place":{"zip":1.5}}\n{"id":1,"place":{"zip":2147483648}}\n{"id":1,"place":{"zip":"x"}}\n', {}, dict.fromkeys((1, 2, 3), "type place")),
     Case("nested names twice or not declared", '{"id":1,"place":{"zip":1,"zip":2}}\n{"id":1,"place":{"ZIP":1}}\n{"id":1,"more":{"a":"1","a":"2"}}\n', {}, {1: "type place", 2: "type place", 3: "type more"}),
     Case("a nested value as the text of its JSON", '{"id":1,"tags":"[\\"a\\"]","place":"{\\"zip\\":1}"}\n{"id":2,"tags":"[\\"a\\"]x"}\n{"id":2,"tags":""}\n', {1: {"id": 1, "tags": ["a"], "place": {"city": None, "zip": 1}}}, {2: "type tags", 3: "type tags"}),
+    Case("more than one array in the text of a nested value", '{"id":1,"tags":"[1],[]"}\n{"id":1,"tags":"[],[]"}\n{"id":1,"tags":"[1],[]]"}\n{"id":1,"tags":"[1],[],[]"}\n{"id":1,"tags":"[1],[0]"}\n', {}, dict.fromkeys((1, 2, 3, 4, 5), "type tags")),
     Case("half of a pair in JSON within a text", '{"id":1,"tags":"[\\"\\\\ud83d\\"]"}\n', {}, {1: "type tags"}),
     Case("a pair in JSON within a text whose halves are escaped apart", '{"id":1,"tags":"[\\"\\\\\\\\ud83d\\\\ude00\\"]"}\n', {}, {1: "type tags"}),
     Case("a text a thousand levels deep", '{"id":1,"name":' + "[" * 1100 + "]" * 1100 + '}\n{"id":2}\n', {2: TWO}, {1: "json"}),

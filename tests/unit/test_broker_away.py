@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -74,6 +75,15 @@ def test_a_broker_that_says_nothing_is_known_in_time() -> None:
         port = silent.getsockname()[1]
         assert not broker.answers(f"127.0.0.1:{port},[::1]:1,127.0.0.1:{port}", 0.5)
     assert time.monotonic() - began < 5
+
+
+def test_a_broker_that_says_nothing_leaves_time_for_the_next_one() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, socket.create_server(("127.0.0.1", 0)) as speaking:
+        ports = [one.getsockname()[1] for one in (silent, speaking)]
+        answer = threading.Thread(target=lambda: speaking.accept()[0].sendall(b"0"))
+        answer.start()
+        assert broker.answers(",".join(f"127.0.0.1:{port}" for port in ports), 2)
+        answer.join()
 
 
 def test_a_postgres_that_is_away_is_named_while_it_is_compared() -> None:

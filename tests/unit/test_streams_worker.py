@@ -113,6 +113,18 @@ def test_a_resumed_stream_accepts_what_waited_in_as_many_batches_as_it_takes(ben
     assert bench.taken == [(0, 60, True), (60, 100, True)]
 
 
+def test_a_resumption_holds_until_it_is_known_what_waited(bench: Bench) -> None:
+    worker, bench.error = started(bench, end=100), LedgerMismatch("counts do not balance")
+    worker.step()
+    Parking(bench.folder).resume("orders")
+    again = bench.worker()
+    again.topic_is(TOPIC)
+    again.step()
+    again.ends_are({0: 100})
+    again.step()
+    assert bench.taken == [(0, 100, True)]
+
+
 def test_a_topic_made_again_starts_at_its_own_position(bench: Bench) -> None:
     worker = started(bench, end=100)
     worker.step()
