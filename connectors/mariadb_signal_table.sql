@@ -1,7 +1,8 @@
 -- Optional: the table in which the connector of one pipeline is asked to read tables again, as Debezium's `source`
 -- channel wants it. Without it requests go over Kafka, and nobody writes to the source.
 -- In a database whose tables the pipeline declares: of others Debezium does not know the tables' definitions. Run by who
--- may create tables there and grant, once the replication role is there (`headrace apply` makes it); safe to run again:
+-- may create tables there and grant; safe to run again. Before the replication role is there (`headrace apply` makes it)
+-- the GRANT fails and the table is made: then `headrace plan` says what to grant.
 --
 --   mariadb -u root --init-command="SET @role = 'debezium', @database = 'sales', @table = 'headrace_signals'" < mariadb_signal_table.sql
 --
