@@ -39,7 +39,7 @@ def reads_overview(app: App, systems: Collection[System], away: Collection[Syste
                 except ServiceUnavailable:
                     asks = False  # each of the others would take as long
                 except HeadraceError:
-                    about = None
+                    pass
             since = datetime.fromtimestamp(one.begun_ms / 1000, UTC).isoformat() if one.begun_ms else None
             rows.append(
                 {
